@@ -1,0 +1,80 @@
+//! May this caller have a session of this bot.
+
+use std::sync::Arc;
+
+use super::{Access, Caller, Principal};
+use crate::bot::{Bot, Client, Origin, Visibility};
+use crate::fault::{Code, Fault};
+
+/// Who gets the session.
+#[derive(Debug)]
+pub enum Minter {
+    /// A client that owns the bot.
+    Owner(Arc<Client>),
+    /// A page of an allowed origin.
+    Page(Origin),
+}
+
+/// Evidence that a session of a bot may be opened.
+#[derive(Debug)]
+pub struct MintGrant {
+    bot: Arc<Bot>,
+    minter: Minter,
+}
+
+impl MintGrant {
+    /// The bot.
+    pub fn bot(&self) -> &Arc<Bot> {
+        &self.bot
+    }
+
+    /// Who gets the session.
+    pub fn minter(&self) -> &Minter {
+        &self.minter
+    }
+}
+
+impl Access {
+    /// Whether `principal` may open a session of `bot`.
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    pub fn may_mint(&self, principal: Principal, bot: &Arc<Bot>, caller: &Caller) -> Result<MintGrant, Fault> {
+        let minter = match principal {
+            Principal::Client(client) if !bot.is_owned_by(&client.name) => {
+                return Err(Fault::new(Code::OwnerRequired, "this client does not own the bot"));
+            }
+            Principal::Client(client) => {
+                is_allowed_page(bot, caller)?;
+                Minter::Owner(client)
+            }
+            Principal::Session(_) => {
+                return Err(Fault::new(Code::CredentialRequired, "a session token does not open sessions; send a client credential"));
+            }
+            Principal::Page(_) | Principal::Anonymous if bot.visibility == Visibility::Private => {
+                return Err(Fault::new(Code::CredentialRequired, "this bot is private: send the credential of a client that owns it"));
+            }
+            Principal::Anonymous => {
+                return Err(Fault::new(
+                    Code::CredentialRequired,
+                    "send a client credential, or call from a web page of an origin that the bot allows",
+                ));
+            }
+            Principal::Page(origin) => {
+                is_allowed_page(bot, caller)?;
+                Minter::Page(origin)
+            }
+        };
+        Ok(MintGrant { bot: Arc::clone(bot), minter })
+    }
+}
+
+fn is_allowed_page(bot: &Bot, caller: &Caller) -> Result<(), Fault> {
+    match &caller.origin {
+        Some(origin) if !bot.origins.allows(origin) => {
+            Err(Fault::new(Code::OriginNotAllowed, "pages of this origin may not use the bot"))
+        }
+        _ => Ok(()),
+    }
+}

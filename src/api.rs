@@ -1,0 +1,230 @@
+//! The gateway's own endpoints, and the session calls of vendors' own clients.
+//!
+//! Nothing here is on the path of a proxied call, so axum does the work. Both ways of opening a session come together
+//! in [`Api::open`]: one set of rules, two shapes.
+
+mod accept;
+mod native;
+
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use serde_json::{Value, json};
+
+use crate::access::{Access, Caller, Credential, MintGrant, Minter};
+use crate::bot::Bot;
+use crate::clock::Clock;
+use crate::fault::{Code, Fault};
+use crate::limit::{Key, Kind, Limiter};
+use crate::net::Neighbourhood;
+use crate::session::{Opened, Opener, RawWish, Wish};
+
+/// The token, on the answers of vendors' session calls.
+pub const TOKEN: HeaderName = HeaderName::from_static("keystile-token");
+/// The session's id, there.
+pub const SESSION: HeaderName = HeaderName::from_static("keystile-session");
+/// The token's end in milliseconds since the epoch, there.
+pub const EXPIRES_AT: HeaderName = HeaderName::from_static("keystile-expires-at");
+
+/// The longest body of a call to open a session.
+const LONGEST_BODY: u64 = 256 << 10;
+
+/// What opens sessions and says what our keys are.
+#[derive(Debug)]
+pub struct Api {
+    /// Who is calling.
+    pub access: Arc<Access>,
+    /// Opens sessions.
+    pub opener: Opener,
+    /// What counts mints.
+    pub limiter: Arc<Limiter>,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// What is learned of a request while it is handled, for the answer's CORS headers and the record.
+#[derive(Debug, Default)]
+pub struct Scene {
+    /// The bot that it is about.
+    pub bot: OnceLock<Arc<Bot>>,
+    /// The session that it opened.
+    pub session: OnceLock<String>,
+}
+
+/// A fault on its way through axum: `gateway` takes it out again and renders it.
+#[derive(Clone, Debug)]
+pub struct Refused(Arc<std::sync::Mutex<Option<Fault>>>);
+
+impl Refused {
+    /// The fault, once.
+    pub fn take(&self) -> Option<Fault> {
+        self.0.lock().ok().and_then(|mut fault| fault.take())
+    }
+}
+
+impl From<Fault> for Refused {
+    fn from(fault: Fault) -> Self {
+        Self(Arc::new(std::sync::Mutex::new(Some(fault))))
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let mut response = Response::default();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl Api {
+    /// The calls that [`Api::router`] serves, below `prefix` where they are the gateway's own. No vendor may have them.
+    pub fn calls(prefix: &str) -> Vec<String> {
+        vec![format!("POST {prefix}/bots/{{bot}}/sessions"), "GET /.well-known/jwks.json".to_owned()]
+    }
+
+    /// The gateway's own endpoints.
+    pub fn router(self: &Arc<Self>, prefix: &str) -> Router {
+        Router::new()
+            .route(&format!("{prefix}/bots/{{bot}}/sessions"), post(native::open))
+            .route("/.well-known/jwks.json", get(jwks))
+            .with_state(Arc::clone(self))
+    }
+
+    /// Opens a session of `bot` for whoever presents `credential`: the one way to do it.
+    async fn open(
+        &self,
+        bot: &Arc<Bot>,
+        credential: Credential<'_>,
+        caller: &Caller,
+        wish: &RawWish,
+        visitor: Option<IpAddr>,
+    ) -> Result<(Opened, Wish), Fault> {
+        let principal = self.access.identify(credential, caller)?;
+        let grant = self.access.may_mint(principal, bot, caller)?;
+        let wish = wish.checked(&grant)?;
+        self.admit(&grant, caller, visitor)?;
+        let opened = self.opener.open(&grant, &wish).await?;
+        Ok((opened, wish))
+    }
+
+    /// Limits: an address for pages, a client for owners, and the visitor's address if the owner gives one.
+    fn admit(&self, grant: &MintGrant, caller: &Caller, visitor: Option<IpAddr>) -> Result<(), Fault> {
+        let (bot, now) = (grant.bot(), self.clock.now());
+        let by_address = |address: IpAddr| {
+            let Some(rate) = bot.limits.mint_per_ip else { return Ok(()) };
+            let key = Key::new(Kind::MintByAddress, bot.number, Neighbourhood::of(address).bits());
+            self.limiter.take(key, rate, now).map_err(|wait| limited("too many sessions were opened from this address", wait))
+        };
+        match grant.minter() {
+            Minter::Page(_) => by_address(caller.address)?,
+            Minter::Owner(client) => {
+                if let Some(rate) = bot.limits.per_bot {
+                    let digest = crate::secret::sha256(client.name.as_bytes());
+                    let subject = u128::from_be_bytes(std::array::from_fn(|at| digest[at]));
+                    let key = Key::new(Kind::MintByClient, bot.number, subject);
+                    self.limiter.take(key, rate, now).map_err(|wait| limited("this client opened too many sessions", wait))?;
+                }
+                visitor.map_or(Ok(()), by_address)?;
+            }
+        }
+        if let Some(rate) = bot.limits.per_bot {
+            bot.calls.take(rate, now).map_err(|wait| limited("the bot has too many calls", wait))?;
+        }
+        Ok(())
+    }
+
+    /// A wrong credential is told before a wrong name.
+    fn unknown_bot(&self, credential: Credential<'_>, caller: &Caller) -> Fault {
+        match self.access.identify(credential, caller) {
+            Ok(_whoever) => Fault::new(Code::UnknownBot, "there is no bot of this name"),
+            Err(fault) => fault,
+        }
+    }
+}
+
+fn limited(detail: &'static str, wait: std::time::Duration) -> Fault {
+    Fault::new(Code::RateLimited, detail).retry_after(wait)
+}
+
+/// The public keys (RFC 7517), which do not change from one minute to the next.
+async fn jwks(State(api): State<Arc<Api>>) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/jwk-set+json")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300")),
+    ];
+    (headers, api.opener.authority.jwks()).into_response()
+}
+
+/// The headers that say of a new session what a vendor's shape may have no place for.
+fn session_headers(opened: &Opened) -> Result<HeaderMap, Fault> {
+    let failed = |error: header::InvalidHeaderValue| Fault::new(Code::Internal, "the answer could not be made").because(error);
+    let mut headers = HeaderMap::new();
+    let mut token = HeaderValue::try_from(opened.token.as_str()).map_err(failed)?;
+    token.set_sensitive(true);
+    headers.insert(TOKEN, token);
+    headers.insert(SESSION, HeaderValue::try_from(opened.session.id.as_str()).map_err(failed)?);
+    headers.insert(EXPIRES_AT, HeaderValue::from(opened.session.expires.millis()));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(headers)
+}
+
+/// Where in its life a token is best renewed: 70 to 85 %, at random, so that tokens minted at once are not renewed at
+/// once. Seconds from now.
+fn renew_after(lifetime: u64, random: [u8; 2]) -> u64 {
+    let spread = u64::from(u16::from_be_bytes(random)) * 15 / 65_536;
+    lifetime * (70 + spread) / 100
+}
+
+/// The members of a JSON body, which must be an object; an empty body is an empty object.
+fn members(body: &[u8]) -> Result<serde_json::Map<String, Value>, Fault> {
+    if body.is_empty() {
+        return Ok(serde_json::Map::new());
+    }
+    let wrong = |detail: &'static str| Fault::new(Code::BadRequest, detail);
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(members)) => Ok(members),
+        Ok(_) => Err(wrong("the body must be a JSON object")),
+        Err(error) => Err(Fault::new(
+            Code::BadRequest,
+            format!("the body is not JSON: line {}, column {}", error.line(), error.column()),
+        )),
+    }
+}
+
+/// What the native call answers.
+fn native_answer(opened: &Opened, wish: &Wish, issued_now: u64, renew_after: u64) -> Value {
+    let session = &opened.session;
+    json!({
+        "sessionId": session.id,
+        "conversationId": session.conversation,
+        "token": opened.token,
+        "tokenType": "Bearer",
+        "expiresAt": session.expires.millis(),
+        "expiresIn": session.expires.seconds().saturating_sub(issued_now),
+        "renewAfter": renew_after,
+        "messages": wish.messages,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_renewed_at_70_to_85_percent_of_its_life() {
+        assert_eq!(renew_after(3600, [0, 0]), 2520);
+        assert!((2520..=3060).contains(&renew_after(3600, [255, 255])));
+    }
+
+    #[test]
+    fn a_body_is_an_object_or_empty() {
+        assert!(members(b"").unwrap().is_empty());
+        assert_eq!(members(b"[]").unwrap_err().detail(), "the body must be a JSON object");
+        assert!(members(b"{").unwrap_err().detail().contains("line 1"));
+    }
+}

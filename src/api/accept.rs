@@ -1,0 +1,113 @@
+//! A vendor's session call, as that vendor's own clients send it: answered in the vendor's status and shape.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, header};
+use hyper::body::Incoming;
+use serde_json::{Value, json};
+
+use super::{Api, LONGEST_BODY, Scene, members, session_headers};
+use crate::access::{Caller, Credential};
+use crate::bot::{Bot, Vendor};
+use crate::fault::{Code, Fault};
+use crate::proxy::outgoing::read_json;
+use crate::session::{Opened, RawWish, Wish, bot_id, contact_json};
+use crate::token::VendorSession;
+use crate::vendor::{Accept, Reply, Values, Variable};
+
+impl Api {
+    /// Answers the session call of `vendor` for the bot that the caller named.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no session.
+    pub async fn accept(
+        &self,
+        vendor: &Vendor,
+        accept: &Accept,
+        bot: &str,
+        caller: &Caller,
+        headers: &HeaderMap,
+        body: Incoming,
+        scene: &Scene,
+    ) -> Result<Response<Bytes>, Fault> {
+        let credential = Credential::presented(headers, Some(&accept.credential))?;
+        let Some(bot) = self.access.directory.bot_of(vendor, bot).map(Arc::clone) else {
+            return Err(self.unknown_bot(credential, caller));
+        };
+        // Only the first bot counts, and there is one.
+        let _first = scene.bot.set(Arc::clone(&bot));
+        let body = read_json(headers, body, LONGEST_BODY).await?;
+        let wish = raw_wish(accept, &body)?;
+        let (opened, wish) = self.open(&bot, credential, caller, &wish, None).await?;
+        let _first = scene.session.set(opened.session.id.clone());
+        reply(accept, &bot, &opened, &wish)
+    }
+}
+
+/// What the vendor's own fields say; others are the vendor's business, and there is nobody to pass them to.
+fn raw_wish(accept: &Accept, body: &[u8]) -> Result<RawWish, Fault> {
+    let mut members = members(body)?;
+    let mut take = |name: &Option<String>| name.as_ref().and_then(|name| members.remove(name));
+    let fields = &accept.fields;
+    Ok(RawWish {
+        ttl: take(&fields.ttl),
+        contact: take(&fields.contact),
+        messages: take(&fields.messages),
+        meta: take(&fields.meta),
+        visit: take(&fields.visit),
+        origin: None,
+    })
+}
+
+fn reply(accept: &Accept, bot: &Bot, opened: &Opened, wish: &Wish) -> Result<Response<Bytes>, Fault> {
+    let values = ReplyValues { bot, opened, wish };
+    let (media, body) = match &accept.reply {
+        Reply::Text(template) => ("text/plain; charset=utf-8", template.fill(&values)),
+        Reply::Json(shape) => ("application/json", shape.fill(&values).map(|value| value.to_string())),
+    };
+    let body = body.ok_or_else(|| Fault::new(Code::Internal, "the answer could not be made"))?;
+    let mut response = Response::new(Bytes::from(body));
+    *response.status_mut() = accept.status;
+    *response.headers_mut() = session_headers(opened)?;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+    Ok(response)
+}
+
+/// What the placeholders of the answer stand for.
+struct ReplyValues<'r> {
+    bot: &'r Bot,
+    opened: &'r Opened,
+    wish: &'r Wish,
+}
+
+impl Values for ReplyValues<'_> {
+    fn value(&self, variable: &Variable) -> Option<Cow<'_, Value>> {
+        let Opened { session, vendor_session, token } = self.opened;
+        let text = |text: &Option<String>| text.clone().map(Value::from);
+        let value = match variable {
+            Variable::Bot => Some(bot_id(self.bot)),
+            Variable::Session => Some(match vendor_session {
+                VendorSession::Text(text) => json!(text),
+                VendorSession::Integer(integer) => json!(integer),
+            }),
+            Variable::Token => Some(json!(token)),
+            Variable::ExpiresMs => Some(json!(session.expires.millis())),
+            Variable::Ttl => Some(json!(session.expires.since(session.issued).as_secs())),
+            Variable::Contact => contact_json(&session.contact),
+            Variable::ContactName => text(&session.contact.name),
+            Variable::ContactEmail => text(&session.contact.email),
+            Variable::ContactPhone => text(&session.contact.phone),
+            // The list is always there in an answer, also when it is empty.
+            Variable::Messages => Some(Value::from(self.wish.messages.clone())),
+            Variable::Meta => self.wish.meta.clone(),
+            Variable::Visit => text(&self.wish.visit),
+            Variable::Subject => Some(json!(session.subject)),
+            // Secrets have no place in an answer, whatever a profile says.
+            Variable::Key | Variable::VendorToken | Variable::Segment(_) => None,
+        };
+        value.map(Cow::Owned)
+    }
+}

@@ -1,0 +1,76 @@
+//! `POST /v1/bots/{bot}/sessions`: a session, in the gateway's own shape.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Extension, Path, Request, State};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde_json::{Map, Value};
+
+use super::{Api, LONGEST_BODY, Refused, Scene, members, native_answer, renew_after};
+use crate::access::{Caller, Credential};
+use crate::fault::{Code, Fault};
+use crate::proxy::outgoing::read_json;
+use crate::session::RawWish;
+
+/// What the body may have.
+const MEMBERS: [&str; 7] = ["durationInSeconds", "contact", "messages", "visitId", "meta", "origin", "visitorAddress"];
+
+pub(super) async fn open(
+    State(api): State<Arc<Api>>,
+    Path(name): Path<String>,
+    Extension(caller): Extension<Arc<Caller>>,
+    Extension(scene): Extension<Arc<Scene>>,
+    request: Request,
+) -> Result<Response, Refused> {
+    let (head, body) = request.into_parts();
+    let credential = Credential::presented(&head.headers, None)?;
+    let Some(bot) = api.access.directory.bot(&name).map(Arc::clone) else {
+        return Err(api.unknown_bot(credential, &caller).into());
+    };
+    // Only the first bot counts, and there is one.
+    let _first = scene.bot.set(Arc::clone(&bot));
+    let body = read_json::<Body>(&head.headers, body, LONGEST_BODY).await?;
+    let mut fields = members(&body)?;
+    let visitor = visitor(&mut fields)?;
+    let wish = raw_wish(fields)?;
+    let (opened, wish) = api.open(&bot, credential, &caller, &wish, visitor).await?;
+    let _first = scene.session.set(opened.session.id.clone());
+    let now = opened.session.issued.seconds();
+    let life = opened.session.expires.seconds().saturating_sub(now);
+    let answer = native_answer(&opened, &wish, now, renew_after(life, api.opener.entropy.bytes()));
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    Ok((StatusCode::CREATED, headers, answer.to_string()).into_response())
+}
+
+fn visitor(fields: &mut Map<String, Value>) -> Result<Option<IpAddr>, Fault> {
+    match fields.remove("visitorAddress") {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => value.as_str().and_then(|text| text.parse().ok()).map(Some).ok_or_else(|| {
+            Fault::new(Code::BadRequest, "`visitorAddress` must be an IP address: the visitor's, as your server sees it")
+        }),
+    }
+}
+
+fn raw_wish(mut fields: Map<String, Value>) -> Result<RawWish, Fault> {
+    let wish = RawWish {
+        ttl: fields.remove("durationInSeconds"),
+        contact: fields.remove("contact"),
+        messages: fields.remove("messages"),
+        meta: fields.remove("meta"),
+        visit: fields.remove("visitId"),
+        origin: fields.remove("origin"),
+    };
+    match fields.keys().next() {
+        None => Ok(wish),
+        Some(other) => {
+            let shown: String = other.escape_default().take(64).collect();
+            Err(Fault::new(Code::BadRequest, format!("`{shown}` is unknown; the body may have {}", MEMBERS.join(", "))))
+        }
+    }
+}

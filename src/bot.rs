@@ -1,0 +1,205 @@
+//! Bots, vendors as this gateway offers them, and clients: the data that the configuration gives.
+//!
+//! A [`Directory`] is made once and only read afterwards.
+
+mod client;
+mod origin;
+mod read;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use self::client::{Client, NewClient, is_client_secret, is_name as is_client_name};
+pub use self::origin::{Origin, Origins};
+pub use self::read::{Settings, VendorSettings};
+use crate::limit::{Bucket, Rate};
+use crate::secret::Secret;
+use crate::upstream::Upstream;
+use crate::upstream::keys::{VendorKey, VendorKeys};
+use crate::vendor::Profile;
+
+/// A conversational API in front of which the gateway stands.
+#[derive(Debug)]
+pub struct Vendor {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its number, from 0: the place of what other modules keep about it.
+    pub index: usize,
+    /// What its API is.
+    pub profile: Arc<Profile>,
+    /// Where it is.
+    pub upstream: Upstream,
+    /// Its keys.
+    pub keys: VendorKeys,
+}
+
+/// Where a vendor's paths stand on this gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mount {
+    /// Below this prefix, on every host that no vendor has for itself.
+    Prefix(String),
+    /// On this host alone, in lower case.
+    Host(String),
+}
+
+impl fmt::Display for Mount {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Prefix(prefix) => formatter.write_str(prefix),
+            Self::Host(host) => write!(formatter, "host {host}"),
+        }
+    }
+}
+
+/// Who may ask for a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Visibility {
+    /// A page of an allowed origin, and owners.
+    Public,
+    /// Owners only.
+    Private,
+}
+
+/// What a session needs to know of its visitor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContactNeed {
+    /// Nothing is taken.
+    None,
+    /// What is given is taken.
+    Optional,
+    /// Something must be given.
+    Required,
+}
+
+/// How long a token of a bot lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ttl {
+    /// Where the caller says nothing.
+    pub default: Duration,
+    /// At most.
+    pub max: Duration,
+}
+
+/// How much may be done with a bot. `None` is "off".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Mints by one address.
+    pub mint_per_ip: Option<Rate>,
+    /// Calls and mints of the bot in all.
+    pub per_bot: Option<Rate>,
+    /// Calls of one session.
+    pub per_session: Option<Rate>,
+    /// Calls of one session that are open at once.
+    pub streams: Option<u32>,
+    /// Bytes of a JSON body that is read.
+    pub body: u64,
+    /// Bytes of a body that streams.
+    pub upload: Option<u64>,
+}
+
+/// One assistant of a vendor, as this gateway offers it.
+#[derive(Debug)]
+pub struct Bot {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its number, from 0: the scope of its limits.
+    pub number: u32,
+    /// Whose it is.
+    pub vendor: Arc<Vendor>,
+    /// The vendor's own id of it.
+    pub vendor_id: String,
+    /// Who may ask for a session.
+    pub visibility: Visibility,
+    /// The pages that may use it.
+    pub origins: Origins,
+    /// The clients that may mint for it.
+    pub owners: Vec<String>,
+    /// How long its tokens live.
+    pub ttl: Ttl,
+    /// What a session needs to know of its visitor.
+    pub contact: ContactNeed,
+    /// How much may be done with it.
+    pub limits: Limits,
+    /// What `limits.per_bot` counts.
+    pub calls: Bucket,
+}
+
+impl Bot {
+    /// Whether `client` may mint for it.
+    pub fn is_owned_by(&self, client: &str) -> bool {
+        self.owners.iter().any(|owner| owner == client)
+    }
+}
+
+/// All bots, vendors and clients.
+#[derive(Debug)]
+pub struct Directory {
+    bots: HashMap<String, Arc<Bot>>,
+    vendors: Vec<(Arc<Vendor>, Mount)>,
+    clients: HashMap<String, Arc<Client>>,
+    /// What an unknown client's secret is compared with, so that it costs the same as a known one's.
+    nobody: Client,
+}
+
+impl Directory {
+    /// The directory that `settings` say. `fingerprint` names a vendor key without giving it away.
+    pub fn new(settings: Settings, fingerprint: impl Fn(&Secret) -> String) -> Self {
+        let vendors: Vec<(Arc<Vendor>, Mount)> = settings
+            .vendors
+            .into_iter()
+            .enumerate()
+            .map(|(index, vendor)| {
+                let key = |secret: Secret| VendorKey { fingerprint: fingerprint(&secret), secret };
+                let keys = VendorKeys::new(vendor.keys.into_iter().map(key).collect());
+                let (name, profile, upstream) = (vendor.name, vendor.profile, vendor.upstream);
+                (Arc::new(Vendor { name, index, profile, upstream, keys }), vendor.mount)
+            })
+            .collect();
+        let bots = settings.bots.into_iter().filter_map(|bot| {
+            let (vendor, _) = vendors.iter().find(|(vendor, _)| vendor.name == bot.vendor)?;
+            Some((bot.name.clone(), Arc::new(bot.with_vendor(Arc::clone(vendor)))))
+        });
+        let clients = settings.clients.into_iter().map(|client| (client.name.clone(), Arc::new(client)));
+        Self { bots: bots.collect(), clients: clients.collect(), nobody: Client::nobody(), vendors }
+    }
+
+    /// The bot of this name.
+    pub fn bot(&self, name: &str) -> Option<&Arc<Bot>> {
+        self.bots.get(name)
+    }
+
+    /// The bot of `vendor` that a caller means by the gateway's name or the vendor's id.
+    pub fn bot_of(&self, vendor: &Vendor, name_or_id: &str) -> Option<&Arc<Bot>> {
+        self.bots_of(vendor).find(|bot| bot.name == name_or_id || bot.vendor_id == name_or_id)
+    }
+
+    /// All bots of `vendor`.
+    pub fn bots_of(&self, vendor: &Vendor) -> impl Iterator<Item = &Arc<Bot>> {
+        let index = vendor.index;
+        self.bots.values().filter(move |bot| bot.vendor.index == index)
+    }
+
+    /// All bots.
+    pub fn bots(&self) -> impl Iterator<Item = &Arc<Bot>> {
+        self.bots.values()
+    }
+
+    /// All vendors, and where they stand.
+    pub fn vendors(&self) -> impl Iterator<Item = (&Arc<Vendor>, &Mount)> {
+        self.vendors.iter().map(|(vendor, mount)| (vendor, mount))
+    }
+
+    /// The client whose secret this is. An unknown name costs the same as a known one.
+    pub fn client(&self, secret: &str) -> Option<&Arc<Client>> {
+        let known = client::name_in(secret).and_then(|name| self.clients.get(name));
+        match known {
+            Some(client) => client.has_secret(secret).then_some(client),
+            None => {
+                let _same_cost = self.nobody.has_secret(secret);
+                None
+            }
+        }
+    }
+}

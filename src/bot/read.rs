@@ -1,0 +1,350 @@
+//! Reading `[vendors.*]`, `[bots.*]` and `[clients.*]`, with every problem kept.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Bot, Client, ContactNeed, Limits, Mount, Origins, Ttl, Vendor, Visibility, client};
+use crate::document::{Environment, Problems, Table, Value};
+use crate::limit::{Bucket, Rate};
+use crate::secret::Secret;
+use crate::token::{LONGEST_TTL, SHORTEST_TTL};
+use crate::upstream::{Timeouts, Upstream};
+use crate::vendor::{self, BotId, Profile};
+
+/// What the configuration says about vendors, bots and clients.
+#[derive(Debug, Default)]
+pub struct Settings {
+    /// `[vendors.*]`
+    pub vendors: Vec<VendorSettings>,
+    /// `[bots.*]`
+    pub(super) bots: Vec<BotSettings>,
+    /// `[clients.*]`
+    pub(super) clients: Vec<Client>,
+}
+
+/// One vendor.
+#[derive(Debug)]
+pub struct VendorSettings {
+    /// Its name.
+    pub name: String,
+    /// What its API is.
+    pub profile: Arc<Profile>,
+    /// Where its paths stand.
+    pub mount: Mount,
+    /// Where it stands in the configuration: for problems that show only when all vendors are known.
+    pub line: usize,
+    pub(super) upstream: Upstream,
+    pub(super) keys: Vec<Secret>,
+}
+
+/// One bot.
+#[derive(Debug)]
+pub(super) struct BotSettings {
+    pub(super) name: String,
+    pub(super) vendor: String,
+    number: u32,
+    vendor_id: String,
+    visibility: Visibility,
+    origins: Origins,
+    owners: Vec<String>,
+    ttl: Ttl,
+    contact: ContactNeed,
+    limits: Limits,
+}
+
+impl BotSettings {
+    pub(super) fn with_vendor(self, vendor: Arc<Vendor>) -> Bot {
+        let Self { name, number, vendor_id, visibility, origins, owners, ttl, contact, limits, .. } = self;
+        Bot { name, number, vendor, vendor_id, visibility, origins, owners, ttl, contact, limits, calls: Bucket::default() }
+    }
+}
+
+impl Settings {
+    /// Reads the three sections. `default_ttl` is `tokens.default_ttl`.
+    pub fn read(root: &Table<'_>, environment: &Environment, problems: &Problems, default_ttl: Duration) -> Self {
+        let clients: Vec<Client> =
+            root.section("clients").named().iter().filter_map(|(name, value)| read_client(name, value)).collect();
+        let named: Vec<(&str, Value<'_>)> = root.section("vendors").named();
+        let vendors: Vec<VendorSettings> =
+            named.iter().filter_map(|(name, value)| read_vendor(name, value, environment, problems)).collect();
+        let all: BTreeSet<&str> = named.iter().map(|(name, _)| *name).collect();
+        let mut bots: Vec<BotSettings> = Vec::new();
+        for (number, (name, value)) in (0..).zip(root.section("bots").named()) {
+            let reader = BotReader { vendors: &vendors, named: &all, clients: &clients, default_ttl };
+            if let Some(bot) = reader.read(name, number, &value)
+                && is_unique(&bot, &bots, &value)
+            {
+                bots.push(bot);
+            }
+        }
+        Self { vendors, bots, clients }
+    }
+}
+
+/// Within a vendor, the gateway's names and the vendor's ids share one name space: a session call may use either.
+fn is_unique(bot: &BotSettings, others: &[BotSettings], value: &Value<'_>) -> bool {
+    let clash = others.iter().filter(|other| other.vendor == bot.vendor).find(|other| {
+        let theirs = [&other.name, &other.vendor_id];
+        theirs.contains(&&bot.name) || theirs.contains(&&bot.vendor_id)
+    });
+    if let Some(other) = clash {
+        value.problem(format!(
+            "shares a name or vendor_id with bots.{} of the same vendor: a session call could not tell them apart",
+            other.name
+        ));
+    }
+    clash.is_none()
+}
+
+fn read_client(name: &str, value: &Value<'_>) -> Option<Client> {
+    let table = value.table()?;
+    if !client::is_name(name) {
+        value.problem("a client's name is made of letters, digits, - and _, at most 64, and is not `public`");
+    }
+    let browser = table.get("browser").is_some_and(|value| value.boolean().unwrap_or(false));
+    let digests = table.required("secret_sha256", &format!("what `keystile client new {name}` prints"))?;
+    let texts = match digests.as_text() {
+        Some(one) => vec![one],
+        None => digests.texts()?,
+    };
+    Client::new(name, &texts, browser).map_err(|message| digests.problem(message)).ok()
+}
+
+fn read_vendor(
+    name: &str,
+    value: &Value<'_>,
+    environment: &Environment,
+    problems: &Problems,
+) -> Option<VendorSettings> {
+    let table = value.table()?;
+    let profile = table.required("profile", "a built-in profile's name, or a path to one");
+    let profile = profile.and_then(|value| read_profile(&value, environment, problems));
+    let given = table.get("base_url");
+    let insecure = table.get("insecure").is_some_and(|value| value.boolean().unwrap_or(false));
+    let timeouts = Timeouts::read(&table);
+    let mount = table.get("mount").map_or(Some(Mount::Prefix("/".to_owned())), |value| read_mount(&value));
+    let keys = read_keys(&table, environment);
+    let profile = profile?;
+    let base_url = match (&given, &profile.base_url) {
+        (Some(value), _) => value.text()?.to_owned(),
+        (None, Some(url)) => url.clone(),
+        (None, None) => {
+            table.problem("base_url", "is missing, and the profile has none either: where the vendor's API is");
+            return None;
+        }
+    };
+    let upstream = Upstream::read(given.as_ref().unwrap_or(value), &base_url, insecure, timeouts)?;
+    let (name, line) = (name.to_owned(), value.line());
+    Some(VendorSettings { name, profile: Arc::new(profile), mount: mount?, line, upstream, keys: keys? })
+}
+
+fn read_profile(value: &Value<'_>, environment: &Environment, problems: &Problems) -> Option<Profile> {
+    let name = value.text()?;
+    if let Some(text) = vendor::built_in(name) {
+        return vendor::read(name, &format!("profile {name}"), text, problems);
+    }
+    if !name.contains(['/', '.']) {
+        value.problem(format!("there is no built-in profile `{name}`; name one of them, or the path to a file"));
+        return None;
+    }
+    match std::fs::read_to_string(environment.path(name)) {
+        Ok(text) => vendor::read(name, name, &text, problems),
+        Err(error) => {
+            value.problem(format!("the profile {name} cannot be read: {error}"));
+            None
+        }
+    }
+}
+
+fn read_keys(table: &Table<'_>, environment: &Environment) -> Option<Vec<Secret>> {
+    let value = table.required("keys", "the vendor's keys, such as [{ env = \"VENDOR_KEY\" }]")?;
+    let items = value.items()?;
+    if items.is_empty() {
+        value.problem("must hold at least one key, such as [{ env = \"VENDOR_KEY\" }]");
+        return None;
+    }
+    // All are read before the first failure counts, so that all are reported.
+    let keys: Vec<Option<Secret>> = items.iter().map(|item| Secret::read(item, environment)).collect();
+    keys.into_iter().collect()
+}
+
+fn read_mount(value: &Value<'_>) -> Option<Mount> {
+    if value.is_table() {
+        let table = value.table()?;
+        let host = table.required("host", "the host that this vendor has for itself")?;
+        let name = host.text()?.to_ascii_lowercase();
+        if name.is_empty() || name.contains(['/', ':', '@', ' ']) {
+            host.problem(format!("`{name}` must be a host's name, without scheme, port and path"));
+            return None;
+        }
+        return Some(Mount::Host(name));
+    }
+    let prefix = value.text()?;
+    let is_plain = vendor::check(prefix).is_ok() && !prefix.contains(['{', '}']);
+    if !is_plain || (prefix.len() > 1 && prefix.ends_with('/')) {
+        value.problem(format!("`{prefix}` must be \"/\", a prefix such as \"/acme\", or {{ host = \"…\" }}"));
+        return None;
+    }
+    Some(Mount::Prefix(prefix.to_owned()))
+}
+
+struct BotReader<'r> {
+    vendors: &'r [VendorSettings],
+    /// Also those that could not be read, so that one problem does not bring another.
+    named: &'r BTreeSet<&'r str>,
+    clients: &'r [Client],
+    default_ttl: Duration,
+}
+
+impl BotReader<'_> {
+    fn read(&self, name: &str, number: u32, value: &Value<'_>) -> Option<BotSettings> {
+        let table = value.table()?;
+        if !vendor::is_value(name) {
+            value.problem("a bot's name is made of letters, digits, . _ ~ and -, at most 128");
+        }
+        let vendor = table.required("vendor", "the name of one of [vendors]").and_then(|value| self.vendor(&value));
+        let vendor_id = table.required("vendor_id", "the vendor's own id of the bot").and_then(|value| value.text());
+        let visibility = table.required("visibility", "\"public\" or \"private\"").and_then(|value| visibility(&value));
+        let origins = table.get("origins").map_or_else(Origins::default, |value| origins(&value));
+        let owners = table.get("owners").map_or_else(Vec::new, |value| self.owners(&value));
+        let ttl = self.ttl(&table);
+        let contact = table.get("contact").map_or(Some(ContactNeed::Optional), |value| contact(&value));
+        let (limits, are_said) = limits(&table);
+        if visibility == Some(Visibility::Public) {
+            check_public(&table, &origins, &limits, are_said);
+        } else if visibility == Some(Visibility::Private) && owners.is_empty() {
+            table.problem("owners", "a private bot without owners could be used by nobody; name a client");
+        }
+        let vendor_id = vendor_id?.to_owned();
+        if let Some(vendor) = self.vendors.iter().find(|known| Some(known.name.as_str()) == vendor) {
+            check_vendor_id(&table, &vendor_id, vendor.profile.bot_id);
+        }
+        let (name, vendor) = (name.to_owned(), vendor?.to_owned());
+        let (visibility, contact) = (visibility?, contact?);
+        Some(BotSettings { name, number, vendor, vendor_id, visibility, origins, owners, ttl, contact, limits })
+    }
+
+    fn vendor<'v>(&self, value: &Value<'v>) -> Option<&'v str> {
+        let name = value.text()?;
+        if !self.named.contains(name) {
+            let known = self.named.iter().copied().collect::<Vec<_>>().join(", ");
+            value.problem(format!("there is no [vendors.{name}]; there are: {known}"));
+            return None;
+        }
+        Some(name)
+    }
+
+    fn owners(&self, value: &Value<'_>) -> Vec<String> {
+        let names = value.texts().unwrap_or_default();
+        for name in names.iter().filter(|name| !self.clients.iter().any(|client| client.name == **name)) {
+            value.problem(format!("there is no [clients.{name}]; `keystile client new {name}` makes one"));
+        }
+        names.into_iter().map(str::to_owned).collect()
+    }
+
+    fn ttl(&self, table: &Table<'_>) -> Ttl {
+        let section = table.section("ttl");
+        let read = |key: &str| {
+            let given = section.get(key)?.duration()?;
+            if !(SHORTEST_TTL..=LONGEST_TTL).contains(&given) {
+                section.problem(key, "must be from 30m to 24h");
+                return None;
+            }
+            Some(given)
+        };
+        let (default, max) = (read("default"), read("max").unwrap_or(LONGEST_TTL));
+        if default.is_some_and(|default| default > max) {
+            section.problem("default", "must not be longer than ttl.max");
+        }
+        Ttl { default: default.unwrap_or(self.default_ttl).min(max), max }
+    }
+}
+
+fn visibility(value: &Value<'_>) -> Option<Visibility> {
+    match value.text()? {
+        "public" => Some(Visibility::Public),
+        "private" => Some(Visibility::Private),
+        other => {
+            value.problem(format!("`{other}` must be \"public\" or \"private\""));
+            None
+        }
+    }
+}
+
+fn contact(value: &Value<'_>) -> Option<ContactNeed> {
+    match value.text()? {
+        "none" => Some(ContactNeed::None),
+        "optional" => Some(ContactNeed::Optional),
+        "required" => Some(ContactNeed::Required),
+        other => {
+            value.problem(format!("`{other}` must be \"none\", \"optional\" or \"required\""));
+            None
+        }
+    }
+}
+
+fn origins(value: &Value<'_>) -> Origins {
+    let mut origins = Origins::default();
+    for text in value.texts().unwrap_or_default() {
+        if let Err(message) = origins.add(text) {
+            value.problem(message);
+        }
+    }
+    origins
+}
+
+/// The limits, and whether those that a public bot lives by are written out.
+fn limits(table: &Table<'_>) -> (Limits, bool) {
+    let section = table.section("limits");
+    let rate = |key: &str, count: u32| {
+        let default = Some(Rate::new(count, Duration::from_secs(60)));
+        section.get(key).and_then(|value| Rate::read(&value)).unwrap_or(default)
+    };
+    let streams = section.get("streams").map_or(Some(4), |value| match value.as_text() {
+        Some("off") => None,
+        _ => value.integer(1, 100_000).and_then(|count| u32::try_from(count).ok()),
+    });
+    let upload = section.get("upload").and_then(|value| match value.as_text() {
+        Some("off") => None,
+        _ => value.size(),
+    });
+    let limits = Limits {
+        mint_per_ip: rate("mint_per_ip", 30),
+        per_bot: rate("per_bot", 600),
+        per_session: rate("per_session", 60),
+        streams,
+        body: section.get("body").and_then(|value| value.size()).unwrap_or(256 << 10),
+        upload,
+    };
+    let are_said = section.get("mint_per_ip").is_some() && section.get("per_bot").is_some();
+    (limits, are_said)
+}
+
+fn check_public(table: &Table<'_>, origins: &Origins, limits: &Limits, are_said: bool) {
+    if origins.is_empty() {
+        table.problem("origins", "is missing: a public bot is for pages of certain origins, such as [\"https://www.example.com\"]");
+    }
+    if limits.mint_per_ip.is_none() || limits.per_bot.is_none() {
+        table.problem(
+            "limits",
+            "a public bot needs mint_per_ip and per_bot: an Origin is a browser's word, and anybody else can write it",
+        );
+    } else if origins.is_any() && !are_said {
+        table.problem(
+            "origins",
+            "\"*\" lets every page in the world use this bot; if that is meant, write limits.mint_per_ip and \
+             limits.per_bot out",
+        );
+    }
+}
+
+fn check_vendor_id(table: &Table<'_>, id: &str, kind: BotId) {
+    let is_number = id.parse::<u64>().is_ok();
+    if kind == BotId::Number && !is_number {
+        table.problem("vendor_id", format!("`{id}` must be a number, in quotes: this vendor's bot ids are numbers"));
+    }
+    if id.is_empty() {
+        table.problem("vendor_id", "must not be empty");
+    }
+}

@@ -1,0 +1,128 @@
+//! Arguments → command → exit code: 0 done, 1 failed, 2 wrong usage or configuration.
+
+mod check;
+mod client;
+mod demo;
+mod keys;
+mod serve;
+mod token;
+
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::ConfigError;
+
+/// How a command ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Done,
+    Failed,
+    Misused,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Done => Self::SUCCESS,
+            Outcome::Failed => Self::from(1),
+            Outcome::Misused => Self::from(2),
+        }
+    }
+}
+
+/// A turnstile for API keys: session tokens for conversational vendor APIs, and a proxy that puts the real key in.
+#[derive(Debug, Parser)]
+#[command(name = "keystile", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway.
+    #[command(after_help = "Example:\n  keystile serve -c config/keystile.toml")]
+    Serve(ConfigFile),
+    /// The whole thing on this machine: gateway, simulated vendors, a page to try it in.
+    #[command(after_help = "Example:\n  keystile demo --listen 127.0.0.1:8080")]
+    Demo(demo::Arguments),
+    /// Read the configuration and report every problem with its key path and line.
+    #[command(after_help = "Example:\n  keystile check -c config/keystile.toml")]
+    Check(check::Arguments),
+    /// Credentials of clients.
+    #[command(subcommand)]
+    Client(client::Command),
+    /// Signing and sealing keys.
+    #[command(subcommand)]
+    Keys(keys::Command),
+    /// Session tokens.
+    #[command(subcommand)]
+    Token(token::Command),
+}
+
+/// Which configuration.
+#[derive(Debug, Args)]
+struct ConfigFile {
+    /// The configuration file.
+    #[arg(short, long = "config", value_name = "FILE", default_value = "config/keystile.toml")]
+    config: PathBuf,
+}
+
+/// Runs the command that `arguments` say.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are written to standard output, misuse to standard error; neither can be told if closed.
+            let _written = error.print();
+            return if error.use_stderr() { Outcome::Misused } else { Outcome::Done }.into();
+        }
+    };
+    match arguments.command {
+        Command::Serve(file) => serve::run(&file),
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
+        Command::Client(command) => client::run(&command),
+        Command::Keys(command) => keys::run(&command),
+        Command::Token(command) => token::run(&command),
+    }
+    .into()
+}
+
+/// Writes a line for the user.
+fn say(line: impl Display) {
+    // Nobody is there to be told that nobody is there.
+    let _written = writeln!(std::io::stdout().lock(), "{line}").and_then(|()| std::io::stdout().flush());
+}
+
+/// Writes a line about what went wrong.
+fn complain(line: impl Display) {
+    let _written = writeln!(std::io::stderr().lock(), "{line}");
+}
+
+/// Writes an error with all its causes.
+fn complain_of(error: &dyn std::error::Error) {
+    let mut line = format!("keystile: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    complain(line);
+}
+
+/// Writes what is wrong with the configuration.
+fn complain_of_config(error: &ConfigError) -> Outcome {
+    if let ConfigError::Problems(problems) = error {
+        for problem in problems {
+            complain(problem);
+        }
+    }
+    complain_of(error);
+    Outcome::Misused
+}

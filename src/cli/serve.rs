@@ -1,0 +1,58 @@
+//! `keystile serve`
+
+use super::{ConfigFile, Outcome, complain_of, complain_of_config};
+use crate::app::{Bound, Running, World};
+use crate::clock::Clock;
+use crate::config;
+use crate::document::Environment;
+use crate::id::Entropy;
+use crate::telemetry::{self, Output};
+
+pub(super) fn run(file: &ConfigFile) -> Outcome {
+    telemetry::start_log(Environment::process("").variable("RUST_LOG").as_deref());
+    let settings = match config::load(&file.config) {
+        Ok(settings) => settings,
+        Err(error) => return complain_of_config(&error),
+    };
+    let (workers, has_tls) = (settings.listen.workers, settings.listen.tls.is_some());
+    let world = World { clock: Clock::system(), entropy: Entropy::system(), records: Output::Stderr };
+    let bound = match Bound::new(settings, world, None) {
+        Ok(bound) => bound,
+        Err(error) => {
+            complain_of(&error);
+            return Outcome::Failed;
+        }
+    };
+    let address = bound.address();
+    match bound.start() {
+        Ok(running) => {
+            tracing::info!(%address, workers, tls = has_tls, "listening");
+            until_asked_to_stop(&running)
+        }
+        Err(error) => {
+            complain_of(&error);
+            Outcome::Failed
+        }
+    }
+}
+
+/// Waits for SIGINT or SIGTERM, then stops.
+pub(super) fn until_asked_to_stop(running: &Running) -> Outcome {
+    let waited = tokio::runtime::Builder::new_current_thread().enable_all().build().and_then(|runtime| {
+        runtime.block_on(async {
+            let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+            tokio::select! {
+                interrupted = tokio::signal::ctrl_c() => interrupted,
+                _terminated = terminate.recv() => Ok(()),
+            }
+        })
+    });
+    running.stop();
+    match waited {
+        Ok(()) => Outcome::Done,
+        Err(error) => {
+            complain_of(&error);
+            Outcome::Failed
+        }
+    }
+}

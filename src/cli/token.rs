@@ -1,0 +1,100 @@
+//! `keystile token`
+
+use std::io::Read;
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::keys::{authority, date};
+use super::{ConfigFile, Outcome, complain_of, say};
+use crate::clock::Timestamp;
+use crate::fault::Fault;
+use crate::token::Inspection;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Decode, verify and explain a session token.
+    #[command(after_help = "Example:\n  keystile token inspect eyJhbGciOiJFZERTQSIs…\n  pbpaste | keystile token inspect -")]
+    Inspect {
+        /// The token, or `-` to read it from standard input.
+        token: String,
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Write JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub(super) fn run(command: &Command) -> Outcome {
+    let Command::Inspect { token, file, json } = command;
+    let token = match read(token) {
+        Ok(token) => token,
+        Err(error) => {
+            complain_of(&error);
+            return Outcome::Failed;
+        }
+    };
+    let authority = match authority(file) {
+        Ok(authority) => authority,
+        Err(outcome) => return outcome,
+    };
+    let inspection = authority.inspect(token.trim());
+    if *json { say(as_json(&inspection)) } else { say(as_text(&inspection)) }
+    if inspection.verdict.is_ok() { Outcome::Done } else { Outcome::Failed }
+}
+
+fn read(token: &str) -> std::io::Result<String> {
+    if token != "-" {
+        return Ok(token.to_owned());
+    }
+    let mut text = String::new();
+    // A token has at most 8 KiB; more is none.
+    std::io::stdin().lock().take(64 << 10).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn binding(inspection: &Inspection) -> Value {
+    inspection.binding.as_ref().map_or(Value::Null, |binding| {
+        json!({
+            "vendor": binding.vendor,
+            "profile": binding.profile,
+            "bot": binding.bot,
+            "hasVendorToken": binding.has_token,
+            "contact": binding.source.map(|source| source.name()),
+        })
+    })
+}
+
+fn as_json(inspection: &Inspection) -> Value {
+    let refusal = inspection.verdict.as_ref().err();
+    json!({
+        "valid": refusal.is_none(),
+        "refusal": refusal.map(ToString::to_string),
+        "code": refusal.map(|refusal| Fault::from(*refusal).code().name()),
+        "header": inspection.header,
+        "claims": inspection.claims,
+        "binding": binding(inspection),
+    })
+}
+
+fn as_text(inspection: &Inspection) -> String {
+    let verdict = match &inspection.verdict {
+        Ok(()) => "The token is valid: this gateway minted it, and would accept it now.".to_owned(),
+        Err(refusal) => format!("The token is refused: {refusal}."),
+    };
+    let shown = |value: &Option<Value>| {
+        value.as_ref().map_or_else(|| "cannot be read".to_owned(), |value| format!("{value:#}"))
+    };
+    let mut text = format!("{verdict}\n\nheader {}\n\nclaims {}\n", shown(&inspection.header), shown(&inspection.claims));
+    for (claim, says) in [("auth_time", "session opened"), ("iat", "token issued"), ("exp", "token expires")] {
+        if let Some(seconds) = inspection.claims.as_ref().and_then(|claims| claims.get(claim)).and_then(Value::as_u64) {
+            text.push_str(&format!("\n{says:<15} {}", date(Timestamp::from_seconds(seconds))));
+        }
+    }
+    match &inspection.binding {
+        Some(_) => text.push_str(&format!("\n\nbound to {:#}", binding(inspection))),
+        None => text.push_str("\n\nThe binding does not open: it was sealed for another token, or with another key."),
+    }
+    text
+}

@@ -1,0 +1,113 @@
+//! Text → settings that cannot be wrong.
+//!
+//! Each module reads its own section; this one puts them together and adds what shows only when all are known. After
+//! [`load`] nobody checks configuration again.
+
+use std::path::Path;
+
+use crate::bot;
+use crate::document::{Document, Environment, Problem, Problems};
+use crate::gateway;
+use crate::listen;
+use crate::token;
+
+/// Everything that the configuration says.
+#[derive(Debug)]
+pub struct Settings {
+    /// `[server]`: where to listen.
+    pub listen: listen::Settings,
+    /// `[server]`: who we are.
+    pub gateway: gateway::Settings,
+    /// `[tokens]`
+    pub tokens: token::Settings,
+    /// `[vendors.*]`, `[bots.*]`, `[clients.*]`
+    pub bots: bot::Settings,
+}
+
+/// Why there are no settings.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{file} cannot be read: {source}")]
+    Unreadable {
+        /// The file.
+        file: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Something in it is wrong: all of it.
+    #[error("the configuration has {} problem(s)", .0.len())]
+    Problems(Vec<Problem>),
+}
+
+/// Reads the configuration file.
+///
+/// # Errors
+///
+/// The file cannot be read, or all that is wrong in it.
+pub fn load(file: &Path) -> Result<Settings, ConfigError> {
+    let name = file.display().to_string();
+    let text = std::fs::read_to_string(file).map_err(|source| ConfigError::Unreadable { file: name.clone(), source })?;
+    parse(&name, &text, &Environment::process(folder_of(file)))
+}
+
+/// Relative paths in `config/keystile.toml` start from the folder above `config`, where the project is; those of a file
+/// elsewhere from its own folder.
+fn folder_of(file: &Path) -> &Path {
+    let folder = file.parent().unwrap_or(Path::new(""));
+    if folder.file_name().is_some_and(|name| name == "config") { folder.parent().unwrap_or(Path::new("")) } else { folder }
+}
+
+/// What the file says about tokens alone, and who issues them: for commands that look at keys and tokens, and need no
+/// vendor's key.
+///
+/// # Errors
+///
+/// The file cannot be read, or what is wrong in `[server]` and `[tokens]`.
+pub fn load_tokens(file: &Path) -> Result<(token::Settings, String), ConfigError> {
+    let name = file.display().to_string();
+    let text = std::fs::read_to_string(file).map_err(|source| ConfigError::Unreadable { file: name.clone(), source })?;
+    let problems = Problems::default();
+    let settings = read(&name, &text, &Environment::process(folder_of(file)), &problems);
+    let mut problems = problems.into_sorted();
+    problems.retain(|problem| problem.path.is_empty() || problem.path.starts_with("server") || problem.path.starts_with("tokens"));
+    match settings {
+        Some(settings) if problems.is_empty() => Ok((settings.tokens, settings.gateway.public_url)),
+        _ => Err(ConfigError::Problems(problems)),
+    }
+}
+
+/// Reads the configuration from `text`, which is that of `file`.
+///
+/// # Errors
+///
+/// All that is wrong in it.
+pub fn parse(file: &str, text: &str, environment: &Environment) -> Result<Settings, ConfigError> {
+    let problems = Problems::default();
+    let settings = read(file, text, environment, &problems);
+    match settings {
+        Some(settings) if problems.is_empty() => Ok(settings),
+        _ => Err(ConfigError::Problems(problems.into_sorted())),
+    }
+}
+
+/// Reads what can be read, and notes what is wrong.
+pub fn read(file: &str, text: &str, environment: &Environment, problems: &Problems) -> Option<Settings> {
+    let document = Document::parse(file, text, problems)?;
+    let root = document.root(problems);
+    let server = root.section("server");
+    let listen = listen::Settings::read(&server, environment);
+    let gateway = gateway::Settings::read(&server);
+    drop(server);
+    let tokens = token::Settings::read(&root.section("tokens"), environment.folder());
+    let bots = bot::Settings::read(&root, environment, problems, tokens.default_ttl);
+    for (index, clash) in gateway::clashes(&bots.vendors, &gateway.api) {
+        if let Some(vendor) = bots.vendors.get(index) {
+            problems.add(file, vendor.line, &format!("vendors.{}.mount", vendor.name), clash.to_string());
+        }
+    }
+    Some(Settings { listen, gateway, tokens, bots })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,456 @@
+//! A TOML document that is read with all its problems kept.
+//!
+//! The configuration and the profiles are read through here. serde would stop at the first wrong value of a struct and
+//! forget where it stood; an operator wants every problem at once, each with its key path, its line and what would be
+//! right. So a [`Table`] hands out one value after the other, notes what does not fit in [`Problems`], and when it is
+//! dropped notes every key that nobody asked for. Reading goes on with a stand-in value: the settings that come out are
+//! used only if there was no problem.
+
+mod environment;
+mod units;
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+pub use self::environment::Environment;
+pub use self::units::{format_duration, parse_duration, parse_size};
+
+/// One thing that is wrong with a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The file, as it was named.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// The dotted path of the key; empty for the document as a whole.
+    pub path: String,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, line, path, message } = self;
+        match path.as_str() {
+            "" => write!(formatter, "{file}:{line}: {message}"),
+            path => write!(formatter, "{file}:{line}: {path}: {message}"),
+        }
+    }
+}
+
+/// All problems found so far, and every key that was asked for.
+#[derive(Debug, Default)]
+pub struct Problems {
+    found: RefCell<Vec<Problem>>,
+    known: RefCell<BTreeSet<String>>,
+}
+
+impl Problems {
+    /// Notes one.
+    pub fn add(&self, file: &str, line: usize, path: &str, message: impl Into<String>) {
+        self.found.borrow_mut().push(Problem {
+            file: file.to_owned(),
+            line,
+            path: path.to_owned(),
+            message: message.into(),
+        });
+    }
+
+    /// Whether nothing was wrong.
+    pub fn is_empty(&self) -> bool {
+        self.found.borrow().is_empty()
+    }
+
+    /// What was found, in the order of the lines.
+    pub fn into_sorted(self) -> Vec<Problem> {
+        let mut found = self.found.into_inner();
+        found.sort_by(|a, b| (&a.file, a.line, &a.path).cmp(&(&b.file, b.line, &b.path)));
+        found
+    }
+
+    /// The last part of every key that a reader asked for: what the documentation must mention.
+    pub fn known_keys(&self) -> BTreeSet<String> {
+        self.known.borrow().clone()
+    }
+}
+
+/// A parsed document: its name, for messages, and its values with their lines.
+#[derive(Debug)]
+pub struct Document {
+    file: String,
+    root: Node,
+}
+
+#[derive(Debug)]
+struct Node {
+    line: usize,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Text(String),
+    Integer(i64),
+    Boolean(bool),
+    Other(&'static str),
+    Array(Vec<Node>),
+    Table(Vec<(String, Node)>),
+}
+
+impl Kind {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Text(_) => "a string",
+            Self::Integer(_) => "an integer",
+            Self::Boolean(_) => "a boolean",
+            Self::Other(name) => name,
+            Self::Array(_) => "an array",
+            Self::Table(_) => "a table",
+        }
+    }
+}
+
+impl Document {
+    /// Parses `text`; what is not TOML is noted, and nothing comes back.
+    pub fn parse(file: &str, text: &str, problems: &Problems) -> Option<Self> {
+        let (root, errors) = DeTable::parse_recoverable(text);
+        for error in &errors {
+            let line = error.span().map_or(1, |span| line_of(text, span.start));
+            problems.add(file, line, "", format!("not TOML: {}", error.message()));
+        }
+        errors.is_empty().then(|| Self { file: file.to_owned(), root: table_node(text, &root) })
+    }
+
+    /// The whole document as a table.
+    pub fn root<'d>(&'d self, problems: &'d Problems) -> Table<'d> {
+        let value = Value { file: &self.file, problems, path: String::new(), node: &self.root };
+        Table { value, taken: RefCell::default() }
+    }
+}
+
+fn table_node(text: &str, table: &Spanned<DeTable<'_>>) -> Node {
+    let mut entries: Vec<(String, Node)> = Vec::new();
+    for (key, value) in table.get_ref() {
+        let mut node = value_node(text, value);
+        // A header's own line, not the line where its first key stands.
+        node.line = line_of(text, key.span().start);
+        entries.push((key.get_ref().to_string(), node));
+    }
+    entries.sort_by_key(|(_, node)| node.line);
+    Node { line: line_of(text, table.span().start), kind: Kind::Table(entries) }
+}
+
+fn value_node(text: &str, value: &Spanned<DeValue<'_>>) -> Node {
+    let line = line_of(text, value.span().start);
+    let kind = match value.get_ref() {
+        DeValue::String(string) => Kind::Text(string.to_string()),
+        DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix())
+            .map_or(Kind::Other("an integer out of range"), Kind::Integer),
+        DeValue::Boolean(boolean) => Kind::Boolean(*boolean),
+        DeValue::Float(_) => Kind::Other("a float"),
+        DeValue::Datetime(_) => Kind::Other("a date"),
+        DeValue::Array(array) => Kind::Array(array.iter().map(|item| value_node(text, item)).collect()),
+        DeValue::Table(table) => return table_node(text, &Spanned::new(value.span(), table.clone())),
+    };
+    Node { line, kind }
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count() + 1
+}
+
+/// One value, with the place where it stands.
+#[derive(Clone, Debug)]
+pub struct Value<'d> {
+    file: &'d str,
+    problems: &'d Problems,
+    path: String,
+    node: &'d Node,
+}
+
+impl<'d> Value<'d> {
+    /// Notes that this value is wrong.
+    pub fn problem(&self, message: impl Into<String>) {
+        self.problems.add(self.file, self.node.line, &self.path, message);
+    }
+
+    /// The dotted path of its key.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Its line, from 1.
+    pub fn line(&self) -> usize {
+        self.node.line
+    }
+
+    /// The file it stands in.
+    pub fn file(&self) -> &'d str {
+        self.file
+    }
+
+    fn mismatch<T>(&self, wanted: &str) -> Option<T> {
+        self.problem(format!("must be {wanted}, not {}", self.node.kind.name()));
+        None
+    }
+
+    /// A string.
+    pub fn text(&self) -> Option<&'d str> {
+        match &self.node.kind {
+            Kind::Text(text) => Some(text),
+            _ => self.mismatch("a string"),
+        }
+    }
+
+    /// A string, if it is one; nothing is noted otherwise.
+    pub fn as_text(&self) -> Option<&'d str> {
+        match &self.node.kind {
+            Kind::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Whether it is a table.
+    pub fn is_table(&self) -> bool {
+        matches!(self.node.kind, Kind::Table(_))
+    }
+
+    /// A boolean.
+    pub fn boolean(&self) -> Option<bool> {
+        match self.node.kind {
+            Kind::Boolean(boolean) => Some(boolean),
+            _ => self.mismatch("true or false"),
+        }
+    }
+
+    /// An integer between the two bounds, both inclusive.
+    pub fn integer(&self, low: i64, high: i64) -> Option<i64> {
+        match self.node.kind {
+            Kind::Integer(integer) if (low..=high).contains(&integer) => Some(integer),
+            Kind::Integer(_) => {
+                self.problem(format!("must be an integer from {low} to {high}"));
+                None
+            }
+            _ => self.mismatch(&format!("an integer from {low} to {high}")),
+        }
+    }
+
+    /// A table.
+    pub fn table(&self) -> Option<Table<'d>> {
+        match self.node.kind {
+            Kind::Table(_) => Some(Table { value: self.clone(), taken: RefCell::default() }),
+            _ => self.mismatch("a table"),
+        }
+    }
+
+    /// The items of an array.
+    pub fn items(&self) -> Option<Vec<Value<'d>>> {
+        match &self.node.kind {
+            Kind::Array(items) => Some(
+                items
+                    .iter()
+                    .enumerate()
+                    .map(|(index, node)| Value { path: format!("{}[{index}]", self.path), node, ..self.clone() })
+                    .collect(),
+            ),
+            _ => self.mismatch("an array"),
+        }
+    }
+
+    /// The items of an array of strings.
+    pub fn texts(&self) -> Option<Vec<&'d str>> {
+        self.items()?.iter().map(Value::text).collect()
+    }
+
+    /// A duration such as `"30m"`.
+    pub fn duration(&self) -> Option<Duration> {
+        let Some(text) = self.as_text() else { return self.mismatch("a duration such as \"30m\"") };
+        let duration = parse_duration(text);
+        if duration.is_none() {
+            self.problem(format!("`{text}` is not a duration; write a number and ms, s, m, h or d, such as \"30m\""));
+        }
+        duration
+    }
+
+    /// A size such as `"256KiB"`.
+    pub fn size(&self) -> Option<u64> {
+        let Some(text) = self.as_text() else { return self.mismatch("a size such as \"256KiB\"") };
+        let size = parse_size(text);
+        if size.is_none() {
+            self.problem(format!("`{text}` is not a size; write a number and B, KiB, MiB or GiB, such as \"256KiB\""));
+        }
+        size
+    }
+
+    /// The value as JSON: for templates of JSON bodies.
+    pub fn json(&self) -> Option<serde_json::Value> {
+        Some(match &self.node.kind {
+            Kind::Text(text) => serde_json::Value::from(text.as_str()),
+            Kind::Integer(integer) => serde_json::Value::from(*integer),
+            Kind::Boolean(boolean) => serde_json::Value::from(*boolean),
+            Kind::Other(_) => return self.mismatch("a string, integer, boolean, array or table"),
+            Kind::Array(_) => self.items()?.iter().map(Value::json).collect::<Option<Vec<_>>>()?.into(),
+            Kind::Table(entries) => entries
+                .iter()
+                .map(|(key, node)| {
+                    let value = Value { path: join(&self.path, key), node, ..self.clone() };
+                    Some((key.clone(), value.json()?))
+                })
+                .collect::<Option<serde_json::Map<_, _>>>()?
+                .into(),
+        })
+    }
+}
+
+/// A table, of whose keys each is asked for once. Keys that nobody asked for are problems when it is dropped.
+#[derive(Debug)]
+pub struct Table<'d> {
+    value: Value<'d>,
+    taken: RefCell<BTreeSet<String>>,
+}
+
+impl<'d> Table<'d> {
+    /// The value of `key`, if it is there.
+    pub fn get(&self, key: &str) -> Option<Value<'d>> {
+        self.taken.borrow_mut().insert(key.to_owned());
+        self.value.problems.known.borrow_mut().insert(key.to_owned());
+        self.entries().iter().find(|(name, _)| name == key).map(|(name, node)| Value {
+            path: join(&self.value.path, name),
+            node,
+            ..self.value.clone()
+        })
+    }
+
+    /// The value of `key`; its absence is a problem, and `what` says what belongs there.
+    pub fn required(&self, key: &str, what: &str) -> Option<Value<'d>> {
+        let value = self.get(key);
+        if value.is_none() {
+            self.problem(key, format!("is missing: {what}"));
+        }
+        value
+    }
+
+    /// The table at `key`; an absent one is read as an empty one, so that its defaults hold.
+    pub fn section(&self, key: &str) -> Table<'d> {
+        static EMPTY: Node = Node { line: 1, kind: Kind::Table(Vec::new()) };
+        self.get(key).and_then(|value| value.table()).unwrap_or_else(|| Table {
+            value: Value { path: join(&self.value.path, key), node: &EMPTY, ..self.value.clone() },
+            taken: RefCell::default(),
+        })
+    }
+
+    /// All entries, under names that the user chose.
+    pub fn named(&self) -> Vec<(&'d str, Value<'d>)> {
+        self.entries()
+            .iter()
+            .map(|(name, node)| {
+                self.taken.borrow_mut().insert(name.clone());
+                let path = join(&self.value.path, name);
+                (name.as_str(), Value { path, node, ..self.value.clone() })
+            })
+            .collect()
+    }
+
+    /// Notes a problem about `key` of this table.
+    pub fn problem(&self, key: &str, message: impl Into<String>) {
+        let line = self.entries().iter().find(|(name, _)| name == key).map_or(self.value.node.line, |(_, node)| node.line);
+        self.value.problems.add(self.value.file, line, &join(&self.value.path, key), message);
+    }
+
+    /// The table as a value, for problems about the whole of it.
+    pub fn value(&self) -> &Value<'d> {
+        &self.value
+    }
+
+    fn entries(&self) -> &'d [(String, Node)] {
+        match &self.value.node.kind {
+            Kind::Table(entries) => entries,
+            _ => &[],
+        }
+    }
+}
+
+impl Drop for Table<'_> {
+    fn drop(&mut self) {
+        let taken = self.taken.borrow();
+        for (name, _) in self.entries().iter().filter(|(name, _)| !taken.contains(name)) {
+            let near = taken.iter().find(|known| is_near(known, name));
+            let known = taken.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+            self.problem(name, match near {
+                Some(near) => format!("is not a key here; did you mean `{near}`?"),
+                None => format!("is not a key here; the keys are: {known}"),
+            });
+        }
+    }
+}
+
+fn join(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
+
+/// Whether one is the other but for one letter added, lost or changed, or for the sign between words.
+fn is_near(known: &str, name: &str) -> bool {
+    let plain = |text: &str| text.to_ascii_lowercase().replace('-', "_");
+    let (known, name) = (plain(known), plain(name));
+    let prefix = known.bytes().zip(name.bytes()).take_while(|(a, b)| a == b).count();
+    let suffix = known.bytes().rev().zip(name.bytes().rev()).take_while(|(a, b)| a == b).count();
+    let longest = known.len().max(name.len());
+    longest >= 3 && known.len().abs_diff(name.len()) <= 1 && prefix + suffix + 1 >= longest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems_of(text: &str, read: impl FnOnce(&Table<'_>)) -> Vec<String> {
+        let problems = Problems::default();
+        if let Some(document) = Document::parse("test.toml", text, &problems) {
+            read(&document.root(&problems));
+        }
+        problems.into_sorted().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn every_problem_is_reported_with_path_and_line() {
+        let found = problems_of("[server]\nlisten = 1\ndrian = \"30s\"\ntime = \"soon\"\n", |root| {
+            let server = root.section("server");
+            server.get("listen").and_then(|value| value.text());
+            server.get("time").and_then(|value| value.duration());
+            server.get("drain");
+            server.required("public_url", "the address that clients use");
+        });
+        assert_eq!(
+            found,
+            [
+                "test.toml:1: server.public_url: is missing: the address that clients use",
+                "test.toml:2: server.listen: must be a string, not an integer",
+                "test.toml:3: server.drian: is not a key here; the keys are: drain, listen, public_url, time",
+                "test.toml:4: server.time: `soon` is not a duration; write a number and ms, s, m, h or d, such as \"30m\"",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_key_that_is_nearly_right_is_named() {
+        let found = problems_of("tokns = 1\n", |root| {
+            root.get("tokens");
+        });
+        assert_eq!(found, ["test.toml:1: tokns: is not a key here; did you mean `tokens`?"]);
+    }
+
+    #[test]
+    fn what_is_not_toml_is_a_problem_with_a_line() {
+        let found = problems_of("a = 1\nb = = 2\n", |_| {});
+        assert!(found[0].starts_with("test.toml:2: not TOML"), "{found:?}");
+    }
+
+    #[test]
+    fn an_absent_section_reads_as_an_empty_one() {
+        assert!(problems_of("", |root| assert!(root.section("server").get("listen").is_none())).is_empty());
+    }
+}

@@ -1,0 +1,283 @@
+//! READ THIS FIRST: the life of a request, straight down.
+//!
+//! [`Gateway::serve`] is called for every request on every connection. It never fails: whatever goes wrong becomes an
+//! answer in `answer`, the one place where faults are rendered. The order of the steps in [`Gateway::proxied`] is the
+//! order of §8 of the design: nothing of a later step is done for a caller that an earlier one refuses, so that a
+//! forged token costs the vendor nothing and a limit cannot be used up by somebody who is not let in.
+
+mod answer;
+mod body;
+mod cors;
+mod routes;
+mod settings;
+
+use std::borrow::Cow;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::Router;
+use bytes::Bytes;
+use http::{Request, Response, header};
+use hyper::body::{Body as _, Incoming as IncomingBody};
+use tower::ServiceExt;
+
+pub use self::body::Body;
+use self::body::Payload;
+use self::cors::Cors;
+pub use self::routes::{Clash, Routes, clashes};
+use self::routes::{Endpoint, Place};
+pub use self::settings::Settings;
+use crate::access::{Access, CallGrant, CallTarget, Caller, Credential};
+use crate::api::{Api, Refused, Scene};
+use crate::bot::Vendor;
+use crate::clock::Clock;
+use crate::fault::{Code, Fault};
+use crate::limit::{Key, Kind, Limiter, OpenCall};
+use crate::listen::Peer;
+use crate::net::host_name;
+use crate::proxy::{Incoming, Proxy};
+use crate::telemetry::{Record, Records};
+use crate::vendor;
+
+/// Everything that a request meets. Shared by all workers, and only read.
+#[derive(Debug)]
+pub struct Gateway {
+    /// Which call is at which host and path.
+    pub routes: Routes,
+    /// Who is calling, may they.
+    pub access: Arc<Access>,
+    /// The gateway's own endpoints and vendors' session calls.
+    pub api: Arc<Api>,
+    /// The same, as axum serves them.
+    pub own: Router,
+    /// Calls to vendors.
+    pub proxy: Proxy,
+    /// What counts.
+    pub limiter: Arc<Limiter>,
+    /// The time.
+    pub clock: Clock,
+    /// Where records go.
+    pub records: Arc<Records>,
+    /// A page at `/`: the demo's.
+    pub page: Option<Bytes>,
+}
+
+/// The values of a path's placeholders: no vendor's path has more.
+type PathValues<'p> = [&'p str; 6];
+
+impl Gateway {
+    /// Answers a request.
+    pub async fn serve(self: Arc<Self>, peer: Peer, request: Request<IncomingBody>) -> Result<Response<Body>, Infallible> {
+        let now = self.clock.now();
+        let mut record = Box::new(Record::begin(&self.records, peer.worker, peer.address, request.method(), now));
+        record.bytes_in = request.body().size_hint().exact().unwrap_or(0);
+        let cors = Cors::of(request.headers());
+        let path = request.uri().path_and_query().cloned();
+        let path = path.as_ref().map_or("/", |path| path.path());
+        let found = self.find(&request, path);
+        let entry = found.as_ref().ok().map(|place| place.entry);
+        record.route = entry.map(|entry| Arc::clone(&entry.label));
+        let scene = Arc::new(Scene::default());
+        let outcome = if cors.is_preflight(request.method()) {
+            // Before any other check: a browser sends no credential with it, and shows no error of it.
+            Ok(self.preflight(&cors, &request, path))
+        } else {
+            match found {
+                Err(fault) => Err(fault),
+                Ok(place) => self.answer(peer, request, place, path, &scene, &mut record).await,
+            }
+        };
+        let shape = entry.and_then(|entry| entry.endpoint.vendor());
+        Ok(self.finish(outcome, shape, &cors, &scene, record))
+    }
+
+    /// Which call this is; a path that could be read in two ways is none.
+    fn find(&self, request: &Request<IncomingBody>, path: &str) -> Result<Place<'_>, Fault> {
+        vendor::check(path).map_err(|error| Fault::new(Code::AmbiguousPath, error.to_string()))?;
+        let host = host_of(request)?;
+        self.routes.find(host_name(&host), request.method(), path)
+    }
+
+    async fn answer(
+        &self,
+        peer: Peer,
+        request: Request<IncomingBody>,
+        place: Place<'_>,
+        path: &str,
+        scene: &Arc<Scene>,
+        record: &mut Record,
+    ) -> Result<Response<Payload>, Fault> {
+        let caller = Caller::new(peer.address, request.headers())?;
+        let mut values: PathValues<'_> = Default::default();
+        let mut count = 0;
+        for (slot, value) in values.iter_mut().zip(place.captures.of(path)) {
+            *slot = value;
+            count += 1;
+        }
+        let values = values.get(..count).unwrap_or_default();
+        match &place.entry.endpoint {
+            Endpoint::Route(vendor, route) => {
+                let route = vendor.profile.routes.get(*route).ok_or_else(|| Fault::new(Code::NotFound, "there is no such call"))?;
+                let target = CallTarget { vendor, route, values };
+                self.proxied(request, &target, &caller, scene, record).await
+            }
+            Endpoint::SessionCall(vendor) => self.session_call(request, vendor, values, &caller, scene).await,
+            Endpoint::Own => self.own(request, caller, scene).await,
+            Endpoint::Page => Ok(answer::page(self.page.clone().unwrap_or_default())),
+        }
+    }
+
+    /// A conversation call, on its way to the vendor.
+    async fn proxied(
+        &self,
+        request: Request<IncomingBody>,
+        target: &CallTarget<'_>,
+        caller: &Caller,
+        scene: &Scene,
+        record: &mut Record,
+    ) -> Result<Response<Payload>, Fault> {
+        let (head, body) = request.into_parts();
+        let key_header = target.vendor.profile.accept.as_ref().map(|accept| &accept.credential);
+        let credential = Credential::presented(&head.headers, key_header)?;
+        let principal = self.access.identify(credential, caller)?;
+        let grant = self.access.may_call(principal, target, caller)?;
+        // Only now: a record names a bot and a session for calls that were theirs.
+        record.bot = Some(grant.bot().name.clone());
+        record.session = Some(grant.verified().session.id.clone());
+        let _first = scene.bot.set(Arc::clone(grant.bot()));
+        let open = self.admit(&grant)?;
+        let query = head.uri.query().map(str::to_owned);
+        let incoming = Incoming { method: head.method, query, headers: head.headers, body };
+        let response = self.proxy.forward(grant, target, incoming, open).await?;
+        Ok(response.map(Payload::stream))
+    }
+
+    /// Limits, from the narrowest to the widest: what a session wastes is not taken from the others of its bot.
+    fn admit(&self, grant: &CallGrant) -> Result<Option<OpenCall>, Fault> {
+        let (bot, now) = (grant.bot(), self.clock.now());
+        let session = session_key(&grant.verified().session.id);
+        if let Some(rate) = bot.limits.per_session {
+            let key = Key::new(Kind::Session, 0, session);
+            self.limiter.take(key, rate, now).map_err(|wait| limited(Code::RateLimited, "the session makes too many calls", wait))?;
+        }
+        let open = match bot.limits.streams {
+            None => None,
+            Some(most) => Some(self.limiter.open(session, most).ok_or_else(|| {
+                Fault::new(Code::TooManyStreams, format!("the session has {most} open calls already; wait for one to end"))
+            })?),
+        };
+        if let Some(rate) = bot.limits.per_bot {
+            bot.calls.take(rate, now).map_err(|wait| limited(Code::RateLimited, "the bot has too many calls", wait))?;
+        }
+        Ok(open)
+    }
+
+    /// A vendor's own session call, answered in its shape.
+    async fn session_call(
+        &self,
+        request: Request<IncomingBody>,
+        vendor: &Vendor,
+        values: &[&str],
+        caller: &Caller,
+        scene: &Scene,
+    ) -> Result<Response<Payload>, Fault> {
+        let missing = || Fault::new(Code::NotFound, "there is no such call");
+        let accept = vendor.profile.accept.as_ref().ok_or_else(missing)?;
+        let bot = accept.bot_in(values).ok_or_else(missing)?;
+        let (head, body) = request.into_parts();
+        let response = self.api.accept(vendor, accept, bot, caller, &head.headers, body, scene).await?;
+        Ok(response.map(Payload::whole))
+    }
+
+    /// The gateway's own endpoints, which axum serves.
+    async fn own(&self, request: Request<IncomingBody>, caller: Caller, scene: &Arc<Scene>) -> Result<Response<Payload>, Fault> {
+        let mut request = request.map(axum::body::Body::new);
+        request.extensions_mut().insert(Arc::new(caller));
+        request.extensions_mut().insert(Arc::clone(scene));
+        let mut response = match self.own.clone().oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        };
+        match response.extensions_mut().remove::<Refused>().and_then(|refused| refused.take()) {
+            Some(fault) => Err(fault),
+            None => Ok(response.map(Payload::own)),
+        }
+    }
+
+    fn preflight(&self, cors: &Cors, request: &Request<IncomingBody>, path: &str) -> Response<Payload> {
+        let wanted = cors::wanted_method(request.headers());
+        let entry = host_of(request).ok().and_then(|host| match &wanted {
+            Some(method) if vendor::check(path).is_ok() => self.routes.find(host_name(&host), method, path).ok(),
+            _ => None,
+        });
+        let entry = entry.map(|place| place.entry);
+        cors.preflight(entry, self.is_in_union(cors, entry.and_then(|entry| entry.endpoint.vendor())))
+    }
+
+    /// The answer as it leaves: faults rendered, CORS, request id, the record on its body.
+    fn finish(
+        &self,
+        outcome: Result<Response<Payload>, Fault>,
+        shape: Option<&Arc<Vendor>>,
+        cors: &Cors,
+        scene: &Scene,
+        mut record: Box<Record>,
+    ) -> Response<Body> {
+        let mut response = match outcome {
+            Ok(response) => response,
+            Err(fault) => {
+                record.code = Some(fault.code());
+                answer::log(&fault, &record);
+                answer::of(&fault, shape.map(|vendor| vendor.profile.as_ref()), record.id)
+            }
+        };
+        if let Some(origin) = cors.origin() {
+            let is_allowed = match scene.bot.get() {
+                Some(bot) => bot.origins.allows(origin),
+                None => cors.is_answered(&response) || self.is_in_union(cors, shape),
+            };
+            cors.allow(response.headers_mut(), is_allowed);
+        }
+        response.headers_mut().append(header::VARY, header::HeaderValue::from_static("Origin"));
+        answer::identify(response.headers_mut(), record.id);
+        record.status = Some(response.status());
+        if record.bot.is_none() {
+            record.bot = scene.bot.get().map(|bot| bot.name.clone());
+        }
+        if record.session.is_none() {
+            record.session = scene.session.get().cloned();
+        }
+        response.map(|payload| Body::new(payload, record))
+    }
+
+    /// Before the bot is known: whether the page's origin is allowed by any bot that the call could be about.
+    fn is_in_union(&self, cors: &Cors, vendor: Option<&Arc<Vendor>>) -> bool {
+        let Some(origin) = cors.origin() else { return false };
+        let directory = &self.access.directory;
+        match vendor {
+            Some(vendor) => directory.bots_of(vendor).any(|bot| bot.origins.allows(origin)),
+            None => directory.bots().any(|bot| bot.origins.allows(origin)),
+        }
+    }
+}
+
+fn limited(code: Code, detail: &'static str, wait: std::time::Duration) -> Fault {
+    Fault::new(code, detail).retry_after(wait)
+}
+
+/// Whom the limits of a session count: its id is a UUID of our own, 128 bits.
+fn session_key(id: &str) -> u128 {
+    uuid::Uuid::try_parse(id).map_or(0, |id| id.as_u128())
+}
+
+/// The host that the request is for: of HTTP/2's `:authority` or an absolute target, else of `Host`.
+fn host_of(request: &Request<IncomingBody>) -> Result<Cow<'_, str>, Fault> {
+    if let Some(authority) = request.uri().authority() {
+        return Ok(Cow::Borrowed(authority.as_str()));
+    }
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    match (hosts.next().map(header::HeaderValue::to_str), hosts.next()) {
+        (Some(Ok(host)), None) if !host.is_empty() => Ok(Cow::Borrowed(host)),
+        _ => Err(Fault::new(Code::BadHost, "send one Host header that names a host")),
+    }
+}

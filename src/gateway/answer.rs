@@ -1,0 +1,107 @@
+//! Faults become answers here, and nowhere else: `application/problem+json` (RFC 9457) on the gateway's own paths, the
+//! vendor's shape on a vendor's.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
+use serde_json::json;
+
+use super::body::Payload;
+use crate::fault::{Blame, Code, Fault};
+use crate::id::RequestId;
+use crate::telemetry::Record;
+use crate::vendor::Profile;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The answer for a fault. `shape` is the profile of the vendor on whose paths it happened.
+pub(super) fn of(fault: &Fault, shape: Option<&Profile>, id: RequestId) -> Response<Payload> {
+    let code = fault.code();
+    let (media, body) = match shape.and_then(|profile| profile.error.as_ref()) {
+        Some(shape) => ("application/json", shape.fill(code.status(), code.name(), &message(fault))),
+        None => ("application/problem+json", problem(fault, id)),
+    };
+    let mut response = Response::new(Payload::whole(Bytes::from(body.to_string())));
+    *response.status_mut() = code.status();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if let Some(challenge) = challenge(code) {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    }
+    if code == Code::MethodNotAllowed
+        && let Ok(allow) = HeaderValue::from_str(fault.detail())
+    {
+        headers.insert(header::ALLOW, allow);
+    }
+    if let Some(wait) = fault.wait() {
+        // Whole seconds, rounded up: a client that comes back then is not too early.
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_millis().div_ceil(1000).max(1) as u64));
+    }
+    response
+}
+
+fn message(fault: &Fault) -> String {
+    match fault.code() {
+        Code::MethodNotAllowed => format!("use {}", fault.detail()),
+        _ => fault.detail().to_owned(),
+    }
+}
+
+fn problem(fault: &Fault, id: RequestId) -> serde_json::Value {
+    let code = fault.code();
+    json!({
+        "type": format!("urn:keystile:problem:{}", code.name()),
+        "title": code.title(),
+        "status": code.status().as_u16(),
+        "detail": message(fault),
+        "code": code.name(),
+        "message": message(fault),
+        "requestId": id.as_str(),
+    })
+}
+
+/// RFC 6750 §3: no error where no credential came, and an expired token told from a bad one.
+fn challenge(code: Code) -> Option<&'static str> {
+    match code {
+        Code::CredentialRequired => Some("Bearer realm=\"keystile\""),
+        Code::TokenExpired => Some("Bearer realm=\"keystile\", error=\"invalid_token\", error_description=\"the token has expired\""),
+        Code::InvalidToken => Some("Bearer realm=\"keystile\", error=\"invalid_token\", error_description=\"the token is not valid\""),
+        Code::InvalidClient => Some("Bearer realm=\"keystile\", error=\"invalid_token\", error_description=\"the client credential is not valid\""),
+        Code::SessionTokenRequired => {
+            Some("Bearer realm=\"keystile\", error=\"invalid_token\", error_description=\"a session token is required\"")
+        }
+        _ => None,
+    }
+}
+
+/// What an operator can do something about is a warning; what a caller did wrong is on the record, and in the log only
+/// where it is asked for.
+pub(super) fn log(fault: &Fault, record: &Record) {
+    let (id, code) = (record.id, fault.code().name());
+    let route = record.route.as_deref().unwrap_or("-");
+    match fault.code().blame() {
+        Blame::Client => tracing::debug!(%id, code, route, "refused: {fault:?}"),
+        Blame::Gateway => tracing::error!(%id, code, route, "failed: {fault:?}"),
+        Blame::Vendor => tracing::warn!(%id, code, route, "vendor: {fault:?}"),
+    }
+}
+
+/// Puts the request's id on an answer.
+pub(super) fn identify(headers: &mut HeaderMap, id: RequestId) {
+    if let Ok(value) = HeaderValue::from_str(id.as_str()) {
+        headers.insert(REQUEST_ID, value);
+    }
+}
+
+/// The demo's page: it may run its own script and talk to this gateway, and nothing else.
+pub(super) fn page(html: Bytes) -> Response<Payload> {
+    const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+    let mut response = Response::new(Payload::whole(html));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
+}

@@ -1,0 +1,118 @@
+//! The body of every answer, with the record of its request: the record is written when the body ends.
+
+use std::error::Error;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+
+use crate::proxy::{AnswerStream, Cut};
+use crate::telemetry::Record;
+
+/// What an answer is made of.
+#[derive(Debug)]
+pub(super) enum Payload {
+    /// Known as a whole.
+    Whole(Full<Bytes>),
+    /// Of the gateway's own endpoints.
+    Own(axum::body::Body),
+    /// A vendor's, as it comes.
+    Stream(Box<AnswerStream>),
+}
+
+impl Payload {
+    pub(super) fn whole(bytes: Bytes) -> Self {
+        Self::Whole(Full::new(bytes))
+    }
+
+    pub(super) fn own(body: axum::body::Body) -> Self {
+        Self::Own(body)
+    }
+
+    pub(super) fn stream(stream: AnswerStream) -> Self {
+        Self::Stream(Box::new(stream))
+    }
+}
+
+/// The body of an answer.
+#[derive(Debug)]
+pub struct Body {
+    payload: Payload,
+    record: Box<Record>,
+}
+
+impl Body {
+    pub(super) fn new(payload: Payload, record: Box<Record>) -> Self {
+        Self { payload, record }
+    }
+}
+
+/// Why a body was cut: HTTP/1 leaves its last chunk out, HTTP/2 resets the stream.
+#[derive(Debug)]
+pub struct BodyCut(Box<dyn Error + Send + Sync>);
+
+impl fmt::Display for BodyCut {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("the body of the answer was cut")
+    }
+}
+
+impl Error for BodyCut {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.0)
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = BodyCut;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyCut>>> {
+        let body = self.get_mut();
+        let polled = match &mut body.payload {
+            Payload::Whole(whole) => Pin::new(whole).poll_frame(context).map_err(|never| match never {}),
+            Payload::Own(own) => Pin::new(own).poll_frame(context).map_err(|error| BodyCut(error.into())),
+            Payload::Stream(stream) => Pin::new(&mut **stream).poll_frame(context).map_err(|cut| BodyCut(cut.into())),
+        };
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => body.record.sent(frame.data_ref().map_or(0, Bytes::len)),
+            Poll::Ready(None) => body.record.is_complete = true,
+            Poll::Ready(Some(Err(_))) | Poll::Pending => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.payload {
+            Payload::Whole(whole) => whole.is_end_stream(),
+            Payload::Own(own) => own.is_end_stream(),
+            Payload::Stream(stream) => stream.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.payload {
+            Payload::Whole(whole) => whole.size_hint(),
+            Payload::Own(own) => own.size_hint(),
+            Payload::Stream(stream) => stream.size_hint(),
+        }
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        // hyper does not ask again once the length that was promised is sent.
+        if self.is_end_stream() {
+            self.record.is_complete = true;
+        }
+        if let Payload::Stream(stream) = &self.payload
+            && let Some(cut) = stream.cut()
+        {
+            self.record.code = Some(cut.code());
+            self.record.is_complete &= cut == Cut::Expired;
+        }
+    }
+}

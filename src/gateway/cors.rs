@@ -1,0 +1,90 @@
+//! What a browser is told: CORS (Fetch Standard §3.3) on every answer, preflights answered here.
+//!
+//! `Access-Control-Allow-Credentials` is never sent: tokens travel in headers, and cookies have no meaning here.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+
+use super::body::Payload;
+use super::routes::Entry;
+use crate::bot::Origin;
+
+/// Headers of answers that a page may read.
+const EXPOSED: &str = "Keystile-Token, Keystile-Session, Keystile-Expires-At, Keystile-Expires-In, X-Request-Id, Retry-After, WWW-Authenticate, RateLimit, RateLimit-Policy";
+/// Headers that a page may always send.
+const ALWAYS_ALLOWED: &str = "authorization, content-type, accept, accept-language, x-timezone";
+/// How long a browser may remember a preflight, in seconds. Chromium takes no more than two hours.
+const MAX_AGE: &str = "7200";
+
+/// The page that a request came from, as far as CORS needs it.
+#[derive(Debug)]
+pub(super) struct Cors {
+    origin: Option<Origin>,
+    asks: bool,
+}
+
+impl Cors {
+    /// Reads the headers.
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let origin = headers.get(header::ORIGIN).and_then(Origin::parse);
+        let asks = origin.is_some() && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        Self { origin, asks }
+    }
+
+    /// The page's origin.
+    pub(super) fn origin(&self) -> Option<&Origin> {
+        self.origin.as_ref()
+    }
+
+    /// Whether the browser only asks what it may send.
+    pub(super) fn is_preflight(&self, method: &Method) -> bool {
+        self.asks && *method == Method::OPTIONS
+    }
+
+    /// The answer to a preflight. A page that is not allowed learns nothing but that.
+    pub(super) fn preflight(&self, entry: Option<&Entry>, is_allowed: bool) -> Response<Payload> {
+        let mut response = Response::new(Payload::whole(Bytes::new()));
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        let headers = response.headers_mut();
+        headers.insert(header::VARY, HeaderValue::from_static("Access-Control-Request-Method, Access-Control-Request-Headers"));
+        if let Some(origin) = self.origin.as_ref().filter(|_| is_allowed) {
+            let mut allowed = ALWAYS_ALLOWED.to_owned();
+            for name in entry.into_iter().flat_map(|entry| &entry.headers).filter(|name| *name != "x-timezone") {
+                allowed.push_str(", ");
+                allowed.push_str(name);
+            }
+            let methods = entry.map_or(Method::POST, |entry| entry.method.clone());
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.header().clone());
+            set(headers, header::ACCESS_CONTROL_ALLOW_METHODS, methods.as_str());
+            set(headers, header::ACCESS_CONTROL_ALLOW_HEADERS, &allowed);
+            headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(MAX_AGE));
+        }
+        response
+    }
+
+    /// Whether this answer says already what the page may do: a preflight's does.
+    pub(super) fn is_answered(&self, response: &Response<Payload>) -> bool {
+        response.headers().contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN)
+    }
+
+    /// Lets the page read the answer, if it may.
+    pub(super) fn allow(&self, headers: &mut HeaderMap, is_allowed: bool) {
+        if let Some(origin) = self.origin.as_ref().filter(|_| is_allowed) {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.header().clone());
+            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
+        }
+    }
+}
+
+fn set(headers: &mut HeaderMap, name: header::HeaderName, text: &str) {
+    // Methods and header names are always a header's value.
+    if let Ok(value) = HeaderValue::from_str(text) {
+        headers.insert(name, value);
+    }
+}
+
+/// The method that a preflight asks for.
+pub(super) fn wanted_method(headers: &HeaderMap) -> Option<Method> {
+    let value = headers.get(header::ACCESS_CONTROL_REQUEST_METHOD)?;
+    Method::from_bytes(value.as_bytes()).ok()
+}

@@ -1,0 +1,184 @@
+//! Which call is at which host and path: the gateway's own, vendors' session calls, conversation calls.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use http::Method;
+
+use crate::api::Api;
+use crate::bot::{Directory, Mount, Vendor, VendorSettings};
+use crate::fault::{Code, Fault};
+use crate::vendor::{Captures, Found, Pattern, Profile, Table};
+
+/// What a call is.
+#[derive(Debug)]
+pub(super) enum Endpoint {
+    /// One of the gateway's own.
+    Own,
+    /// The demo's page.
+    Page,
+    /// The session call of a vendor's own clients.
+    SessionCall(Arc<Vendor>),
+    /// A conversation call: the number of its route in the vendor's profile.
+    Route(Arc<Vendor>, usize),
+}
+
+impl Endpoint {
+    /// Whose paths it is on, and whose shape its errors take.
+    pub(super) fn vendor(&self) -> Option<&Arc<Vendor>> {
+        match self {
+            Self::Own | Self::Page => None,
+            Self::SessionCall(vendor) | Self::Route(vendor, _) => Some(vendor),
+        }
+    }
+}
+
+/// One call of the table.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) endpoint: Endpoint,
+    /// Its template, for records.
+    pub(super) label: Arc<str>,
+    /// Its method, for preflights.
+    pub(super) method: Method,
+    /// Headers that it declares, for preflights.
+    pub(super) headers: Vec<String>,
+}
+
+/// A call that was found.
+pub(super) struct Place<'r> {
+    pub(super) entry: &'r Entry,
+    pub(super) captures: Captures,
+}
+
+/// All calls.
+#[derive(Debug)]
+pub struct Routes {
+    any: Table<Entry>,
+    hosts: HashMap<String, Table<Entry>>,
+}
+
+/// Two calls for one host, method and path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Clash {
+    /// The call that came second.
+    pub call: String,
+    /// Whose the first is.
+    pub with: String,
+}
+
+impl fmt::Display for Clash {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { call, with } = self;
+        write!(
+            formatter,
+            "`{call}` is also {with}: one request would match both; give one of them a prefix (mount = \"/name\") or a \
+             host of its own (mount = {{ host = \"…\" }})"
+        )
+    }
+}
+
+/// The calls of a profile below its mount.
+fn calls_of<'p>(profile: &'p Profile, mount: &Mount) -> Vec<(Pattern, Option<usize>)> {
+    let prefix = match mount {
+        Mount::Prefix(prefix) => prefix.as_str(),
+        Mount::Host(_) => "/",
+    };
+    let accept = profile.accept.iter().map(|accept| (accept.call.below(prefix), None));
+    let routes = profile.routes.iter().enumerate().map(|(at, route)| (route.call.below(prefix), Some(at)));
+    accept.chain(routes).collect()
+}
+
+/// The calls of `vendors` that clash, with each other or with the gateway's own below `prefix`.
+pub fn clashes(vendors: &[VendorSettings], prefix: &str) -> Vec<(usize, Clash)> {
+    let own = |table: &mut Table<String>| {
+        for call in Api::calls(prefix) {
+            if let Ok(pattern) = Pattern::parse(&call) {
+                // The gateway's own calls differ from each other.
+                let _inserted = table.insert(&pattern, "the gateway's own".to_owned());
+            }
+        }
+    };
+    let mut any = Table::default();
+    own(&mut any);
+    let mut hosts: HashMap<&str, Table<String>> = HashMap::new();
+    let mut found = Vec::new();
+    for (index, vendor) in vendors.iter().enumerate() {
+        let table = match &vendor.mount {
+            Mount::Prefix(_) => &mut any,
+            Mount::Host(host) => hosts.entry(host).or_insert_with(|| {
+                let mut table = Table::default();
+                own(&mut table);
+                table
+            }),
+        };
+        for (pattern, _) in calls_of(&vendor.profile, &vendor.mount) {
+            if let Err(with) = table.insert(&pattern, format!("of vendors.{}", vendor.name)) {
+                found.push((index, Clash { call: pattern.as_str().to_owned(), with: with.clone() }));
+            }
+        }
+    }
+    found
+}
+
+impl Routes {
+    /// The table of a directory whose calls do not clash.
+    pub fn new(directory: &Directory, prefix: &str, has_page: bool) -> Self {
+        let mut own: Vec<String> = Api::calls(prefix);
+        let page = "GET /";
+        if has_page {
+            own.push(page.to_owned());
+        }
+        let table = || {
+            let mut table = Table::default();
+            for call in &own {
+                let endpoint = if call == page { Endpoint::Page } else { Endpoint::Own };
+                if let Ok(pattern) = Pattern::parse(call) {
+                    let entry = Entry { endpoint, label: call.as_str().into(), method: pattern.method.clone(), headers: Vec::new() };
+                    let _clash_free = table.insert(&pattern, entry).is_ok();
+                }
+            }
+            table
+        };
+        let (mut any, mut hosts) = (table(), HashMap::new());
+        for (vendor, mount) in directory.vendors() {
+            let target = match mount {
+                Mount::Prefix(_) => &mut any,
+                Mount::Host(host) => hosts.entry(host.clone()).or_insert_with(table),
+            };
+            for (pattern, route) in calls_of(&vendor.profile, mount) {
+                // Settings with a clash are refused before they come here.
+                let _clash_free = target.insert(&pattern, entry(vendor, &pattern, route)).is_ok();
+            }
+        }
+        Self { any, hosts }
+    }
+
+    /// The call at this place.
+    pub(super) fn find(&self, host: &str, method: &Method, path: &str) -> Result<Place<'_>, Fault> {
+        let table = if self.hosts.is_empty() {
+            &self.any
+        } else {
+            self.hosts.get(host.to_ascii_lowercase().as_str()).unwrap_or(&self.any)
+        };
+        match table.find(method, path) {
+            Found::Call(entry, captures) => Ok(Place { entry, captures }),
+            Found::Nothing => Err(Fault::new(Code::NotFound, "there is no such call")),
+            Found::OtherMethods(methods) => {
+                let names = methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
+                Err(Fault::new(Code::MethodNotAllowed, names))
+            }
+        }
+    }
+}
+
+fn entry(vendor: &Arc<Vendor>, pattern: &Pattern, route: Option<usize>) -> Entry {
+    let declared = route.and_then(|at| vendor.profile.routes.get(at)).and_then(|route| route.allow.header.as_ref());
+    let headers = declared.into_iter().flatten().filter_map(|header| header.exact()).map(str::to_owned).collect();
+    let endpoint = match route {
+        Some(at) => Endpoint::Route(Arc::clone(vendor), at),
+        None => Endpoint::SessionCall(Arc::clone(vendor)),
+    };
+    Entry { endpoint, label: pattern.as_str().into(), method: pattern.method.clone(), headers }
+}

@@ -1,0 +1,63 @@
+//! What the gateway as a whole is told.
+
+use std::time::Duration;
+
+use http::Uri;
+
+use crate::document::{Table, Value};
+use crate::limit::Rate;
+use crate::net::is_loopback;
+use crate::vendor;
+
+/// `public_url`, `api` and `failed_credentials` of `[server]`.
+#[derive(Debug)]
+pub struct Settings {
+    /// The address that clients use; the issuer of tokens.
+    pub public_url: String,
+    /// What stands before the gateway's own calls.
+    pub api: String,
+    /// How many wrong credentials an address has.
+    pub failed_credentials: Option<Rate>,
+}
+
+impl Settings {
+    /// Reads them; what is wrong is noted.
+    pub fn read(table: &Table<'_>) -> Self {
+        let public_url = table
+            .required("public_url", "the address that clients use, such as \"https://chat.example.com\"")
+            .and_then(|value| public_url(&value));
+        let api = table.get("api").and_then(|value| {
+            let prefix = value.text()?;
+            let is_prefix = prefix.len() > 1 && !prefix.ends_with('/') && vendor::check(prefix).is_ok();
+            if !is_prefix {
+                value.problem(format!("`{prefix}` must be a prefix such as \"/v1\""));
+            }
+            is_prefix.then(|| prefix.to_owned())
+        });
+        let default = Some(Rate::new(60, Duration::from_secs(60)));
+        Self {
+            public_url: public_url.unwrap_or_default(),
+            api: api.unwrap_or_else(|| "/v1".to_owned()),
+            failed_credentials: table.get("failed_credentials").and_then(|value| Rate::read(&value)).unwrap_or(default),
+        }
+    }
+}
+
+fn public_url(value: &Value<'_>) -> Option<String> {
+    let text = value.text()?;
+    let uri = text.parse::<Uri>().ok();
+    let host = uri.as_ref().and_then(Uri::host).map(|host| host.trim_matches(['[', ']']));
+    let is_root = !text.ends_with('/') && uri.as_ref().is_some_and(|uri| uri.path() == "/" && uri.query().is_none());
+    match (uri.as_ref().and_then(Uri::scheme_str), host) {
+        (Some("https"), Some(_)) if is_root => Some(text.to_owned()),
+        (Some("http"), Some(host)) if is_root && is_loopback(host) => Some(text.to_owned()),
+        (Some("http"), Some(_)) if is_root => {
+            value.problem(format!("`{text}` must be https: tokens travel to it (http only for this machine itself)"));
+            None
+        }
+        _ => {
+            value.problem(format!("`{text}` must be scheme and host, without a slash at the end, such as \"https://chat.example.com\""));
+            None
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Identifiers, and the randomness they are made of.
+//!
+//! Randomness is an input: whoever makes an id is given an [`Entropy`].
+
+use std::cell::Cell;
+use std::fmt;
+
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+/// A cryptographically secure source of random bytes.
+#[derive(Clone, Debug)]
+pub struct Entropy(SystemRandom);
+
+impl Entropy {
+    /// The operating system's, by aws-lc.
+    pub fn system() -> Self {
+        Self(SystemRandom::new())
+    }
+
+    /// `N` random bytes.
+    ///
+    /// aws-lc's generator is seeded at start and fails only where the operating system gave it no randomness at all;
+    /// ids without randomness would be worse than no process.
+    #[expect(clippy::expect_used, reason = "there is no way on without randomness")]
+    pub fn bytes<const N: usize>(&self) -> [u8; N] {
+        let mut out = [0; N];
+        self.0.fill(&mut out).expect("the operating system gives randomness");
+        out
+    }
+
+    /// A new session id: a random UUID (RFC 9562, version 4) in its canonical text.
+    pub fn session_id(&self) -> String {
+        uuid::Builder::from_random_bytes(self.bytes()).into_uuid().to_string()
+    }
+
+    /// 128 random bits as base64url: the `jti` of a token, the `sub` of somebody unknown.
+    pub fn token_id(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.bytes::<16>())
+    }
+}
+
+/// The id of one request: it stands in the answer, in the record and in the log, and in no decision.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct RequestId([u8; 24]);
+
+impl RequestId {
+    /// A new id: 96 bits, unique but not secret, so that a call costs no system randomness.
+    pub fn next() -> Self {
+        // A Weyl sequence through splitmix64's finalizer, from a random start for each thread.
+        thread_local!(static STATE: Cell<(u64, u32)> = {
+            let seed: [u8; 12] = Entropy::system().bytes();
+            let (start, tail) = seed.split_at(8);
+            Cell::new((
+                u64::from_le_bytes(tail_of(start)),
+                u32::from_le_bytes(tail_of(tail)),
+            ))
+        });
+        let (count, thread) = STATE.get();
+        let count = count.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        STATE.set((count, thread));
+        let mut mixed = (count ^ (count >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^= mixed >> 31;
+        let mut out = [0; 24];
+        let bytes = thread.to_be_bytes().into_iter().chain(mixed.to_be_bytes());
+        for (pair, byte) in out.chunks_exact_mut(2).zip(bytes) {
+            pair.copy_from_slice(&hex_pair(byte));
+        }
+        Self(out)
+    }
+
+    /// As text: 24 lower-case hexadecimal digits.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or("")
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+fn tail_of<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    let mut out = [0; N];
+    out.copy_from_slice(bytes);
+    out
+}
+
+const fn hex_pair(byte: u8) -> [u8; 2] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    [DIGITS[(byte >> 4) as usize], DIGITS[(byte & 15) as usize]]
+}
+
+/// `bytes` as lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().flat_map(|byte| hex_pair(*byte)).map(char::from).collect()
+}
+
+/// The bytes that `digits` write in hexadecimal, or nothing if they do not.
+pub fn unhex<const N: usize>(digits: &str) -> Option<[u8; N]> {
+    if digits.len() != 2 * N || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return None;
+    }
+    let mut out = [0; N];
+    for (byte, at) in out.iter_mut().zip((0..).step_by(2)) {
+        *byte = u8::from_str_radix(digits.get(at..at + 2)?, 16).ok()?;
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn request_ids_differ() {
+        let ids: HashSet<String> = (0..10_000).map(|_| RequestId::next().to_string()).collect();
+        assert_eq!(ids.len(), 10_000);
+        assert!(ids.iter().all(|id| id.len() == 24));
+    }
+
+    #[test]
+    fn session_ids_are_random_uuids() {
+        let id = Entropy::system().session_id();
+        assert_eq!(uuid::Uuid::try_parse(&id).map(|uuid| uuid.get_version_num()), Ok(4));
+    }
+
+    #[test]
+    fn hex_goes_there_and_back() {
+        assert_eq!(unhex::<4>(&hex(&[0, 15, 16, 255])), Some([0, 15, 16, 255]));
+        assert_eq!(unhex::<4>("zz000000"), None);
+        assert_eq!(unhex::<4>("00"), None);
+    }
+}

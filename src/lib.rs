@@ -1,0 +1,24 @@
+//! Keystile
+#![doc = ""]
+pub mod access;
+pub mod app;
+pub mod config;
+pub mod api;
+pub mod bot;
+pub mod cli;
+pub mod clock;
+pub mod demo;
+pub mod document;
+pub mod fault;
+pub mod gateway;
+pub mod id;
+pub mod limit;
+pub mod listen;
+pub mod net;
+pub mod proxy;
+pub mod secret;
+pub mod session;
+pub mod telemetry;
+pub mod token;
+pub mod upstream;
+pub mod vendor;

@@ -1,0 +1,273 @@
+//! How much: rates and counts, local to the process.
+//!
+//! A rate is kept as a GCRA (generic cell rate algorithm): one number for a key, the time at which it would be full
+//! again, so that a limit costs no timer and no history. Keys are plain numbers: what they count is the caller's
+//! business. Memory is bounded: a key that is full again says nothing and is swept, and beyond [`MOST_KEYS`] a shard
+//! forgets one key for each that comes.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::document::{Value, format_duration, parse_duration};
+
+/// Enough that two cores seldom meet in one.
+const SHARDS: usize = 64;
+/// Keys a shard remembers at most: a million in all, about 50 MB.
+const MOST_KEYS: usize = 16_384;
+
+/// So many in so long, all at once if need be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    count: u32,
+    per: Duration,
+}
+
+impl Rate {
+    /// `count` in each `per`.
+    pub const fn new(count: u32, per: Duration) -> Self {
+        Self { count, per }
+    }
+
+    /// Reads `"30/1m"`, or `"off"`, which is no rate. What is neither is noted, and nothing comes back.
+    pub fn read(value: &Value<'_>) -> Option<Option<Self>> {
+        let text = value.text()?;
+        if text == "off" {
+            return Some(None);
+        }
+        let rate = text.split_once('/').and_then(|(count, per)| {
+            let rate = Self { count: count.parse().ok()?, per: parse_duration(per)? };
+            (rate.count > 0 && rate.per.as_millis() >= 1).then_some(rate)
+        });
+        if rate.is_none() {
+            value.problem(format!("`{text}` is not a rate; write how many in which time, such as \"30/1m\", or \"off\""));
+        }
+        rate.map(Some)
+    }
+
+    fn interval_micros(self) -> u64 {
+        let micros = u64::try_from(self.per.as_micros()).unwrap_or(u64::MAX);
+        (micros / u64::from(self.count)).max(1)
+    }
+
+    /// The new state after one more at `now`, or how long to wait.
+    fn admit(self, full_at: u64, now: Timestamp) -> Result<u64, Duration> {
+        let now = now.millis().saturating_mul(1000);
+        let interval = self.interval_micros();
+        let window = interval.saturating_mul(u64::from(self.count));
+        let next = full_at.max(now).saturating_add(interval);
+        match next.checked_sub(now.saturating_add(window)) {
+            None | Some(0) => Ok(next),
+            Some(wait) => Err(Duration::from_micros(wait)),
+        }
+    }
+}
+
+impl std::fmt::Display for Rate {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}/{}", self.count, format_duration(self.per))
+    }
+}
+
+/// One rate's state where there is one key only: no map, no lock.
+#[derive(Debug, Default)]
+pub struct Bucket(AtomicU64);
+
+impl Bucket {
+    /// Takes one.
+    ///
+    /// # Errors
+    ///
+    /// How long until one is free.
+    pub fn take(&self, rate: Rate, now: Timestamp) -> Result<(), Duration> {
+        let mut full_at = self.0.load(Ordering::Relaxed);
+        loop {
+            let next = rate.admit(full_at, now)?;
+            match self.0.compare_exchange_weak(full_at, next, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return Ok(()),
+                Err(present) => full_at = present,
+            }
+        }
+    }
+}
+
+/// What a key counts, so that two kinds of limit never share a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Mints of a bot by an address.
+    MintByAddress,
+    /// Mints of a bot by a client.
+    MintByClient,
+    /// Calls of a session.
+    Session,
+    /// Wrong credentials from an address.
+    Failure,
+}
+
+/// Whom a limit counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    kind: Kind,
+    scope: u32,
+    subject: u128,
+}
+
+impl Key {
+    /// The key of `subject` within `scope` (a bot's number, or 0).
+    pub const fn new(kind: Kind, scope: u32, subject: u128) -> Self {
+        Self { kind, scope, subject }
+    }
+}
+
+/// All keyed state of the process.
+#[derive(Debug)]
+pub struct Limiter {
+    hasher: ahash::RandomState,
+    rates: Vec<Mutex<HashMap<Key, u64, ahash::RandomState>>>,
+    open: Vec<Mutex<HashMap<u128, u32, ahash::RandomState>>>,
+}
+
+impl Default for Limiter {
+    fn default() -> Self {
+        let hasher = ahash::RandomState::new();
+        Self {
+            rates: (0..SHARDS).map(|_| Mutex::new(HashMap::with_hasher(hasher.clone()))).collect(),
+            open: (0..SHARDS).map(|_| Mutex::new(HashMap::with_hasher(hasher.clone()))).collect(),
+            hasher,
+        }
+    }
+}
+
+impl Limiter {
+    /// Takes one of `rate` for `key`.
+    ///
+    /// # Errors
+    ///
+    /// How long until one is free.
+    pub fn take(&self, key: Key, rate: Rate, now: Timestamp) -> Result<(), Duration> {
+        let mut shard = lock(&self.rates[self.shard(&key)]);
+        if let Some(full_at) = shard.get_mut(&key) {
+            *full_at = rate.admit(*full_at, now)?;
+            return Ok(());
+        }
+        make_room(&mut shard, now);
+        let full_at = rate.admit(0, now)?;
+        shard.insert(key, full_at);
+        Ok(())
+    }
+
+    /// Counts one more open call of `session`, unless `most` are open. It is counted down when the guard is dropped.
+    pub fn open(self: &Arc<Self>, session: u128, most: u32) -> Option<OpenCall> {
+        let mut shard = lock(&self.open[self.shard(&session)]);
+        let count = shard.entry(session).or_insert(0);
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        Some(OpenCall { limiter: Arc::clone(self), session })
+    }
+
+    fn shard(&self, key: &impl Hash) -> usize {
+        usize::try_from(self.hasher.hash_one(key) % SHARDS as u64).unwrap_or(0)
+    }
+}
+
+/// Before a new key: sweeps what is full again, when the map would otherwise have to grow.
+fn make_room(shard: &mut HashMap<Key, u64, ahash::RandomState>, now: Timestamp) {
+    if shard.len() < shard.capacity() {
+        return;
+    }
+    let now = now.millis().saturating_mul(1000);
+    shard.retain(|_, full_at| *full_at > now);
+    if shard.len() >= MOST_KEYS
+        && let Some(any) = shard.keys().next().copied()
+    {
+        shard.remove(&any);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Numbers stay valid whatever happened to a thread that held them.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One open call of a session.
+#[derive(Debug)]
+pub struct OpenCall {
+    limiter: Arc<Limiter>,
+    session: u128,
+}
+
+impl Drop for OpenCall {
+    fn drop(&mut self) {
+        let mut shard = lock(&self.limiter.open[self.limiter.shard(&self.session)]);
+        if let Some(count) = shard.get_mut(&self.session) {
+            *count -= 1;
+            if *count == 0 {
+                shard.remove(&self.session);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATE: Rate = Rate::new(3, Duration::from_secs(60));
+
+    fn key(subject: u128) -> Key {
+        Key::new(Kind::Session, 0, subject)
+    }
+
+    #[test]
+    fn a_rate_admits_its_count_and_then_one_an_interval() {
+        let limiter = Limiter::default();
+        let start = Timestamp::from_seconds(1_000);
+        for _ in 0..3 {
+            assert_eq!(limiter.take(key(1), RATE, start), Ok(()));
+        }
+        assert_eq!(limiter.take(key(1), RATE, start), Err(Duration::from_secs(20)));
+        assert_eq!(limiter.take(key(2), RATE, start), Ok(()), "another key has its own");
+        let later = start.plus(Duration::from_secs(20));
+        assert_eq!(limiter.take(key(1), RATE, later), Ok(()));
+        assert!(limiter.take(key(1), RATE, later).is_err());
+    }
+
+    #[test]
+    fn a_bucket_counts_as_the_map_does() {
+        let bucket = Bucket::default();
+        let start = Timestamp::from_seconds(1_000);
+        assert!((0..3).all(|_| bucket.take(RATE, start).is_ok()));
+        assert_eq!(bucket.take(RATE, start), Err(Duration::from_secs(20)));
+    }
+
+    #[test]
+    fn keys_that_are_full_again_are_swept() {
+        let limiter = Limiter::default();
+        for second in 0..200_u64 {
+            for subject in 0..500 {
+                let now = Timestamp::from_seconds(1_000 + second * 100);
+                assert!(limiter.take(key(u128::from(second) << 64 | subject), RATE, now).is_ok());
+            }
+        }
+        let remembered: usize = limiter.rates.iter().map(|shard| lock(shard).len()).sum();
+        assert!(remembered < 5_000, "{remembered} of 100000 keys are remembered");
+    }
+
+    #[test]
+    fn open_calls_are_counted_down_when_they_end() {
+        let limiter = Arc::new(Limiter::default());
+        let first = limiter.open(7, 2);
+        let second = limiter.open(7, 2);
+        assert!(first.is_some() && second.is_some() && limiter.open(7, 2).is_none());
+        assert!(limiter.open(8, 2).is_some());
+        drop(first);
+        assert!(limiter.open(7, 2).is_some());
+        drop(second);
+        assert!(limiter.open.iter().all(|shard| lock(shard).is_empty()));
+    }
+}

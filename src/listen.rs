@@ -1,0 +1,130 @@
+//! Sockets, TLS, and HTTP connections on them. Knows nothing of tokens.
+//!
+//! Every worker has its own listener on the same address (`SO_REUSEPORT`): the kernel spreads connections, and no
+//! worker hands one to another. A connection is served by whatever hyper service it is given.
+
+mod settings;
+mod socket;
+mod tls;
+
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::{Body, Incoming};
+use hyper::server::conn::{http1, http2};
+use hyper::service::Service;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+pub use self::settings::Settings;
+pub use self::socket::{bind, free_address};
+
+/// How long a client may take for the head of a request, or be idle between two.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a client may take for the TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// After the system had no socket to give: time for others to be closed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// What begins every HTTP/2 connection (RFC 9113 §3.4), as far as it tells it from HTTP/1.
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0";
+
+/// The other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// Its address.
+    pub address: IpAddr,
+    /// The worker that serves it.
+    pub worker: usize,
+}
+
+/// Accepts connections for ever and serves each with what `service` makes for its peer. Cancel-safe: dropping it stops
+/// accepting; connections that are open go on.
+pub async fn serve<S, B>(listener: std::net::TcpListener, tls: Option<TlsAcceptor>, worker: usize, service: impl Fn(Peer) -> S) -> std::io::Result<()>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error: std::error::Error + Send + Sync, Future: Send> + Clone + Send + Sync + 'static,
+    B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
+{
+    let listener = TcpListener::from_std(listener)?;
+    loop {
+        match listener.accept().await {
+            Ok((stream, address)) => {
+                let service = service(Peer { address: address.ip().to_canonical(), worker });
+                tokio::spawn(connection(stream, tls.clone(), service));
+            }
+            Err(error) => {
+                // Out of descriptors, or a client that had left already: neither is a reason to stop.
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn connection<S, B>(stream: TcpStream, tls: Option<TlsAcceptor>, service: S)
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error: std::error::Error + Send + Sync, Future: Send> + Clone + Send + Sync + 'static,
+    B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
+{
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "the client left at once");
+        return;
+    }
+    let Some(tls) = tls else {
+        let is_http2 = within(HEAD_TIMEOUT, begins_http2(&stream)).await.unwrap_or(false);
+        return http(stream, is_http2, service).await;
+    };
+    match within(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+        Some(Ok(stream)) => {
+            let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            http(stream, is_http2, service).await;
+        }
+        Some(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+        None => tracing::debug!("a TLS handshake took too long"),
+    }
+}
+
+async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(limit, future).await.ok()
+}
+
+/// Whether the client begins HTTP/2 without asking (prior knowledge, RFC 9113 §3.3), as load balancers do.
+async fn begins_http2(stream: &TcpStream) -> bool {
+    let mut start = [0; HTTP2_PREFACE.len()];
+    matches!(stream.peek(&mut start).await, Ok(length) if length > 0 && start[..length] == HTTP2_PREFACE[..length])
+}
+
+async fn http<S, B>(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, is_http2: bool, service: S)
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error: std::error::Error + Send + Sync, Future: Send> + Send + Sync + 'static,
+    B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
+{
+    let io = TokioIo::new(io);
+    let served = if is_http2 {
+        http2::Builder::new(TokioExecutor::new()).timer(TokioTimer::new()).serve_connection(io, service).await
+    } else {
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .serve_connection(io, service)
+            .await
+    };
+    if let Err(error) = served {
+        tracing::debug!(%error, "a connection ended with an error");
+    }
+}
+
+/// What a listener needs, once it is bound.
+#[derive(Debug)]
+pub struct Bound {
+    /// One socket for each worker.
+    pub sockets: Vec<std::net::TcpListener>,
+    /// The address: the real one where port 0 was asked for.
+    pub address: SocketAddr,
+    /// TLS, if it is spoken.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+}

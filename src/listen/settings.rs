@@ -1,0 +1,55 @@
+//! Where to listen.
+
+use std::net::SocketAddr;
+use std::num::NonZero;
+use std::sync::Arc;
+
+use super::tls::server_config;
+use crate::document::{Environment, Table};
+
+/// `listen`, `tls`, `insecure` and `workers` of `[server]`.
+#[derive(Debug)]
+pub struct Settings {
+    /// The address.
+    pub address: SocketAddr,
+    /// TLS, if it is spoken.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// How many workers.
+    pub workers: usize,
+}
+
+impl Settings {
+    /// Reads them; what is wrong is noted.
+    pub fn read(table: &Table<'_>, environment: &Environment) -> Self {
+        let address = table.get("listen").and_then(|value| {
+            let address = value.text()?.parse().ok();
+            if address.is_none() {
+                value.problem("must be an address and a port, such as \"127.0.0.1:8080\" or \"[::]:8443\"");
+            }
+            address
+        });
+        let address = address.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080)));
+        let insecure = table.get("insecure").is_some_and(|value| value.boolean().unwrap_or(false));
+        let has_tls = table.get("tls").is_some();
+        let tls = has_tls.then(|| read_tls(table, environment)).flatten();
+        if !has_tls && !insecure && !address.ip().is_loopback() {
+            table.problem(
+                "listen",
+                "plain HTTP on an address that others can reach would show tokens to the network; give tls = { cert = \
+                 \"…\", key = \"…\" }, or listen on 127.0.0.1, or write insecure = true where a load balancer in front \
+                 speaks TLS",
+            );
+        }
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let workers = table.get("workers").and_then(|value| value.integer(1, 1024)).and_then(|count| usize::try_from(count).ok());
+        Self { address, tls, workers: workers.unwrap_or(cores) }
+    }
+}
+
+fn read_tls(table: &Table<'_>, environment: &Environment) -> Option<Arc<rustls::ServerConfig>> {
+    let section = table.section("tls");
+    let cert = section.required("cert", "the file of the certificate chain, in PEM");
+    let key = section.required("key", "the file of the private key, in PEM");
+    let (cert, key) = (environment.path(cert?.text()?), environment.path(key?.text()?));
+    server_config(&cert, &key).map_err(|message| section.value().problem(message)).ok()
+}

@@ -1,0 +1,35 @@
+//! TLS towards clients: 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::secret::read_private;
+
+/// The TLS side of a listener with this certificate chain and key.
+///
+/// # Errors
+///
+/// What is wrong with one of the files, and what to do.
+pub(super) fn server_config(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, String> {
+    let unreadable = |path: &Path, error: &dyn std::fmt::Display| format!("{} cannot be read: {error}", path.display());
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(cert)
+        .and_then(Iterator::collect)
+        .map_err(|error| unreadable(cert, &error))?;
+    if chain.is_empty() {
+        return Err(format!("{} holds no certificate; it must be PEM, the server's own first", cert.display()));
+    }
+    let text = read_private(key)?;
+    let private = PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|error| unreadable(key, &error))?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let failed = |error: rustls::Error| format!("{} and {} do not go together: {error}", cert.display(), key.display());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private))
+        .map_err(failed)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}

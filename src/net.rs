@@ -1,0 +1,85 @@
+//! Addresses and hosts, as limits and routing compare them.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+
+/// Whom a limit per address counts: an IPv4 address, or the /64 of an IPv6 one, because a single host commonly has
+/// the whole of that network and could change its address with each call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Neighbourhood(IpAddr);
+
+impl Neighbourhood {
+    /// The neighbourhood of `address`; an IPv4 address that is written in IPv6 is the IPv4 one.
+    pub fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V6(v6) => Self(IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64))),
+            v4 @ IpAddr::V4(_) => Self(v4),
+        }
+    }
+
+    /// Its bits, distinct for distinct neighbourhoods.
+    pub fn bits(self) -> u128 {
+        match self.0 {
+            IpAddr::V4(v4) => u128::from(v4.to_bits()),
+            IpAddr::V6(v6) => v6.to_bits(),
+        }
+    }
+}
+
+impl fmt::Display for Neighbourhood {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+/// The name in an authority (`host`, `host:port`, `[v6]:port`), without its port and trailing dot.
+pub fn host_name(authority: &str) -> &str {
+    let name = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or(rest),
+        None => authority.rsplit_once(':').map_or(authority, |(name, _)| name),
+    };
+    name.strip_suffix('.').unwrap_or(name)
+}
+
+/// Appends `text` with all but unreserved characters percent-encoded (RFC 3986 §2.3).
+pub fn percent_encode(text: &str, out: &mut String) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'~' | b'-') {
+            out.push(char::from(byte));
+        } else {
+            out.extend(['%', char::from(DIGITS[usize::from(byte >> 4)]), char::from(DIGITS[usize::from(byte & 15)])]);
+        }
+    }
+}
+
+/// Whether `host` (a name or an address, without brackets) never leaves this machine.
+pub fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn neighbourhood(text: &str) -> Neighbourhood {
+        Neighbourhood::of(text.parse().expect("an address"))
+    }
+
+    #[test]
+    fn ipv6_is_counted_by_its_64() {
+        assert_eq!(neighbourhood("2001:db8::1"), neighbourhood("2001:db8::ffff:1"));
+        assert_ne!(neighbourhood("2001:db8::1"), neighbourhood("2001:db8:0:1::1"));
+        assert_eq!(neighbourhood("::ffff:192.0.2.1"), neighbourhood("192.0.2.1"));
+        assert_ne!(neighbourhood("192.0.2.1"), neighbourhood("192.0.2.2"));
+    }
+
+    #[test]
+    fn a_host_is_compared_without_port_and_trailing_dot() {
+        assert_eq!(host_name("example.com:8443"), "example.com");
+        assert_eq!(host_name("example.com."), "example.com");
+        assert_eq!(host_name("[::1]:80"), "::1");
+        assert!(is_loopback("127.0.0.1") && is_loopback("localhost") && is_loopback("::1"));
+        assert!(!is_loopback("10.0.0.1"));
+    }
+}

@@ -1,0 +1,81 @@
+//! A granted call to the vendor and its answer: what goes out, what comes back, how it streams.
+//!
+//! [`Proxy::forward`] takes a [`CallGrant`], which only `access` makes. Nothing is buffered but what a profile writes
+//! into: the first byte of an answer leaves when it arrives, a client that goes away ends the vendor's call, a slow one
+//! slows the vendor.
+
+mod answer;
+mod farewell;
+mod json;
+pub(crate) mod outgoing;
+mod query;
+mod scrub;
+mod stream;
+
+use std::sync::Arc;
+
+use http::Response;
+
+pub use self::outgoing::Incoming;
+use self::scrub::Needles;
+pub use self::stream::{AnswerStream, Cut};
+use crate::access::{CallGrant, CallTarget};
+use crate::bot::Directory;
+use crate::clock::Clock;
+use crate::fault::{Code, Fault};
+use crate::limit::OpenCall;
+use crate::upstream::pool::{self, BodyError, SendError};
+
+/// Sends granted calls to vendors.
+#[derive(Debug)]
+pub struct Proxy {
+    /// By vendor: its keys, as they are searched for in its answers.
+    keys: Vec<Arc<Needles>>,
+    clock: Clock,
+}
+
+impl Proxy {
+    /// A proxy for the vendors of `directory`.
+    pub fn new(directory: &Directory, clock: Clock) -> Self {
+        let keys = directory.vendors().map(|(vendor, _)| Arc::new(Needles::of(vendor.keys.secrets()))).collect();
+        Self { keys, clock }
+    }
+
+    /// Makes the call. `open` counts it as open until its answer has ended.
+    ///
+    /// # Errors
+    ///
+    /// Why the caller gets no answer of the vendor's.
+    pub async fn forward(
+        &self,
+        grant: CallGrant,
+        target: &CallTarget<'_>,
+        incoming: Incoming,
+        open: Option<OpenCall>,
+    ) -> Result<Response<AnswerStream>, Fault> {
+        let vendor = target.vendor;
+        let is_safe = incoming.method.is_safe();
+        let request = outgoing::request(&grant, target, incoming).await?;
+        let response = pool::send(&vendor.upstream, request).await.map_err(|error| unanswered(error, is_safe))?;
+        let keys = self.keys.get(vendor.index).map(Arc::clone);
+        answer::passed_on(response, grant, [keys, None], self.clock.now(), open)
+    }
+}
+
+/// Where bytes had reached the vendor and its answer is lost, nobody may repeat the call blindly: it could be carried
+/// out twice. What only reads may be repeated.
+fn unanswered(error: SendError, is_safe: bool) -> Fault {
+    let maybe_sent = |detail| Fault::new(Code::MaybeSent, detail);
+    let fault = match &error {
+        SendError::Connect(_) => Fault::new(Code::VendorUnreachable, "the vendor cannot be reached; nothing was sent to it"),
+        SendError::Timeout if is_safe => Fault::new(Code::VendorTimeout, "the vendor did not answer in time"),
+        SendError::Lost(_) if is_safe => Fault::new(Code::VendorFailed, "the vendor broke off before its answer"),
+        SendError::Timeout => maybe_sent("the vendor did not answer in time; it may still carry the call out"),
+        SendError::Lost(_) => maybe_sent("the vendor broke off before its answer; it may have carried the call out"),
+        SendError::Caller(BodyError::TooLong(limit)) => {
+            return Fault::new(Code::BodyTooLarge, format!("the body is longer than {limit} bytes"));
+        }
+        SendError::Caller(BodyError::Broken(_)) => Fault::new(Code::BadRequest, "the body of the request broke off"),
+    };
+    fault.because(error)
+}

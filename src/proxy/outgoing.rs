@@ -1,0 +1,268 @@
+//! The call as the vendor gets it: built anew from the route, never copied.
+
+use std::borrow::Cow;
+use std::error::Error;
+
+use bytes::Bytes;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming as IncomingBody};
+use serde_json::{Value, json};
+
+use super::json::{self, Rules};
+use super::query;
+use crate::access::{CallGrant, CallTarget};
+use crate::fault::{Code, Fault};
+use crate::session::{bot_id, contact_json};
+use crate::token::VendorSession;
+use crate::upstream::pool::RequestBody;
+use crate::vendor::{Route, Values, Variable};
+
+/// What came from the client.
+#[derive(Debug)]
+pub struct Incoming {
+    /// The method.
+    pub method: Method,
+    /// The query, without `?`.
+    pub query: Option<String>,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: IncomingBody,
+}
+
+/// The vendor's call for a granted one.
+pub(super) async fn request(
+    grant: &CallGrant,
+    target: &CallTarget<'_>,
+    incoming: Incoming,
+) -> Result<Request<RequestBody>, Fault> {
+    let route = target.route;
+    let values = CallValues { grant, target };
+    let uri = uri(route, &values, target, incoming.query.as_deref())?;
+    let headers = headers(route, &values, target, &incoming.headers)?;
+    let body = if route.rewrites_body() {
+        RequestBody::whole(rewritten(grant, route, &values, &incoming.headers, incoming.body).await?)
+    } else {
+        streamed(grant, incoming.body)?
+    };
+    let mut request = Request::new(body);
+    *request.method_mut() = incoming.method;
+    *request.uri_mut() = uri;
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+fn uri(route: &Route, values: &CallValues<'_>, target: &CallTarget<'_>, query: Option<&str>) -> Result<Uri, Fault> {
+    let path = route.target.path(values).ok_or_else(|| {
+        Fault::new(Code::SessionMoved, "the session has no value for a part of this call's path; open a new session")
+    })?;
+    let mut text = format!("{}{path}", target.vendor.upstream.prefix());
+    query::rewrite(query, route, values, &mut text)?;
+    let failed = |error: http::uri::InvalidUri| Fault::new(Code::Internal, "the vendor's call could not be made").because(error);
+    PathAndQuery::from_maybe_shared(Bytes::from(text)).map(Uri::from).map_err(failed)
+}
+
+/// Headers that never pass: those of the connection, of HTTP itself, of credentials, of where the caller is, and what
+/// would make the answer unreadable for the scrubber.
+fn is_reserved(name: &str) -> bool {
+    match name.as_bytes()[0] {
+        b'a' => matches!(name, "authorization" | "accept-encoding"),
+        b'c' => matches!(name, "connection" | "content-length" | "cookie" | "client-ip" | "cf-connecting-ip"),
+        b'e' => matches!(name, "expect"),
+        b'f' => matches!(name, "forwarded" | "from" | "fastly-client-ip"),
+        b'g' => name.starts_with("gkc_"),
+        b'h' => matches!(name, "host" | "http2-settings"),
+        b'i' => matches!(name, "if-range"),
+        b'k' => name == "keep-alive" || name.starts_with("keystile-"),
+        b'o' => matches!(name, "origin"),
+        b'p' => name.starts_with("proxy-"),
+        b'r' => matches!(name, "range" | "referer"),
+        b's' => name.starts_with("sec-"),
+        b't' => matches!(name, "te" | "trailer" | "transfer-encoding" | "true-client-ip"),
+        b'u' => matches!(name, "upgrade"),
+        b'v' => matches!(name, "via"),
+        b'x' => {
+            name.starts_with("x-forwarded-")
+                || name.starts_with("x-runas-")
+                || matches!(name, "x-real-ip" | "x-client-ip" | "x-request-id" | "x-original-url" | "x-rewrite-url" | "x-http-method-override")
+        }
+        _ => false,
+    }
+}
+
+/// Headers that every call may have, whatever the route lists.
+fn is_basic(name: &HeaderName) -> bool {
+    *name == header::ACCEPT || *name == header::CONTENT_TYPE || *name == header::ACCEPT_LANGUAGE
+}
+
+fn headers(
+    route: &Route,
+    values: &CallValues<'_>,
+    target: &CallTarget<'_>,
+    from: &HeaderMap,
+) -> Result<HeaderMap, Fault> {
+    let key_header = target.vendor.profile.accept.as_ref().map(|accept| &accept.credential);
+    let mut headers = HeaderMap::with_capacity(from.len() + 4);
+    headers.insert(header::HOST, target.vendor.upstream.authority().clone());
+    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    for (name, value) in from {
+        let is_kept = !is_reserved(name.as_str())
+            && Some(name) != key_header
+            && (is_basic(name) || route.allow.header.as_ref().is_none_or(|list| list.iter().any(|known| known.matches(name))))
+            && !route.strip.header.iter().any(|known| known.matches(name))
+            && !is_named_by_connection(name, from);
+        if is_kept {
+            headers.append(name, value.clone());
+        }
+    }
+    for (name, template) in &route.set.header {
+        // Removed also where the placeholder has no value: a client never speaks in our place.
+        headers.remove(name);
+        if let Some(text) = template.fill(values) {
+            let mut value = HeaderValue::try_from(text)
+                .map_err(|error| Fault::new(Code::Internal, "the vendor's call could not be made").because(error))?;
+            value.set_sensitive(true);
+            headers.insert(name, value);
+        }
+    }
+    Ok(headers)
+}
+
+/// Whether the client's `Connection` header makes this one a matter of its own connection (RFC 9110 §7.6.1).
+fn is_named_by_connection(name: &HeaderName, headers: &HeaderMap) -> bool {
+    headers.get_all(header::CONNECTION).iter().any(|value| {
+        // Nearly always one word; what is not text names nothing that could be a header.
+        value.to_str().is_ok_and(|list| list.split(',').any(|item| item.trim().eq_ignore_ascii_case(name.as_str())))
+    })
+}
+
+async fn rewritten(
+    grant: &CallGrant,
+    route: &Route,
+    values: &CallValues<'_>,
+    headers: &HeaderMap,
+    body: IncomingBody,
+) -> Result<Bytes, Fault> {
+    let limit = route.body_limit.unwrap_or(grant.bot().limits.body);
+    let body = read_json(headers, body, limit).await?;
+    let set: Vec<(&str, Option<Value>)> =
+        route.set.body.iter().map(|(name, shape)| (name.as_str(), shape.fill(values))).collect();
+    let rules = Rules { strip: &route.strip.body, allow: route.allow.body.as_deref(), set: &set };
+    Ok(Bytes::from(json::rewrite(&body, &rules)?))
+}
+
+/// Reads a JSON body whole.
+///
+/// # Errors
+///
+/// A body that is not `application/json` in UTF-8 without content-coding, longer than `limit`, or broken off.
+pub(crate) async fn read_json<B>(headers: &HeaderMap, body: B, limit: u64) -> Result<Bytes, Fault>
+where
+    B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>>,
+{
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    if !is_json(headers) {
+        return Err(Fault::new(
+            Code::UnsupportedMediaType,
+            "send the body as `Content-Type: application/json` in UTF-8, without a Content-Encoding",
+        ));
+    }
+    let too_large = || Fault::new(Code::BodyTooLarge, format!("the body is longer than {limit} bytes"));
+    if body.size_hint().lower() > limit {
+        return Err(too_large());
+    }
+    let limited = Limited::new(body, usize::try_from(limit).unwrap_or(usize::MAX));
+    match limited.collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
+        Err(error) => Err(Fault::new(Code::BadRequest, "the body of the request broke off").because(error)),
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
+    let (Some(Ok(text)), None) = (types.next().map(HeaderValue::to_str), types.next()) else { return false };
+    let mut parts = text.split(';').map(str::trim);
+    let is_json = parts.next().is_some_and(|media| media.eq_ignore_ascii_case("application/json"));
+    let is_utf8 = parts.all(|parameter| match parameter.split_once('=') {
+        Some((name, value)) if name.eq_ignore_ascii_case("charset") => value.trim_matches('"').eq_ignore_ascii_case("utf-8"),
+        _ => true,
+    });
+    let is_plain = headers.get(header::CONTENT_ENCODING).is_none_or(|coding| coding == "identity");
+    is_json && is_utf8 && is_plain
+}
+
+fn streamed(grant: &CallGrant, body: IncomingBody) -> Result<RequestBody, Fault> {
+    let limit = grant.bot().limits.upload;
+    match limit {
+        Some(limit) if body.size_hint().lower() > limit => {
+            Err(Fault::new(Code::BodyTooLarge, format!("the body is longer than {limit} bytes")))
+        }
+        _ if body.is_end_stream() => Ok(RequestBody::empty()),
+        _ => Ok(RequestBody::streamed(body, limit)),
+    }
+}
+
+/// What the placeholders of a proxied call stand for.
+pub(super) struct CallValues<'c> {
+    pub(super) grant: &'c CallGrant,
+    pub(super) target: &'c CallTarget<'c>,
+}
+
+impl CallValues<'_> {
+    fn segment(&self, wanted: &str) -> Option<&str> {
+        let segments = &self.target.route.call.segments;
+        let placeholders = segments.iter().filter(|segment| !matches!(segment, crate::vendor::Segment::Literal(_)));
+        placeholders.zip(self.target.values).find_map(|(segment, value)| match segment {
+            crate::vendor::Segment::Free(name) if name == wanted => Some(*value),
+            _ => None,
+        })
+    }
+}
+
+impl Values for CallValues<'_> {
+    fn value(&self, variable: &Variable) -> Option<Cow<'_, Value>> {
+        let verified = self.grant.verified();
+        let value = match variable {
+            Variable::Bot => bot_id(self.grant.bot()),
+            Variable::Session => match verified.binding.session.as_ref()? {
+                VendorSession::Text(text) => json!(text),
+                VendorSession::Integer(integer) => json!(integer),
+            },
+            Variable::Contact => contact_json(&verified.session.contact)?,
+            other => json!(self.text(other)?),
+        };
+        Some(Cow::Owned(value))
+    }
+
+    fn text(&self, variable: &Variable) -> Option<Cow<'_, str>> {
+        let verified = self.grant.verified();
+        let contact = &verified.session.contact;
+        match variable {
+            Variable::Key => self.grant.key().map(|key| key.expose()),
+            Variable::Bot => Some(self.grant.bot().vendor_id.as_str()),
+            Variable::Session => match verified.binding.session.as_ref()? {
+                VendorSession::Text(text) => Some(text.as_str()),
+                VendorSession::Integer(integer) => return Some(Cow::Owned(integer.to_string())),
+            },
+            Variable::VendorToken => verified.binding.token.as_ref().map(|token| token.expose()),
+            Variable::ContactName => contact.name.as_deref(),
+            Variable::ContactEmail => contact.email.as_deref(),
+            Variable::ContactPhone => contact.phone.as_deref(),
+            Variable::Subject => Some(verified.session.subject.as_str()),
+            Variable::Segment(name) => self.segment(name),
+            Variable::Contact
+            | Variable::Visit
+            | Variable::Ttl
+            | Variable::Messages
+            | Variable::Meta
+            | Variable::Token
+            | Variable::ExpiresMs => None,
+        }
+        .map(Cow::Borrowed)
+    }
+}

@@ -1,0 +1,250 @@
+//! The body of an answer on its way to the caller.
+//!
+//! Each part leaves when it arrives, scrubbed; nothing is read from the vendor that the caller has not asked for, so
+//! that a slow caller slows the vendor. There is one timer at most, made only when the vendor is silent for the first
+//! time: it serves the three things that can happen in silence (bytes that were held back go out, the vendor is too
+//! slow, the token ends).
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::farewell::{Border, Format};
+use super::scrub::{Needles, Scrubber};
+use crate::access::CallGrant;
+use crate::fault::Code;
+use crate::limit::OpenCall;
+use crate::upstream::pool::AnswerBody;
+
+/// How long the beginning of what may be a secret is held back.
+const HOLD: Duration = Duration::from_millis(50);
+
+/// Why a body was cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Cut {
+    /// The token ended.
+    #[error("the token expired while the answer was streaming")]
+    Expired,
+    /// The vendor was silent for too long.
+    #[error("the vendor was silent for too long")]
+    Idle,
+    /// The vendor broke off.
+    #[error("the vendor broke off")]
+    Broken,
+}
+
+impl Cut {
+    /// What kind of fault it is.
+    pub fn code(self) -> Code {
+        match self {
+            Self::Expired => Code::TokenExpired,
+            Self::Idle => Code::VendorTimeout,
+            Self::Broken => Code::VendorFailed,
+        }
+    }
+}
+
+/// The body of a vendor's answer, as the caller reads it.
+pub struct AnswerStream {
+    /// Nothing once the body has ended: the connection is given back, or closed, at that moment.
+    body: Option<AnswerBody>,
+    scrubber: Scrubber,
+    format: Format,
+    border: Border,
+    /// When the token ends: from then on the stream ends at the next border.
+    ends: Instant,
+    /// When it is cut without a border.
+    latest: Instant,
+    idle: Duration,
+    last_part: Instant,
+    held_since: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+    cut: Option<Cut>,
+    grant: CallGrant,
+    open: Option<OpenCall>,
+}
+
+impl fmt::Debug for AnswerStream {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("AnswerStream").field("format", &self.format).finish_non_exhaustive()
+    }
+}
+
+impl AnswerStream {
+    /// The stream of `body`, whose token ends in `ends_in` and which is cut `grace` later at the latest.
+    pub(super) fn new(
+        body: AnswerBody,
+        needles: [Option<Arc<Needles>>; 2],
+        format: Format,
+        ends_in: Duration,
+        grace: Duration,
+        grant: CallGrant,
+        open: Option<OpenCall>,
+    ) -> Self {
+        let now = Instant::now();
+        let idle = grant.bot().vendor.upstream.timeouts().idle;
+        let ends = now + ends_in;
+        Self {
+            body: Some(body),
+            scrubber: Scrubber::new(needles),
+            format,
+            border: Border::default(),
+            ends,
+            latest: ends + grace,
+            idle,
+            last_part: now,
+            held_since: None,
+            timer: None,
+            cut: None,
+            grant,
+            open,
+        }
+    }
+
+    /// Why the body ended before the vendor ended it, if it did.
+    pub fn cut(&self) -> Option<Cut> {
+        self.cut
+    }
+
+    /// Ends the body: the vendor's connection is closed if it has not been read to the end.
+    fn end(&mut self, cut: Option<Cut>) {
+        self.body = None;
+        self.timer = None;
+        self.open = None;
+        self.cut = cut;
+    }
+
+    /// A part came from the vendor.
+    fn part(&mut self, data: Bytes) -> Option<Result<Bytes, Cut>> {
+        let now = Instant::now();
+        self.last_part = now;
+        let mut out = self.scrubber.push(data);
+        self.held_since = self.scrubber.is_releasable().then_some(now);
+        if now >= self.ends && self.format != Format::Plain {
+            if let Some(length) = self.border.ahead(self.format, &out) {
+                out.truncate(length);
+                return Some(Ok(self.farewell(out)));
+            }
+        }
+        if now >= self.latest {
+            self.end(Some(Cut::Expired));
+            return Some(Err(Cut::Expired));
+        }
+        if out.is_empty() {
+            return None;
+        }
+        self.border.pass(&out);
+        Some(Ok(out))
+    }
+
+    /// The last part, and the event that says why there is no more.
+    fn farewell(&mut self, last: Bytes) -> Bytes {
+        self.end(Some(Cut::Expired));
+        let words = self.format.last_words(self.grant.bot(), Code::TokenExpired).unwrap_or_default();
+        if last.is_empty() { Bytes::from(words) } else { Bytes::from([last.as_ref(), words.as_bytes()].concat()) }
+    }
+
+    /// What has happened in the vendor's silence, if anything has.
+    fn in_silence(&mut self) -> Option<Result<Bytes, Cut>> {
+        let now = Instant::now();
+        if now >= self.ends && self.border.is_here(self.format) && self.format != Format::Plain {
+            return Some(Ok(self.farewell(Bytes::new())));
+        }
+        if now >= self.latest {
+            self.end(Some(Cut::Expired));
+            return Some(Err(Cut::Expired));
+        }
+        if now >= self.last_part + self.idle {
+            self.end(Some(Cut::Idle));
+            return Some(Err(Cut::Idle));
+        }
+        if self.held_since.is_some_and(|since| now >= since + HOLD) {
+            self.held_since = None;
+            let out = self.scrubber.release();
+            self.border.pass(&out);
+            return (!out.is_empty()).then_some(Ok(out));
+        }
+        None
+    }
+
+    /// Waits for the next thing that can happen in silence.
+    fn poll_timer(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let token = if Instant::now() < self.ends { self.ends } else { self.latest };
+        let idle = self.last_part + self.idle;
+        let next = self.held_since.map_or(idle, |since| idle.min(since + HOLD)).min(token);
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(next)));
+        // A timer that is set too early costs one needless look; one that is set anew for each part costs more.
+        if timer.deadline() > next || timer.is_elapsed() {
+            timer.as_mut().reset(next);
+        }
+        timer.as_mut().poll(context)
+    }
+}
+
+impl Body for AnswerStream {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        let stream = self.get_mut();
+        loop {
+            let Some(body) = &mut stream.body else { return Poll::Ready(None) };
+            match Pin::new(body).poll_frame(context) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    // Trailers do not pass.
+                    let Ok(data) = frame.into_data() else { continue };
+                    if let Some(out) = stream.part(data) {
+                        return Poll::Ready(Some(out.map(Frame::data)));
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    tracing::debug!(%error, "a vendor's answer broke off");
+                    stream.end(Some(Cut::Broken));
+                    return Poll::Ready(Some(Err(Cut::Broken)));
+                }
+                Poll::Ready(None) => {
+                    let rest = stream.scrubber.finish();
+                    stream.end(None);
+                    return Poll::Ready((!rest.is_empty()).then(|| Ok(Frame::data(rest))));
+                }
+                Poll::Pending => {
+                    if stream.poll_timer(context).is_pending() {
+                        return Poll::Pending;
+                    }
+                    if let Some(event) = stream.in_silence() {
+                        return Poll::Ready(Some(event.map(Frame::data)));
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Body::is_end_stream) && !self.scrubber.is_holding()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        // Masking keeps the length, so that a length that the vendor gave stays true. What is held back is part of it.
+        match (&self.body, self.scrubber.is_holding()) {
+            (Some(body), false) => body.size_hint(),
+            (Some(_), true) => SizeHint::default(),
+            (None, _) => SizeHint::with_exact(0),
+        }
+    }
+}
+
+impl Drop for AnswerStream {
+    fn drop(&mut self) {
+        let hits = self.scrubber.hits();
+        if hits > 0 {
+            let bot = self.grant.bot().name.as_str();
+            tracing::error!(bot, hits, "a secret was masked in a vendor's answer");
+        }
+    }
+}

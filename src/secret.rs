@@ -1,0 +1,143 @@
+//! Values that must not be shown.
+//!
+//! A [`Secret`] has no `Display`, no `Serialize` and no `Deref`; its `Debug` is masked, its memory is wiped when it is
+//! dropped, and every place that reads it says `.expose()`, so that `grep expose` lists them all.
+
+use std::fmt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::digest::{SHA256, digest};
+use zeroize::Zeroizing;
+
+use crate::document::{Environment, Value};
+
+/// Below this many bytes a secret cannot be searched for in answers without spoiling them, so it is refused.
+pub const SHORTEST: usize = 16;
+
+/// A secret text: a vendor key, a vendor token, a client's secret.
+#[derive(Clone)]
+pub struct Secret(Zeroizing<Box<str>>);
+
+impl Secret {
+    /// Takes `text` as a secret.
+    pub fn new(text: impl Into<Box<str>>) -> Self {
+        Self(Zeroizing::new(text.into()))
+    }
+
+    /// Reads a secret from where the document says it is: `{ env = "NAME" }` or `{ file = "PATH" }`.
+    ///
+    /// A secret in the document itself, a missing one, one that is too short to be found in answers, and a file that
+    /// everybody can read are noted, and nothing comes back.
+    pub fn read(value: &Value<'_>, environment: &Environment) -> Option<Self> {
+        if !value.is_table() {
+            value.problem("a secret is never written here; write { env = \"NAME\" } or { file = \"PATH\" }");
+            return None;
+        }
+        let table = value.table()?;
+        let (env, file) = (table.get("env"), table.get("file"));
+        let secret = match (env, file) {
+            (Some(env), None) => from_variable(&env, environment),
+            (None, Some(file)) => from_file(&file, environment),
+            _ => {
+                value.problem("must be either { env = \"NAME\" } or { file = \"PATH\" }");
+                None
+            }
+        }?;
+        if secret.is_too_short() {
+            value.problem(format!(
+                "the secret is shorter than {SHORTEST} bytes: it could not be told from ordinary text in the vendor's answers"
+            ));
+            return None;
+        }
+        Some(secret)
+    }
+
+    /// The secret itself: for the wire and for cryptography, never for a person.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it is too short to be found in an answer, see [`SHORTEST`].
+    pub fn is_too_short(&self) -> bool {
+        self.0.len() < SHORTEST
+    }
+
+    /// Its SHA-256 digest.
+    pub fn sha256(&self) -> [u8; 32] {
+        sha256(self.0.as_bytes())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Secret(…)")
+    }
+}
+
+fn from_variable(value: &Value<'_>, environment: &Environment) -> Option<Secret> {
+    let name = value.text()?;
+    let secret = environment.variable(name).map(|text| Secret::new(text.trim()));
+    if secret.is_none() {
+        value.problem(format!("the environment variable {name} is not set; set it to the secret"));
+    }
+    secret
+}
+
+fn from_file(value: &Value<'_>, environment: &Environment) -> Option<Secret> {
+    let path = environment.path(value.text()?);
+    match read_private(&path) {
+        Ok(text) => Some(Secret::new(text.trim())),
+        Err(message) => {
+            value.problem(message);
+            None
+        }
+    }
+}
+
+/// The text of a file that only its owner (and group) can read.
+///
+/// # Errors
+///
+/// What is wrong with it, and what to do.
+pub fn read_private(path: &Path) -> Result<Zeroizing<String>, String> {
+    let shown = path.display();
+    let metadata = std::fs::metadata(path).map_err(|error| format!("{shown} cannot be read: {error}"))?;
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o007 != 0 {
+        return Err(format!("{shown} can be read by everybody (mode {mode:04o}); run: chmod 600 {shown}"));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| format!("{shown} cannot be read: {error}"))?;
+    Ok(Zeroizing::new(text))
+}
+
+/// SHA-256 of `bytes` (FIPS 180-4).
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest(&SHA256, bytes).as_ref());
+    out
+}
+
+/// Whether two byte strings are equal, in a time that depends only on their lengths.
+pub fn same(left: &[u8], right: &[u8]) -> bool {
+    verify_slices_are_equal(left, right).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_never_in_its_debug_output() {
+        let secret = Secret::new("sk-live-0123456789abcdef");
+        assert!(!format!("{secret:?} {:?}", Some(&secret)).contains("0123456789"));
+    }
+
+    #[test]
+    fn equality_is_of_all_bytes() {
+        assert!(same(b"abc", b"abc"));
+        assert!(!same(b"abc", b"abd"));
+        assert!(!same(b"abc", b"ab"));
+    }
+}

@@ -1,0 +1,360 @@
+//! One record a request, written when its body has ended.
+//!
+//! A worker formats its record into a buffer of its own; a thread writes the buffers out every [`INTERVAL`]. So a
+//! request costs no system call for it, and a slow terminal slows nobody. When nobody reads, a buffer grows to
+//! [`LONGEST_BUFFER`]; what comes after is counted and said, not kept.
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use http::{Method, StatusCode};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::clock::Timestamp;
+use crate::fault::Code;
+use crate::id::RequestId;
+
+/// How often buffers are written out.
+const INTERVAL: Duration = Duration::from_millis(100);
+/// What a worker's buffer holds at most.
+const LONGEST_BUFFER: usize = 4 << 20;
+/// nginx's status for a client that left before its answer.
+const CLIENT_LEFT: u16 = 499;
+
+/// Where records go.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Standard error.
+    Stderr,
+    /// Kept, for tests.
+    Memory(Arc<Mutex<Vec<u8>>>),
+    /// Nowhere.
+    Off,
+}
+
+/// Where the records of all workers come together.
+#[derive(Debug)]
+pub struct Records {
+    buffers: Vec<Mutex<Buffer>>,
+    is_text: bool,
+    output: Output,
+    dropped: AtomicU64,
+    stopping: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Buffer {
+    bytes: Vec<u8>,
+    /// The second that was formatted last: a busy worker formats the date once a second.
+    second: u64,
+    date: String,
+}
+
+impl Records {
+    /// Records of `workers` workers.
+    pub fn new(workers: usize, output: Output) -> Arc<Self> {
+        let is_text = matches!(output, Output::Stderr) && std::io::stderr().is_terminal();
+        let buffers = (0..workers.max(1)).map(|_| Mutex::default()).collect();
+        Arc::new(Self { buffers, is_text, output, dropped: AtomicU64::new(0), stopping: AtomicBool::new(false) })
+    }
+
+    /// Starts the thread that writes them out. [`Records::stop`] ends it.
+    ///
+    /// # Errors
+    ///
+    /// The system gives no thread.
+    pub fn start(self: &Arc<Self>) -> std::io::Result<JoinHandle<()>> {
+        let records = Arc::clone(self);
+        std::thread::Builder::new().name("records".to_owned()).spawn(move || {
+            while !records.stopping.load(Ordering::Acquire) {
+                std::thread::park_timeout(INTERVAL);
+                records.flush();
+            }
+            records.flush();
+        })
+    }
+
+    /// Ends the writing thread after it has written what there is.
+    pub fn stop(&self, writer: JoinHandle<()>) {
+        self.stopping.store(true, Ordering::Release);
+        writer.thread().unpark();
+        // A writer that panicked has nothing left to write.
+        drop(writer.join());
+    }
+
+    /// Writes out what there is.
+    pub fn flush(&self) {
+        for buffer in &self.buffers {
+            let bytes = std::mem::take(&mut lock(buffer).bytes);
+            if !bytes.is_empty() {
+                self.write(&bytes);
+            }
+        }
+        let dropped = self.dropped.swap(0, Ordering::Relaxed);
+        if dropped > 0 {
+            tracing::warn!(dropped, "access records were dropped: nobody reads them fast enough");
+        }
+    }
+
+    fn write(&self, bytes: &[u8]) {
+        match &self.output {
+            // A log that cannot be written cannot be told of.
+            Output::Stderr => drop(std::io::stderr().lock().write_all(bytes)),
+            Output::Memory(memory) => lock(memory).extend_from_slice(bytes),
+            Output::Off => {}
+        }
+    }
+
+    fn add(&self, worker: usize, record: &Record) {
+        if matches!(self.output, Output::Off) {
+            return;
+        }
+        let Some(buffer) = self.buffers.get(worker % self.buffers.len()) else { return };
+        let mut buffer = lock(buffer);
+        if buffer.bytes.len() > LONGEST_BUFFER {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let Buffer { bytes, second, date } = &mut *buffer;
+        if *second != record.at.seconds() {
+            *second = record.at.seconds();
+            *date = format_date(*second);
+        }
+        let line = Line { bytes, date, record };
+        if self.is_text { line.text() } else { line.json() }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn format_date(second: u64) -> String {
+    let date = i64::try_from(second).ok().and_then(|second| OffsetDateTime::from_unix_timestamp(second).ok());
+    date.and_then(|date| date.format(&Rfc3339).ok()).unwrap_or_default()
+}
+
+/// What is known of one request. It is written when it is dropped: that is when its body has ended, however it ended.
+#[derive(Debug)]
+pub struct Record {
+    /// The request's id.
+    pub id: RequestId,
+    /// The bot, once it is known.
+    pub bot: Option<String>,
+    /// The session's id, once it is known.
+    pub session: Option<String>,
+    /// The template of the call; never the path that was sent.
+    pub route: Option<Arc<str>>,
+    /// The status of the answer; none if the caller left before it.
+    pub status: Option<StatusCode>,
+    /// Why the call was not served, or its answer cut.
+    pub code: Option<Code>,
+    /// Bytes of the request's body, as far as they are known.
+    pub bytes_in: u64,
+    /// Bytes of the answer's body.
+    pub bytes_out: u64,
+    /// Whether the answer was read to its end.
+    pub is_complete: bool,
+    records: Arc<Records>,
+    worker: usize,
+    client: IpAddr,
+    method: &'static str,
+    at: Timestamp,
+    started: Instant,
+    first_byte: Option<Duration>,
+}
+
+impl Record {
+    /// The record of a request that has just come.
+    pub fn begin(records: &Arc<Records>, worker: usize, client: IpAddr, method: &Method, at: Timestamp) -> Self {
+        Self {
+            id: RequestId::next(),
+            bot: None,
+            session: None,
+            route: None,
+            status: None,
+            code: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            is_complete: false,
+            records: Arc::clone(records),
+            worker,
+            client,
+            method: known_method(method),
+            at,
+            started: Instant::now(),
+            first_byte: None,
+        }
+    }
+
+    /// A part of the answer's body leaves.
+    pub fn sent(&mut self, bytes: usize) {
+        self.first_byte.get_or_insert_with(|| self.started.elapsed());
+        self.bytes_out = self.bytes_out.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+    }
+
+    fn status_number(&self) -> u16 {
+        self.status.map_or(CLIENT_LEFT, |status| status.as_u16())
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let records = Arc::clone(&self.records);
+        records.add(self.worker, self);
+    }
+}
+
+/// Methods are of a closed list: what a client invents is not repeated.
+fn known_method(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "OTHER",
+    }
+}
+
+/// One record on its way into a buffer. All its texts are of our own making (ids, templates, names that the
+/// configuration checked), so that none needs escaping.
+struct Line<'l> {
+    bytes: &'l mut Vec<u8>,
+    date: &'l str,
+    record: &'l Record,
+}
+
+impl Line<'_> {
+    fn json(mut self) {
+        let record = self.record;
+        self.bytes.extend_from_slice(b"{\"timestamp\":\"");
+        self.bytes.extend_from_slice(self.date.as_bytes());
+        self.bytes.push(b'"');
+        self.member("level", "INFO");
+        self.member("message", "access");
+        self.member("id", record.id.as_str());
+        self.client();
+        self.member("method", record.method);
+        self.member("route", record.route.as_deref().unwrap_or("-"));
+        if let Some(bot) = &record.bot {
+            self.member("bot", bot);
+        }
+        if let Some(session) = &record.session {
+            self.member("session", session);
+        }
+        self.number("status", u64::from(record.status_number()));
+        if let Some(code) = record.code {
+            self.member("code", code.name());
+            self.member("fault", code.blame().name());
+        }
+        self.number("bytes_in", record.bytes_in);
+        self.number("bytes_out", record.bytes_out);
+        if let Some(first_byte) = record.first_byte {
+            self.number("first_byte_us", micros(first_byte));
+        }
+        self.number("duration_us", micros(record.started.elapsed()));
+        self.bytes.extend_from_slice(if record.is_complete { b",\"complete\":true}\n" } else { b",\"complete\":false}\n" });
+    }
+
+    fn text(self) {
+        let record = self.record;
+        let mut text = format!(
+            "{} {} {} {} {}",
+            self.date,
+            record.status_number(),
+            record.method,
+            record.route.as_deref().unwrap_or("-"),
+            record.client
+        );
+        // Writing into a String cannot fail.
+        if let Some(bot) = &record.bot {
+            let _written = write!(text, " bot={bot}");
+        }
+        if let Some(session) = &record.session {
+            let _written = write!(text, " session={session}");
+        }
+        if let Some(code) = record.code {
+            let _written = write!(text, " {} ({})", code.name(), code.blame().name());
+        }
+        let (bytes_in, bytes_out) = (record.bytes_in, record.bytes_out);
+        let _written = write!(text, " in={bytes_in} out={bytes_out} {:?} id={}", record.started.elapsed(), record.id);
+        text.push_str(if record.is_complete { "\n" } else { " cut\n" });
+        self.bytes.extend_from_slice(text.as_bytes());
+    }
+
+    fn client(&mut self) {
+        self.bytes.extend_from_slice(b",\"client\":\"");
+        // Writing into a Vec cannot fail.
+        let _written = write!(self.bytes, "{}", self.record.client);
+        self.bytes.push(b'"');
+    }
+
+    fn member(&mut self, name: &str, value: &str) {
+        self.name(name);
+        self.bytes.push(b'"');
+        self.bytes.extend_from_slice(value.as_bytes());
+        self.bytes.push(b'"');
+    }
+
+    fn number(&mut self, name: &str, value: u64) {
+        self.name(name);
+        self.bytes.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+    }
+
+    fn name(&mut self, name: &str) {
+        self.bytes.extend_from_slice(b",\"");
+        self.bytes.extend_from_slice(name.as_bytes());
+        self.bytes.extend_from_slice(b"\":");
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_one_json_line_written_when_it_ends() {
+        let memory = Arc::new(Mutex::new(Vec::new()));
+        let records = Records::new(2, Output::Memory(Arc::clone(&memory)));
+        let client = "192.0.2.1".parse().unwrap();
+        let method = Method::from_bytes(b"EVIL").unwrap();
+        let mut record = Record::begin(&records, 1, client, &method, Timestamp::from_seconds(1_800_000_000));
+        record.route = Some("POST /chat".into());
+        record.status = Some(StatusCode::OK);
+        record.code = Some(Code::VendorFailed);
+        record.sent(12);
+        record.is_complete = true;
+        records.flush();
+        assert!(lock(&memory).is_empty());
+        drop(record);
+        records.flush();
+        let line: serde_json::Value = serde_json::from_slice(&lock(&memory)).unwrap();
+        assert_eq!(line["timestamp"], "2027-01-15T08:00:00Z");
+        assert_eq!((&line["method"], &line["status"], &line["fault"]), (&"OTHER".into(), &200.into(), &"vendor".into()));
+        assert_eq!((&line["bytes_out"], &line["complete"]), (&12.into(), &true.into()));
+    }
+
+    #[test]
+    fn a_client_that_left_before_its_answer_is_on_record() {
+        let memory = Arc::new(Mutex::new(Vec::new()));
+        let records = Records::new(1, Output::Memory(Arc::clone(&memory)));
+        let client = "::1".parse().unwrap();
+        drop(Record::begin(&records, 0, client, &Method::GET, Timestamp::from_seconds(0)));
+        records.flush();
+        let line: serde_json::Value = serde_json::from_slice(&lock(&memory)).unwrap();
+        assert_eq!((&line["status"], &line["complete"], &line["route"]), (&499.into(), &false.into(), &"-".into()));
+    }
+}

@@ -1,0 +1,157 @@
+//! Our own tokens: minted, verified, sealed, remembered; and the keys for it.
+//!
+//! A token stands for one session and holds all that a call needs, so any replica serves it without a look-up: the
+//! session in claims that its holder may read, the [`Binding`] to the vendor's session in the claim `bnd`, sealed. It
+//! is a JWT in compact form (RFC 7519), `typ` `at+jwt`, and its `kid` decides the key and with it the algorithm.
+//!
+//! [`Verified`] says that a token is genuine and good now. It does not say that a call may be made: that is judged by
+//! `access` at each call, against revocations and the present configuration, which this module does not know.
+//!
+//! Read [`verify`] for what is checked and in which order, [`seal`] for the binding, [`directory`] for how keys are kept.
+
+mod cache;
+mod claims;
+mod directory;
+mod inspect;
+mod jws;
+mod keys;
+mod refusal;
+mod seal;
+mod session;
+mod settings;
+mod signing;
+mod verify;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::cache::Cache;
+use self::claims::Claims;
+pub use self::inspect::{Inspection, OpenedBinding};
+pub use self::keys::KeyInfo;
+use self::keys::Keys;
+pub use self::refusal::{KeysError, MintError, Part, Refusal};
+use self::seal::{Context, Sealed};
+pub use self::session::{Binding, Contact, ContactSource, Session, VendorSession, Verified};
+pub use self::settings::{Algorithm, ContactClaims, LONGEST_TTL, SHORTEST_TTL, Settings};
+use crate::clock::Clock;
+use crate::id::Entropy;
+use crate::secret::{Secret, sha256};
+
+/// How far the clocks of two replicas may be apart. Not a grace: a token that must live longer is renewed.
+pub const LEEWAY: Duration = Duration::from_secs(5);
+
+/// A longer token is not minted: 8 KiB is what servers commonly take for all headers together.
+const LONGEST_MINTED: usize = 4 * 1024;
+
+/// Everything about our own tokens: keys, minting, verification, the cache.
+pub struct Authority {
+    keys: Keys,
+    jwks: String,
+    issuer: String,
+    contact: ContactClaims,
+    clock: Clock,
+    entropy: Entropy,
+    cache: Cache,
+}
+
+impl Authority {
+    /// Opens the key directory, or makes it at the first start. `issuer` is the public URL, as `iss` and `aud` have it.
+    pub fn open(settings: &Settings, issuer: &str, clock: Clock, entropy: Entropy) -> Result<Self, KeysError> {
+        let keys = Keys::open(&settings.keys, settings.algorithm, clock.now(), &entropy)?;
+        Ok(Self {
+            jwks: keys.jwks(),
+            keys,
+            issuer: issuer.to_owned(),
+            contact: settings.contact,
+            cache: Cache::new(clock.clone()),
+            clock,
+            entropy,
+        })
+    }
+
+    /// A new token for this session, of which every field but a fresh `jti` is the caller's word: also `issued` and
+    /// `expires`, so that what is stored and answered is what the token says.
+    pub fn mint(&self, mut session: Session, binding: &Binding) -> Result<String, MintError> {
+        let key = self.keys.signer();
+        let jti = self.entropy.token_id();
+        let contact = std::mem::take(&mut session.contact);
+        let (open, hidden) = match self.contact {
+            ContactClaims::Claims => (contact, None),
+            ContactClaims::Sealed => (Contact::default(), Some(contact).filter(|contact| !contact.is_empty())),
+            ContactClaims::Omit => (Contact::default(), None),
+        };
+        let sealed = Sealed { binding: binding.clone(), source: session.source, contact: hidden };
+        let context = Context {
+            kid: key.kid(),
+            issuer: &self.issuer,
+            audience: &self.issuer,
+            session: &session.id,
+            bot: &session.bot,
+            jti: &jti,
+        };
+        let sealing = self.keys.sealing().first().ok_or(MintError::Seal)?;
+        let bnd = sealing.seal(&sealed, &context, &self.entropy)?;
+        let claims = Claims::new(&self.issuer, &session, &open, &jti, bnd);
+        let token = key.token(&serde_json::to_vec(&claims).ok().ok_or(MintError::Encode)?)?;
+        if token.len() > LONGEST_MINTED { Err(MintError::TooLarge { length: token.len() }) } else { Ok(token) }
+    }
+
+    /// What `token` says, if it is ours and good now. A token that was seen before costs one digest.
+    pub fn verify(&self, token: &str) -> Result<Arc<Verified>, Refusal> {
+        // Before the digest: nobody makes us hash a megabyte.
+        if token.len() > verify::LONGEST {
+            return Err(Refusal::TooLong);
+        }
+        let digest = sha256(token.as_bytes());
+        let now = self.clock.now();
+        if let Some(verified) = self.cache.find(&digest) {
+            return verified.check_time(now).map(|()| verified);
+        }
+        let verified = Arc::new(verify::check(token, &self.keys, &self.issuer)?);
+        verified.check_time(now)?;
+        self.cache.keep(digest, Arc::clone(&verified));
+        Ok(verified)
+    }
+
+    /// The public keys as a JWK Set (RFC 7517 §5). HMAC and sealing keys are never in it.
+    pub fn jwks(&self) -> String {
+        self.jwks.clone()
+    }
+
+    /// The signing and sealing keys and what each does.
+    pub fn keys(&self) -> Vec<KeyInfo> {
+        self.keys.infos()
+    }
+
+    /// What can be read of any text that claims to be a token, with the verdict.
+    pub fn inspect(&self, token: &str) -> Inspection {
+        inspect::inspect(token, &self.keys, &self.issuer, self.clock.now())
+    }
+
+    /// A stable pseudonym for `identity`, another for each owner and source: what is said by a browser never meets what
+    /// a provider has verified.
+    pub fn subject(&self, owner: &str, source: ContactSource, identity: &str) -> String {
+        self.keys.pseudonym("subject", &[owner, source.name(), identity])
+    }
+
+    /// A keyed fingerprint of a vendor key: it finds the key again in a changed configuration, and tells nothing to
+    /// who has not the key directory.
+    pub fn fingerprint(&self, secret: &Secret) -> String {
+        self.keys.pseudonym("vendor key", &[secret.expose()])
+    }
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Authority")
+            .field("issuer", &self.issuer)
+            .field("signer", &self.keys.signer().kid())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

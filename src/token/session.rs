@@ -1,0 +1,166 @@
+//! What a token says: the session in the open, the binding under seal.
+//!
+//! A [`Binding`] holds what must never be shown (the vendor's token, which key opened the session), and a [`Contact`]
+//! is personal data: neither is in any `Debug` output.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::secret::Secret;
+
+/// What a token says of its session. The moments count in whole seconds; what is finer is cut off at minting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// The gateway's id of the session: `sid`.
+    pub id: String,
+    /// The bot, by the gateway's name: `bot`.
+    pub bot: String,
+    /// The conversation as clients know it: `cid`.
+    pub conversation: String,
+    /// Who minted, `public` where nobody did: `client_id`.
+    pub client: String,
+    /// Whose session it is, as a pseudonym: `sub`.
+    pub subject: String,
+    /// The only web origin the token is good from, if it was minted for one: `origin`.
+    pub origin: Option<String>,
+    /// Who the visitor is said to be; empty after verification where the token does not keep it.
+    pub contact: Contact,
+    /// Who said so; always under seal.
+    pub source: Option<ContactSource>,
+    /// When the session was opened; survives renewal: `auth_time`.
+    pub opened: Timestamp,
+    /// When this token was made, and from when it is good: `iat` and `nbf`.
+    pub issued: Timestamp,
+    /// When this token ends: `exp`.
+    pub expires: Timestamp,
+}
+
+/// Who a visitor is said to be.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Contact {
+    /// The full name: `name`.
+    pub name: Option<String>,
+    /// The email address: `email`.
+    pub email: Option<String>,
+    /// The phone number: `phone_number`.
+    pub phone: Option<String>,
+    /// Whether an identity provider has checked the email address: `email_verified`. Says nothing without an address,
+    /// and does not survive a token then.
+    pub email_verified: bool,
+}
+
+impl Contact {
+    /// Whether nothing is known of the visitor.
+    pub fn is_empty(&self) -> bool {
+        self.name.is_none() && self.email.is_none() && self.phone.is_none()
+    }
+}
+
+impl fmt::Debug for Contact {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let masked = |value: &Option<String>| value.as_ref().map(|_| "…");
+        formatter
+            .debug_struct("Contact")
+            .field("name", &masked(&self.name))
+            .field("email", &masked(&self.email))
+            .field("phone", &masked(&self.phone))
+            .field("email_verified", &self.email_verified)
+            .finish()
+    }
+}
+
+/// Who said who the visitor is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ContactSource {
+    /// A browser.
+    Claimed,
+    /// An owner's client.
+    Asserted,
+    /// An identity provider.
+    Verified,
+}
+
+impl ContactSource {
+    /// As records and answers write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Claimed => "claimed",
+            Self::Asserted => "asserted",
+            Self::Verified => "verified",
+        }
+    }
+}
+
+/// A vendor's id of a session, with the JSON type that the vendor gave it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum VendorSession {
+    /// A string.
+    Text(String),
+    /// A number.
+    Integer(i64),
+}
+
+impl fmt::Display for VendorSession {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => formatter.write_str(text),
+            Self::Integer(integer) => integer.fmt(formatter),
+        }
+    }
+}
+
+/// What a call needs of the vendor's session, and what must still be so today for the call to be sent.
+#[derive(Clone)]
+pub struct Binding {
+    /// The vendor, by the gateway's name.
+    pub vendor: String,
+    /// The name of its profile.
+    pub profile: String,
+    /// The digest of its base URL.
+    pub base: String,
+    /// The vendor's own id of the bot.
+    pub bot: String,
+    /// The fingerprint of the vendor key that opened the session, see [`super::Authority::fingerprint`].
+    pub key: String,
+    /// The vendor's id of the session, where it has one.
+    pub session: Option<VendorSession>,
+    /// The vendor's token for the session, where it has one.
+    pub token: Option<Secret>,
+}
+
+impl fmt::Debug for Binding {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // `key` is left out although it is only a fingerprint: which key opened a session is nobody's business.
+        formatter
+            .debug_struct("Binding")
+            .field("vendor", &self.vendor)
+            .field("profile", &self.profile)
+            .field("base", &self.base)
+            .field("bot", &self.bot)
+            .field("session", &self.session)
+            .field("token", &self.token)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A token whose signature, claims and seal were found good. Only this module can make one.
+///
+/// It is evidence of what the token says, not of a permission: origin, bot, client, revocation and limits are judged
+/// anew at each call.
+#[derive(Clone, Debug)]
+pub struct Verified {
+    /// What the token says of its session.
+    pub session: Session,
+    /// What a call needs of the vendor's session.
+    pub binding: Binding,
+    /// The token's own id.
+    pub jti: String,
+    /// The key that signed it.
+    pub kid: String,
+    /// From when it is good, `nbf`. We mint it equal to `iat`; it is kept for the check at each use.
+    pub(super) not_before: Timestamp,
+}

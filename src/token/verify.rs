@@ -1,0 +1,93 @@
+//! Is this token ours, and what does it say?
+//!
+//! The order: the cheap and public first, then the signature, and only what is signed is read any further. Nothing is
+//! remembered of a token that fails.
+
+use super::LEEWAY;
+use super::claims::{Claims, SCOPE};
+use super::jws::{Header, Parts, TYPE, decode};
+use super::keys::Keys;
+use super::refusal::{Part, Refusal};
+use super::seal::{self, Context, Sealed};
+use super::session::Verified;
+use crate::clock::Timestamp;
+
+/// A longer token is refused before anything of it is decoded.
+pub(super) const LONGEST: usize = 8 * 1024;
+
+/// Everything but the time, which is asked again at each use of the outcome: [`Verified::check_time`].
+pub(super) fn check(token: &str, keys: &Keys, issuer: &str) -> Result<Verified, Refusal> {
+    if token.len() > LONGEST {
+        return Err(Refusal::TooLong);
+    }
+    let parts = Parts::of(token)?;
+    let header = decode(parts.header, Part::Header)?;
+    let header = Header::parse(&header)?;
+    if header.typ != TYPE {
+        return Err(Refusal::Type);
+    }
+    let key = keys.signing_key(&header.kid).ok_or(Refusal::UnknownKey)?;
+    // The key says which algorithm it is for. The token's word is only compared, and then not used.
+    if header.alg != key.algorithm().name() {
+        return Err(Refusal::Algorithm);
+    }
+    key.verify(&parts)?;
+    let payload = decode(parts.payload, Part::Claims)?;
+    let claims = Claims::parse(&payload)?;
+    check_claims(&claims, issuer)?;
+    let sealed = open(&claims, key.kid(), keys)?;
+    Ok(join(claims, sealed, key.kid()))
+}
+
+fn check_claims(claims: &Claims<'_>, issuer: &str) -> Result<(), Refusal> {
+    if claims.iss != issuer {
+        return Err(Refusal::Issuer);
+    }
+    if claims.aud != issuer {
+        return Err(Refusal::Audience);
+    }
+    // A scope of a later version may be narrower than ours; to take it for ours would widen it.
+    if claims.scope != SCOPE {
+        return Err(Refusal::Scope);
+    }
+    Ok(())
+}
+
+/// Opens the binding of these claims.
+pub(super) fn open(claims: &Claims<'_>, kid: &str, keys: &Keys) -> Result<Sealed, Refusal> {
+    let context = Context {
+        kid,
+        issuer: &claims.iss,
+        audience: &claims.aud,
+        session: &claims.sid,
+        bot: &claims.bot,
+        jti: &claims.jti,
+    };
+    seal::open(keys.sealing(), &claims.bnd, &context)
+}
+
+fn join(claims: Claims<'_>, sealed: Sealed, kid: &str) -> Verified {
+    let jti = claims.jti.clone().into_owned();
+    let not_before = Timestamp::from_seconds(claims.nbf);
+    let mut session = claims.into_session();
+    session.source = sealed.source;
+    // Whether the contact is sealed is read off the token, not off today's configuration, which may have changed.
+    if let Some(contact) = sealed.contact {
+        session.contact = contact;
+    }
+    Verified { session, binding: sealed.binding, jti, kid: kid.to_owned(), not_before }
+}
+
+impl Verified {
+    /// Whether it is good at `now`: to the millisecond, from `nbf` less the leeway to `exp` and the leeway, both
+    /// moments included.
+    pub(super) fn check_time(&self, now: Timestamp) -> Result<(), Refusal> {
+        if now > self.session.expires.plus(LEEWAY) {
+            return Err(Refusal::Expired);
+        }
+        if self.not_before > now.plus(LEEWAY) {
+            return Err(Refusal::NotYet);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,125 @@
+//! Vendors as places to connect to: addresses, connections, keys.
+//!
+//! Connections are HTTP/1.1 and belong to the worker that opened them: see [`pool`]. Nothing here knows profiles or
+//! sessions.
+
+mod connect;
+pub mod keys;
+pub mod pool;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use http::HeaderValue;
+use http::uri::{Scheme, Uri};
+use rustls::pki_types::ServerName;
+
+use crate::document::{Table, Value};
+use crate::net::is_loopback;
+
+/// How long each part of a call to a vendor may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// To have a connection: name, TCP and TLS.
+    pub connect: Duration,
+    /// From the call to the head of its answer.
+    pub header: Duration,
+    /// Between two parts of the answer's body.
+    pub idle: Duration,
+}
+
+impl Timeouts {
+    /// Reads `timeouts = { connect, header, idle }`.
+    pub fn read(table: &Table<'_>) -> Self {
+        let section = table.section("timeouts");
+        let read = |key: &str, default: u64| {
+            let given = section.get(key).and_then(|value| value.duration());
+            if given.is_some_and(|given| given.is_zero()) {
+                section.problem(key, "must be longer than nothing");
+            }
+            given.unwrap_or(Duration::from_secs(default))
+        };
+        Self { connect: read("connect", 5), header: read("header", 120), idle: read("idle", 120) }
+    }
+}
+
+/// Where a vendor's API is.
+#[derive(Debug)]
+pub struct Upstream {
+    /// Its place in each worker's pool.
+    slot: usize,
+    host: String,
+    port: u16,
+    tls: Option<(ServerName<'static>, Arc<rustls::ClientConfig>)>,
+    authority: HeaderValue,
+    prefix: String,
+    base_digest: String,
+    timeouts: Timeouts,
+}
+
+impl Upstream {
+    /// The upstream at `base_url`: `https://host[:port][/prefix]`, or `http://` on loopback or where `insecure` is said.
+    ///
+    /// What is wrong is noted at `value`.
+    pub fn read(value: &Value<'_>, base_url: &str, insecure: bool, timeouts: Timeouts) -> Option<Self> {
+        static SLOTS: AtomicUsize = AtomicUsize::new(0);
+        let uri = base_url.parse::<Uri>().ok().filter(|uri| uri.query().is_none());
+        let Some((uri, scheme, authority)) =
+            uri.and_then(|uri| Some((uri.clone(), uri.scheme()?.clone(), uri.authority()?.clone())))
+        else {
+            value.problem(format!("`{base_url}` must be a URL such as \"https://api.example.com\", without a query"));
+            return None;
+        };
+        let host = authority.host().trim_matches(['[', ']']).to_owned();
+        if authority.as_str().contains('@') {
+            value.problem("a URL with a user or password in it is refused: credentials go into `keys`");
+            return None;
+        }
+        let tls = if scheme == Scheme::HTTPS {
+            let Ok(name) = ServerName::try_from(host.clone()) else {
+                value.problem(format!("`{host}` is not a host's name"));
+                return None;
+            };
+            Some((name, connect::client_config(value)?))
+        } else if scheme == Scheme::HTTP && (insecure || is_loopback(&host)) {
+            None
+        } else {
+            value.problem(format!(
+                "`{base_url}` would send the vendor's key in clear text; write https://, or `insecure = true` if the \
+                 network between is yours"
+            ));
+            return None;
+        };
+        Some(Self {
+            slot: SLOTS.fetch_add(1, Ordering::Relaxed),
+            port: authority.port_u16().unwrap_or(if tls.is_some() { 443 } else { 80 }),
+            authority: HeaderValue::from_str(authority.as_str()).ok()?,
+            prefix: uri.path().trim_end_matches('/').to_owned(),
+            base_digest: crate::id::hex(&crate::secret::sha256(base_url.trim_end_matches('/').as_bytes())[..16]),
+            host,
+            tls,
+            timeouts,
+        })
+    }
+
+    /// What stands before every path.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// What names the base URL in a session's binding.
+    pub fn base_digest(&self) -> &str {
+        &self.base_digest
+    }
+
+    /// The `Host` of its calls.
+    pub fn authority(&self) -> &HeaderValue {
+        &self.authority
+    }
+
+    /// Its time-outs.
+    pub fn timeouts(&self) -> Timeouts {
+        self.timeouts
+    }
+}

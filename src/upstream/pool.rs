@@ -1,0 +1,276 @@
+//! The connections of one worker, and a call on one of them.
+//!
+//! Each worker thread has its own pool in a thread-local, so that no lock is taken; it is never borrowed across an
+//! await. Idle connections are used last in, first out, so that those not needed grow old and are closed. A connection
+//! comes back when the body of its answer has been read to the end, and only then; when the body is dropped earlier
+//! (the client left), it is closed, which ends the vendor's call.
+
+use std::cell::RefCell;
+use std::error::Error;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::client::conn::http1::SendRequest;
+
+use super::Upstream;
+use super::connect::connect;
+
+/// Idle connections are not kept longer: servers commonly close theirs after 60 s or more.
+const LONGEST_IDLE: Duration = Duration::from_secs(50);
+/// Idle connections a worker keeps to one vendor.
+const MOST_IDLE: usize = 1024;
+
+/// Why a call has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// No connection; nothing was sent.
+    #[error("no connection to the vendor")]
+    Connect(#[source] Box<dyn Error + Send + Sync>),
+    /// The call was sent, or a part of it, and then the connection ended.
+    #[error("the connection to the vendor ended before its answer")]
+    Lost(#[source] hyper::Error),
+    /// The call was sent and no answer came in time.
+    #[error("the vendor did not answer in time")]
+    Timeout,
+    /// The caller's own body broke off while it was being sent.
+    #[error("the caller's body could not be sent")]
+    Caller(#[source] BodyError),
+}
+
+/// Why a caller's body could not be sent to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// It is longer than this many bytes.
+    #[error("longer than {0} bytes")]
+    TooLong(u64),
+    /// The caller broke off.
+    #[error("broken off")]
+    Broken(#[source] hyper::Error),
+}
+
+struct Idle {
+    sender: SendRequest<RequestBody>,
+    since: Instant,
+}
+
+thread_local! {
+    static IDLE: RefCell<Vec<Vec<Idle>>> = const { RefCell::new(Vec::new()) };
+}
+
+fn take(slot: usize) -> Option<SendRequest<RequestBody>> {
+    IDLE.with_borrow_mut(|pool| {
+        let idle = pool.get_mut(slot)?;
+        while let Some(Idle { sender, since }) = idle.pop() {
+            if since.elapsed() > LONGEST_IDLE {
+                // All below are older still.
+                idle.clear();
+                return None;
+            }
+            if !sender.is_closed() {
+                return Some(sender);
+            }
+        }
+        None
+    })
+}
+
+fn put_back(slot: usize, sender: SendRequest<RequestBody>) {
+    IDLE.with_borrow_mut(|pool| {
+        if pool.len() <= slot {
+            pool.resize_with(slot + 1, Vec::new);
+        }
+        if let Some(idle) = pool.get_mut(slot)
+            && idle.len() < MOST_IDLE
+        {
+            idle.push(Idle { sender, since: Instant::now() });
+        }
+    });
+}
+
+/// Sends a call and waits for the head of its answer.
+///
+/// It is sent once. Only where a kept connection turns out to have been closed, and nothing was written to it, the
+/// call goes to the next one. Dropping the future ends the call: the connection is closed.
+///
+/// # Errors
+///
+/// See [`SendError`]; all but [`SendError::Connect`] mean that the vendor may have received the call.
+pub async fn send(upstream: &Upstream, request: Request<RequestBody>) -> Result<Response<AnswerBody>, SendError> {
+    match tokio::time::timeout(upstream.timeouts.header + upstream.timeouts.connect, exchange(upstream, request)).await {
+        Ok(result) => result,
+        Err(_elapsed) => Err(SendError::Timeout),
+    }
+}
+
+async fn exchange(upstream: &Upstream, mut request: Request<RequestBody>) -> Result<Response<AnswerBody>, SendError> {
+    loop {
+        let (mut sender, is_kept) = match take(upstream.slot) {
+            Some(sender) => (sender, true),
+            None => (connect(upstream).await?, false),
+        };
+        if !sender.is_ready() && sender.ready().await.is_err() {
+            if is_kept {
+                continue;
+            }
+            return Err(SendError::Connect("the vendor closed the new connection".into()));
+        }
+        match sender.try_send_request(request).await {
+            Ok(response) => return Ok(with_connection(response, upstream.slot, sender)),
+            Err(mut error) => match error.take_message() {
+                Some(unsent) if is_kept => request = unsent,
+                Some(_) => return Err(SendError::Connect(error.into_error().into())),
+                None => return Err(sent_and_lost(error.into_error())),
+            },
+        }
+    }
+}
+
+fn sent_and_lost(error: hyper::Error) -> SendError {
+    // The body's own error comes back inside hyper's.
+    let limit = error.source().and_then(|source| source.downcast_ref::<BodyError>()).and_then(|error| match error {
+        BodyError::TooLong(limit) => Some(*limit),
+        BodyError::Broken(_) => None,
+    });
+    match limit {
+        Some(limit) => SendError::Caller(BodyError::TooLong(limit)),
+        None if error.is_user() => SendError::Caller(BodyError::Broken(error)),
+        None => SendError::Lost(error),
+    }
+}
+
+fn with_connection(
+    response: Response<Incoming>,
+    slot: usize,
+    sender: SendRequest<RequestBody>,
+) -> Response<AnswerBody> {
+    response.map(|body| {
+        let mut body = AnswerBody { body, connection: Some((slot, sender)) };
+        if body.body.is_end_stream() {
+            body.release();
+        }
+        body
+    })
+}
+
+/// The body of a vendor's answer; it holds its connection until it has been read to the end.
+#[derive(Debug)]
+pub struct AnswerBody {
+    body: Incoming,
+    connection: Option<(usize, SendRequest<RequestBody>)>,
+}
+
+impl AnswerBody {
+    fn release(&mut self) {
+        if let Some((slot, sender)) = self.connection.take() {
+            put_back(slot, sender);
+        }
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        match &polled {
+            Poll::Ready(None) => self.release(),
+            Poll::Ready(Some(Ok(_))) if self.body.is_end_stream() => self.release(),
+            Poll::Ready(Some(Err(_))) => self.connection = None,
+            Poll::Ready(Some(Ok(_))) | Poll::Pending => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The body of a call to a vendor: written by us, or the caller's own as it comes.
+#[derive(Debug)]
+pub enum RequestBody {
+    /// Written by us.
+    Whole(Full<Bytes>),
+    /// The caller's, as it comes.
+    Streamed(Streamed),
+}
+
+/// A caller's body, with the bound on its length.
+#[derive(Debug)]
+pub struct Streamed {
+    body: Incoming,
+    sent: u64,
+    limit: Option<u64>,
+}
+
+impl RequestBody {
+    /// No body.
+    pub fn empty() -> Self {
+        Self::Whole(Full::default())
+    }
+
+    /// This body.
+    pub fn whole(bytes: Bytes) -> Self {
+        Self::Whole(Full::new(bytes))
+    }
+
+    /// The caller's body as it comes, up to `limit` bytes.
+    pub fn streamed(body: Incoming, limit: Option<u64>) -> Self {
+        Self::Streamed(Streamed { body, sent: 0, limit })
+    }
+}
+
+impl Streamed {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match Pin::new(&mut self.body).poll_frame(context) {
+            Poll::Ready(Some(Ok(frame))) => {
+                // Trailers do not pass.
+                let Some(data) = frame.data_ref() else { return Poll::Ready(None) };
+                self.sent = self.sent.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
+                match self.limit {
+                    Some(limit) if self.sent > limit => Poll::Ready(Some(Err(BodyError::TooLong(limit)))),
+                    _ => Poll::Ready(Some(Ok(frame))),
+                }
+            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(BodyError::Broken(error)))),
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.get_mut() {
+            Self::Whole(body) => Pin::new(body).poll_frame(context).map_err(|never| match never {}),
+            Self::Streamed(body) => body.poll(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(body) => body.is_end_stream(),
+            Self::Streamed(streamed) => streamed.body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(body) => body.size_hint(),
+            Self::Streamed(streamed) => streamed.body.size_hint(),
+        }
+    }
+}

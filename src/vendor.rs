@@ -1,0 +1,16 @@
+//! Vendors are files: what a profile says about a vendor's API.
+//!
+//! A [`Profile`] names the vendor's session call, the calls that a session token allows, and what the gateway writes
+//! into each. Nothing here does any I/O but reading the file; nothing here knows tokens, bots or limits.
+
+mod path;
+mod profile;
+mod read;
+mod template;
+
+pub use self::path::{Captures, Found, PathError, Pattern, Segment, Table, check, is_value};
+pub use self::profile::{
+    Accept, Allow, BotId, ErrorShape, Fields, HeaderPattern, Identify, Open, Profile, Reply, Route, SessionSource, Set, Strip, Target,
+};
+pub use self::read::{built_in, read};
+pub use self::template::{Shape, Template, Values, Variable};

@@ -1,0 +1,301 @@
+//! Texts and JSON values with placeholders: what a profile writes into calls and answers.
+//!
+//! No conditions, loops or expressions. A string that is exactly one placeholder keeps the JSON type of its value; a
+//! placeholder without a value sends nothing at all, not an empty string.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde_json::Value;
+
+/// What a placeholder stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Variable {
+    /// The vendor key in use.
+    Key,
+    /// The vendor's own id of the bot.
+    Bot,
+    /// The vendor's own id of the session.
+    Session,
+    /// The vendor's token for the session.
+    VendorToken,
+    /// The whole contact as an object.
+    Contact,
+    /// The contact's name.
+    ContactName,
+    /// The contact's email address.
+    ContactEmail,
+    /// The contact's phone number, in E.164.
+    ContactPhone,
+    /// The visit that the caller named.
+    Visit,
+    /// The granted lifetime, in seconds.
+    Ttl,
+    /// The messages to begin with.
+    Messages,
+    /// The caller's own data about the session.
+    Meta,
+    /// The token's subject.
+    Subject,
+    /// Our session token: in answers only.
+    Token,
+    /// When our token ends, in milliseconds since the epoch: in answers only.
+    ExpiresMs,
+    /// A free segment of the path, carried over.
+    Segment(Box<str>),
+}
+
+impl Variable {
+    fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "key" => Self::Key,
+            "bot" => Self::Bot,
+            "session" => Self::Session,
+            "vendor_token" => Self::VendorToken,
+            "contact" => Self::Contact,
+            "contact.name" => Self::ContactName,
+            "contact.email" => Self::ContactEmail,
+            "contact.phone" => Self::ContactPhone,
+            "visit" => Self::Visit,
+            "ttl" => Self::Ttl,
+            "messages" => Self::Messages,
+            "meta" => Self::Meta,
+            "sub" => Self::Subject,
+            "token" => Self::Token,
+            "expires_ms" => Self::ExpiresMs,
+            _ => return None,
+        })
+    }
+
+    /// Whether it may stand where a call is sent to the vendor: our own token never does.
+    pub fn is_for_vendor(&self) -> bool {
+        !matches!(self, Self::Token | Self::ExpiresMs)
+    }
+}
+
+/// Where placeholders get their values.
+pub trait Values {
+    /// The value of `variable`, if there is one.
+    fn value(&self, variable: &Variable) -> Option<Cow<'_, Value>>;
+
+    /// The same as text: numbers in digits, nothing for objects and arrays.
+    fn text(&self, variable: &Variable) -> Option<Cow<'_, str>> {
+        match self.value(variable)? {
+            Cow::Owned(Value::String(text)) => Some(Cow::Owned(text)),
+            Cow::Borrowed(Value::String(text)) => Some(Cow::Borrowed(text)),
+            value => match value.as_ref() {
+                Value::Number(number) => Some(Cow::Owned(number.to_string())),
+                _ => None,
+            },
+        }
+    }
+}
+
+/// A text with placeholders.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Template(Vec<Piece>);
+
+#[derive(Clone, PartialEq, Eq)]
+enum Piece {
+    Literal(String),
+    Placeholder(Variable),
+}
+
+impl Template {
+    /// Reads `text`. `segments` are the free segments of the route's path, which are placeholders too.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, and what would be right.
+    pub fn parse(text: &str, segments: &[&str]) -> Result<Self, String> {
+        let mut pieces = Vec::new();
+        let mut rest = text;
+        while let Some(open) = rest.find(['{', '}']) {
+            let (literal, tail) = rest.split_at(open);
+            if !literal.is_empty() {
+                pieces.push(Piece::Literal(literal.to_owned()));
+            }
+            let (name, after) = tail
+                .strip_prefix('{')
+                .and_then(|tail| tail.split_once('}'))
+                .ok_or_else(|| format!("`{text}` has a brace without its partner; a placeholder is written {{name}}"))?;
+            pieces.push(Piece::Placeholder(variable(name, segments)?));
+            rest = after;
+        }
+        if !rest.is_empty() {
+            pieces.push(Piece::Literal(rest.to_owned()));
+        }
+        Ok(Self(pieces))
+    }
+
+    /// The text with every placeholder filled, or nothing if one of them has no value.
+    pub fn fill(&self, values: &impl Values) -> Option<String> {
+        let mut out = String::new();
+        for piece in &self.0 {
+            match piece {
+                Piece::Literal(literal) => out.push_str(literal),
+                Piece::Placeholder(variable) => out.push_str(&values.text(variable)?),
+            }
+        }
+        Some(out)
+    }
+
+    /// The placeholders in it.
+    pub fn variables(&self) -> impl Iterator<Item = &Variable> {
+        self.0.iter().filter_map(|piece| match piece {
+            Piece::Placeholder(variable) => Some(variable),
+            Piece::Literal(_) => None,
+        })
+    }
+
+    fn only_variable(&self) -> Option<&Variable> {
+        match self.0.as_slice() {
+            [Piece::Placeholder(variable)] => Some(variable),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Debug for Template {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for piece in &self.0 {
+            match piece {
+                Piece::Literal(literal) => formatter.write_str(literal)?,
+                Piece::Placeholder(variable) => write!(formatter, "{{{variable:?}}}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn variable(name: &str, segments: &[&str]) -> Result<Variable, String> {
+    if segments.contains(&name) {
+        return Ok(Variable::Segment(name.into()));
+    }
+    Variable::named(name).ok_or_else(|| {
+        let mut message = format!(
+            "{{{name}}} is not a placeholder; there are {{key}} {{bot}} {{session}} {{vendor_token}} {{contact}} \
+             {{contact.name}} {{contact.email}} {{contact.phone}} {{visit}} {{ttl}} {{messages}} {{meta}} {{sub}}, in \
+             answers {{token}} {{expires_ms}}"
+        );
+        if !segments.is_empty() {
+            message.push_str(&format!(", and here of the path {{{}}}", segments.join("} {")));
+        }
+        message
+    })
+}
+
+/// A JSON value with placeholders in its strings.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Shape {
+    /// As it stands.
+    Fixed(Value),
+    /// A string with placeholders.
+    Text(Template),
+    /// The value of one placeholder, with its type.
+    Whole(Variable),
+    /// An object; members without a value are left out.
+    Object(Vec<(String, Shape)>),
+    /// An array; items without a value are left out.
+    Array(Vec<Shape>),
+}
+
+impl Shape {
+    /// Reads `value`, see [`Template::parse`].
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with one of its strings.
+    pub fn parse(value: &Value, segments: &[&str]) -> Result<Self, String> {
+        Ok(match value {
+            Value::String(text) => {
+                let template = Template::parse(text, segments)?;
+                match template.only_variable() {
+                    Some(variable) => Self::Whole(variable.clone()),
+                    None if template.variables().next().is_none() => Self::Fixed(value.clone()),
+                    None => Self::Text(template),
+                }
+            }
+            Value::Array(items) => {
+                Self::Array(items.iter().map(|item| Self::parse(item, segments)).collect::<Result<_, _>>()?)
+            }
+            Value::Object(members) => Self::Object(
+                members
+                    .iter()
+                    .map(|(name, member)| Ok((name.clone(), Self::parse(member, segments)?)))
+                    .collect::<Result<_, String>>()?,
+            ),
+            other => Self::Fixed(other.clone()),
+        })
+    }
+
+    /// The value with every placeholder filled; nothing if it is a placeholder without a value.
+    pub fn fill(&self, values: &impl Values) -> Option<Value> {
+        Some(match self {
+            Self::Fixed(value) => value.clone(),
+            Self::Text(template) => Value::String(template.fill(values)?),
+            Self::Whole(variable) => values.value(variable)?.into_owned(),
+            Self::Array(items) => items.iter().filter_map(|item| item.fill(values)).collect(),
+            Self::Object(members) => Value::Object(
+                members.iter().filter_map(|(name, member)| Some((name.clone(), member.fill(values)?))).collect(),
+            ),
+        })
+    }
+
+    /// The placeholders in it.
+    pub fn variables(&self) -> Vec<&Variable> {
+        match self {
+            Self::Fixed(_) => Vec::new(),
+            Self::Text(template) => template.variables().collect(),
+            Self::Whole(variable) => vec![variable],
+            Self::Array(items) => items.iter().flat_map(Self::variables).collect(),
+            Self::Object(members) => members.iter().flat_map(|(_, member)| member.variables()).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    struct Sample;
+
+    impl Values for Sample {
+        fn value(&self, variable: &Variable) -> Option<Cow<'_, Value>> {
+            match variable {
+                Variable::Session => Some(Cow::Owned(json!(123_456))),
+                Variable::Key => Some(Cow::Owned(json!("k"))),
+                Variable::Segment(name) => Some(Cow::Owned(json!(format!("<{name}>")))),
+                _ => None,
+            }
+        }
+    }
+
+    #[test]
+    fn a_string_that_is_one_placeholder_keeps_its_type() {
+        let shape = Shape::parse(&json!({"id": "{session}", "text": "s-{session}"}), &[]).unwrap();
+        assert_eq!(shape.fill(&Sample), Some(json!({"id": 123_456, "text": "s-123456"})));
+    }
+
+    #[test]
+    fn a_placeholder_without_a_value_sends_nothing() {
+        let shape = Shape::parse(&json!({"a": "{visit}", "b": ["{visit}", 1], "c": "x{visit}"}), &[]).unwrap();
+        assert_eq!(shape.fill(&Sample), Some(json!({"b": [1]})));
+        assert_eq!(Template::parse("Bearer {vendor_token}", &[]).unwrap().fill(&Sample), None);
+    }
+
+    #[test]
+    fn a_wrong_placeholder_is_told_with_those_that_exist() {
+        let error = Template::parse("/x/{messageId}", &["mid"]).unwrap_err();
+        assert!(error.contains("{messageId} is not a placeholder") && error.contains("{mid}"), "{error}");
+        assert!(Template::parse("{key", &[]).unwrap_err().contains("partner"));
+        assert!(Template::parse("key}", &[]).unwrap_err().contains("partner"));
+    }
+
+    #[test]
+    fn free_segments_are_placeholders() {
+        assert_eq!(Template::parse("m/{mid}", &["mid"]).unwrap().fill(&Sample).as_deref(), Some("m/<mid>"));
+    }
+}

@@ -1,0 +1,1 @@
+//! The integration tests: the real gateway in front of strict simulated vendors.
