@@ -118,11 +118,6 @@ fn complain_of(error: &dyn std::error::Error) {
 
 /// Writes what is wrong with the configuration.
 fn complain_of_config(error: &ConfigError) -> Outcome {
-    if let ConfigError::Problems(problems) = error {
-        for problem in problems {
-            complain(problem);
-        }
-    }
-    complain_of(error);
+    complain(error);
     Outcome::Misused
 }

@@ -36,8 +36,14 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// Something in it is wrong: all of it.
-    #[error("the configuration has {} problem(s)", .0.len())]
+    #[error("{}", lines(.0))]
     Problems(Vec<Problem>),
+}
+
+fn lines(problems: &[Problem]) -> String {
+    let mut text: String = problems.iter().map(|problem| format!("{problem}\n")).collect();
+    text.push_str(&format!("{} in the configuration", if problems.len() == 1 { "1 problem".to_owned() } else { format!("{} problems", problems.len()) }));
+    text
 }
 
 /// Reads the configuration file.

@@ -162,8 +162,7 @@ fn route(value: &Value<'_>, identifying: Option<&Target>) -> Option<Route> {
     };
     let set = set(&table, &free);
     let strip = strip(&table);
-    let allow_is_said = table.get("allow").is_some();
-    let allow = allow(&table);
+    let (allow, says_body) = allow(&table);
     let limits = table.section("limits");
     let body_limit = limits.get("body").map(|value| value.size());
     let (target, set) = (to?, set?);
@@ -176,14 +175,14 @@ fn route(value: &Value<'_>, identifying: Option<&Target>) -> Option<Route> {
         allow: allow?,
         body_limit: turn(body_limit)?,
     };
-    is_sound(&table, &route, allow_is_said).then_some(route)
+    is_sound(&table, &route, says_body).then_some(route)
 }
 
 /// Rules between the keys of a route.
-fn is_sound(table: &Table<'_>, route: &Route, allow_is_said: bool) -> bool {
-    let has_lists = allow_is_said && route.allow.header.is_some();
-    let lists_body = route.allow.body.is_some() || table.section("allow").get("body").is_some() || route.call.method == http::Method::GET;
-    if route.carries_key() && !(has_lists && lists_body) {
+fn is_sound(table: &Table<'_>, route: &Route, says_body: bool) -> bool {
+    let has_no_body = matches!(route.call.method, http::Method::GET | http::Method::HEAD);
+    let has_lists = route.allow.header.is_some() && (says_body || has_no_body);
+    if route.carries_key() && !has_lists {
         table.problem(
             "allow",
             "a call that carries {key} lists what passes of a client's call: allow.header and allow.body, each a list \
@@ -191,7 +190,7 @@ fn is_sound(table: &Table<'_>, route: &Route, allow_is_said: bool) -> bool {
         );
         return false;
     }
-    if route.rewrites_body() && matches!(route.call.method, http::Method::GET | http::Method::HEAD) {
+    if route.rewrites_body() && has_no_body {
         table.problem("call", "a GET or HEAD has no body to set, strip or allow names in");
         return false;
     }
@@ -205,7 +204,8 @@ fn strip(table: &Table<'_>) -> Option<Strip> {
     Some(Strip { header: header?, body: body? })
 }
 
-fn allow(table: &Table<'_>) -> Option<Allow> {
+/// What passes, and whether it is said for the body.
+fn allow(table: &Table<'_>) -> (Option<Allow>, bool) {
     let section = table.section("allow");
     let is_all = |value: &Value<'_>| value.as_text() == Some("*");
     let header = match section.get("header") {
@@ -215,12 +215,15 @@ fn allow(table: &Table<'_>) -> Option<Allow> {
         Some(value) => header_patterns(&value).map(Some),
     };
     let query = section.get("query").map_or(Some(Vec::new()), |value| names(&value));
-    let body = match section.get("body") {
+    let body = section.get("body");
+    let says_body = body.is_some();
+    let body = match body {
         None => Some(None),
         Some(value) if is_all(&value) => Some(None),
         Some(value) => names(&value).map(Some),
     };
-    Some(Allow { header: header?, query: query?, body: body? })
+    let allow = || Some(Allow { header: header?, query: query?, body: body? });
+    (allow(), says_body)
 }
 
 fn names(value: &Value<'_>) -> Option<Vec<String>> {

@@ -1,1 +1,7 @@
-//! The integration tests: the real gateway in front of strict simulated vendors.
+//! The integration tests: the real gateway, bound to a port of its own, in front of strict simulated vendors.
+//!
+//! Each test arranges, acts and asserts in a few lines, and looks also at what the vendor saw. No test sleeps: time is
+//! moved by hand, and what happens by itself is waited for with `support::eventually`.
+
+mod proxying;
+mod support;

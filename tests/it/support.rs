@@ -1,0 +1,15 @@
+//! What tests are made of: a gateway, vendors, a client, time.
+
+pub(crate) mod gateway;
+pub(crate) mod vendor;
+
+use std::time::{Duration, Instant};
+
+/// Waits until `condition` holds, for ten seconds at most: for what happens by itself, in other threads.
+pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(10);
+    while !condition() {
+        assert!(Instant::now() < end, "{what} did not happen");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

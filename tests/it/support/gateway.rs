@@ -1,0 +1,253 @@
+//! The gateway under test: the real one, with a configuration of its own, on a free port.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use keystile::app::{Bound, Running, World};
+use keystile::bot::NewClient;
+use keystile::clock::{Clock, Timestamp};
+use keystile::config;
+use keystile::demo::vendor::chatbotkit::{ChatBotKit, Settings as ChatBotKitSettings};
+use keystile::document::Environment;
+use keystile::id::Entropy;
+use keystile::listen;
+use keystile::secret::Secret;
+use keystile::telemetry::Output;
+use reqwest::{Client, Method, RequestBuilder, Response};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::vendor::TestVendor;
+
+/// The real key of every vendor under test.
+pub(crate) const KEY: &str = "sk-real-0123456789abcdef0123456789abcdef";
+/// The page that public bots allow.
+pub(crate) const PAGE: &str = "https://www.example.com";
+
+/// A profile for [`TestVendor`]: no session call (the gateway makes the id), the account key in a header.
+pub(crate) const PLAIN_PROFILE: &str = r#"
+title = "Plain"
+
+[[route]]
+call       = "POST /echo"
+set.header = { Authorization = "Bearer {key}" }
+allow      = { header = "*", query = ["page"], body = "*" }
+
+[[route]]
+call       = "GET /read"
+set.header = { Authorization = "Bearer {key}" }
+allow      = { header = "*" }
+
+[[route]]
+call       = "POST /sessions/{session}/say"
+to         = "/say"
+set.header = { Authorization = "Bearer {key}" }
+set.query  = { api_key = "{key}" }
+set.body   = { session_id = "{session}", api_key = "{key}" }
+strip      = { body = ["debug"] }
+allow      = { header = ["x-note"], query = ["page"], body = ["text", "options"] }
+"#;
+
+/// How a gateway is made.
+pub(crate) struct Builder {
+    vendor: String,
+    bot: String,
+    server: String,
+    profile: Option<String>,
+    clock: Clock,
+    chatbotkit: Option<Arc<ChatBotKit>>,
+}
+
+/// A gateway at work.
+pub(crate) struct TestGateway {
+    /// Where it is.
+    pub(crate) url: String,
+    /// The secret of client `website`, which owns the bots `support` and `hidden`.
+    pub(crate) owner: Secret,
+    /// The secret of client `stranger`, which owns nothing.
+    pub(crate) stranger: Secret,
+    /// The gateway's time.
+    pub(crate) clock: Clock,
+    /// The simulated ChatBotKit, where that is the vendor.
+    pub(crate) chatbotkit: Option<Arc<ChatBotKit>>,
+    /// A plain HTTP client.
+    pub(crate) client: Client,
+    running: Running,
+    records: Arc<Mutex<Vec<u8>>>,
+    _state: TempDir,
+}
+
+/// A session, as the native call answers it.
+pub(crate) struct Session {
+    pub(crate) id: String,
+    pub(crate) conversation: String,
+    pub(crate) token: String,
+}
+
+impl TestGateway {
+    /// A gateway in front of a strict simulated ChatBotKit.
+    pub(crate) fn chatbotkit() -> Builder {
+        let clock = now();
+        let settings = ChatBotKitSettings {
+            key: Secret::new(KEY),
+            bots: vec!["bot_1".to_owned(), "bot_2".to_owned()],
+            pace: Duration::from_millis(1),
+        };
+        let vendor = ChatBotKit::new(settings, clock.clone(), Entropy::system());
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        let served = Arc::clone(&vendor);
+        super::vendor::on_a_thread(socket, move |listener| served.serve(listener));
+        let vendor_text = format!("profile = \"chatbotkit\"\nbase_url = \"http://{address}\"\n");
+        Builder { chatbotkit: Some(vendor), ..Builder::new(vendor_text, None, clock) }
+    }
+
+    /// A gateway in front of `vendor`, by [`PLAIN_PROFILE`].
+    pub(crate) fn in_front_of(vendor: &TestVendor) -> Builder {
+        Self::with_profile(vendor, PLAIN_PROFILE)
+    }
+
+    /// A gateway in front of `vendor`, by another profile.
+    pub(crate) fn with_profile(vendor: &TestVendor, profile: &str) -> Builder {
+        let text = format!("profile = \"./plain.toml\"\nbase_url = \"{}\"\n", vendor.url);
+        Builder::new(text, Some(profile.to_owned()), now())
+    }
+
+    /// A call.
+    pub(crate) fn call(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.url))
+    }
+
+    /// A `POST`.
+    pub(crate) fn post(&self, path: &str) -> RequestBuilder {
+        self.call(Method::POST, path)
+    }
+
+    /// Asks for a session of `bot` as its owner.
+    pub(crate) async fn ask(&self, bot: &str, wish: Value) -> Response {
+        let call = self.post(&format!("/v1/bots/{bot}/sessions")).bearer_auth(self.owner.expose());
+        call.json(&wish).send().await.unwrap()
+    }
+
+    /// A session of `bot`, opened by its owner.
+    pub(crate) async fn mint(&self, bot: &str) -> Session {
+        self.mint_with(bot, json!({})).await
+    }
+
+    /// A session of `bot`, opened by its owner with these wishes.
+    pub(crate) async fn mint_with(&self, bot: &str, wish: Value) -> Session {
+        let answer = self.ask(bot, wish).await;
+        assert_eq!(answer.status(), 201, "{}", answer.text().await.unwrap());
+        let answer: Value = answer.json().await.unwrap();
+        let text = |name: &str| answer[name].as_str().unwrap().to_owned();
+        Session { id: text("sessionId"), conversation: text("conversationId"), token: text("token") }
+    }
+
+    /// The access records so far, each a JSON object.
+    pub(crate) fn records(&self) -> Vec<Value> {
+        let text = self.records.lock().unwrap().clone();
+        text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(|line| serde_json::from_slice(line).unwrap()).collect()
+    }
+}
+
+impl Drop for TestGateway {
+    fn drop(&mut self) {
+        self.running.stop();
+    }
+}
+
+impl Builder {
+    fn new(vendor: String, profile: Option<String>, clock: Clock) -> Self {
+        Self { vendor, bot: String::new(), server: String::new(), profile, clock, chatbotkit: None }
+    }
+
+    /// More lines for `[vendors.acme]`.
+    pub(crate) fn vendor(mut self, lines: &str) -> Self {
+        self.vendor.push_str(&format!("{lines}\n"));
+        self
+    }
+
+    /// More lines for every bot.
+    pub(crate) fn bot(mut self, lines: &str) -> Self {
+        self.bot.push_str(&format!("{lines}\n"));
+        self
+    }
+
+    /// More lines for `[server]`.
+    pub(crate) fn server(mut self, lines: &str) -> Self {
+        self.server.push_str(&format!("{lines}\n"));
+        self
+    }
+
+    /// Starts it.
+    pub(crate) fn start(self) -> TestGateway {
+        let state = tempfile::tempdir().unwrap();
+        if let Some(profile) = &self.profile {
+            std::fs::write(state.path().join("plain.toml"), profile).unwrap();
+        }
+        let entropy = Entropy::system();
+        let (owner, stranger) = (NewClient::make("website", &entropy), NewClient::make("stranger", &entropy));
+        let address = listen::free_address("127.0.0.1:0".parse().unwrap()).unwrap();
+        let text = self.text(&address.to_string(), &owner, &stranger);
+        let environment = Environment::given(state.path(), [("KEY", KEY)]);
+        let settings = config::parse("test", &text, &environment).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        let records = Arc::new(Mutex::new(Vec::new()));
+        let world = World { clock: self.clock.clone(), entropy, records: Output::Memory(Arc::clone(&records)) };
+        let running = Bound::new(settings, world, None).unwrap().start().unwrap();
+        TestGateway {
+            url: format!("http://{address}"),
+            owner: owner.secret,
+            stranger: stranger.secret,
+            clock: self.clock,
+            chatbotkit: self.chatbotkit,
+            client: Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap(),
+            running,
+            records,
+            _state: state,
+        }
+    }
+
+    /// `support` is public, `hidden` is private; both are owned by `website`.
+    fn text(&self, address: &str, owner: &NewClient, stranger: &NewClient) -> String {
+        let Self { vendor, bot, server, .. } = self;
+        format!(
+            r#"
+[server]
+listen = "{address}"
+public_url = "http://{address}"
+workers = 1
+{server}
+[tokens]
+keys = "signing"
+
+[vendors.acme]
+keys = [{{ env = "KEY" }}]
+{vendor}
+[bots.support]
+vendor = "acme"
+vendor_id = "bot_1"
+visibility = "public"
+origins = ["{PAGE}", "https://*.preview.example.com"]
+owners = ["website"]
+{bot}
+[bots.hidden]
+vendor = "acme"
+vendor_id = "bot_2"
+visibility = "private"
+owners = ["website"]
+{bot}
+[clients.website]
+secret_sha256 = "{}"
+
+[clients.stranger]
+secret_sha256 = "{}"
+"#,
+            owner.secret_sha256, stranger.secret_sha256
+        )
+    }
+}
+
+/// A clock that stands at the present: certificates and client libraries see the same day.
+fn now() -> Clock {
+    Clock::manual(Timestamp::from_seconds(Clock::system().now().seconds()))
+}
