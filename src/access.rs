@@ -60,7 +60,12 @@ impl Caller {
             (None, _) => None,
             (Some(value), None) => match Origin::parse(value) {
                 Some(origin) => Some(origin),
-                None => return Err(Fault::new(Code::OriginNotAllowed, "the Origin header names no page that could be allowed")),
+                None => {
+                    return Err(Fault::new(
+                        Code::OriginNotAllowed,
+                        "the Origin header names no page that could be allowed",
+                    ));
+                }
             },
             (Some(_), Some(_)) => return Err(Fault::new(Code::BadRequest, "the request has two Origin headers")),
         };

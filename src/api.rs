@@ -118,7 +118,9 @@ impl Api {
         let by_address = |address: IpAddr| {
             let Some(rate) = bot.limits.mint_per_ip else { return Ok(()) };
             let key = Key::new(Kind::MintByAddress, bot.number, Neighbourhood::of(address).bits());
-            self.limiter.take(key, rate, now).map_err(|wait| limited("too many sessions were opened from this address", wait))
+            self.limiter
+                .take(key, rate, now)
+                .map_err(|wait| limited("too many sessions were opened from this address", wait))
         };
         match grant.minter() {
             Minter::Page(_) => by_address(caller.address)?,
@@ -127,7 +129,9 @@ impl Api {
                     let digest = crate::secret::sha256(client.name.as_bytes());
                     let subject = u128::from_be_bytes(std::array::from_fn(|at| digest[at]));
                     let key = Key::new(Kind::MintByClient, bot.number, subject);
-                    self.limiter.take(key, rate, now).map_err(|wait| limited("this client opened too many sessions", wait))?;
+                    self.limiter
+                        .take(key, rate, now)
+                        .map_err(|wait| limited("this client opened too many sessions", wait))?;
                 }
                 visitor.map_or(Ok(()), by_address)?;
             }
@@ -162,7 +166,8 @@ async fn jwks(State(api): State<Arc<Api>>) -> Response {
 
 /// The headers that say of a new session what a vendor's shape may have no place for.
 fn session_headers(opened: &Opened) -> Result<HeaderMap, Fault> {
-    let failed = |error: header::InvalidHeaderValue| Fault::new(Code::Internal, "the answer could not be made").because(error);
+    let failed =
+        |error: header::InvalidHeaderValue| Fault::new(Code::Internal, "the answer could not be made").because(error);
     let mut headers = HeaderMap::new();
     let mut token = HeaderValue::try_from(opened.token.as_str()).map_err(failed)?;
     token.set_sensitive(true);

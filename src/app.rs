@@ -82,7 +82,8 @@ impl Bound {
             failures: settings.gateway.failed_credentials,
         });
         let opener = Opener { authority: Arc::clone(&authority), clock: clock.clone(), entropy };
-        let api = Arc::new(Api { access: Arc::clone(&access), opener, limiter: Arc::clone(&limiter), clock: clock.clone() });
+        let api =
+            Arc::new(Api { access: Arc::clone(&access), opener, limiter: Arc::clone(&limiter), clock: clock.clone() });
         let prefix = settings.gateway.api.as_str();
         let gateway = Arc::new(Gateway {
             routes: Routes::new(&directory, prefix, page.is_some()),
@@ -123,7 +124,8 @@ impl Bound {
         for (number, socket) in self.listener.sockets.into_iter().enumerate() {
             let tls = self.listener.tls.as_ref().map(|config| TlsAcceptor::from(Arc::clone(config)));
             let (gateway, stopped) = (Arc::clone(&self.gateway), stopped.clone());
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Worker)?;
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Worker)?;
             let work = move || runtime.block_on(worker(gateway, socket, tls, number, stopped));
             let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(work);
             workers.push(thread.map_err(StartError::Worker)?);

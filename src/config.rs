@@ -42,7 +42,10 @@ pub enum ConfigError {
 
 fn lines(problems: &[Problem]) -> String {
     let mut text: String = problems.iter().map(|problem| format!("{problem}\n")).collect();
-    text.push_str(&format!("{} in the configuration", if problems.len() == 1 { "1 problem".to_owned() } else { format!("{} problems", problems.len()) }));
+    text.push_str(&format!(
+        "{} in the configuration",
+        if problems.len() == 1 { "1 problem".to_owned() } else { format!("{} problems", problems.len()) }
+    ));
     text
 }
 
@@ -53,7 +56,8 @@ fn lines(problems: &[Problem]) -> String {
 /// The file cannot be read, or all that is wrong in it.
 pub fn load(file: &Path) -> Result<Settings, ConfigError> {
     let name = file.display().to_string();
-    let text = std::fs::read_to_string(file).map_err(|source| ConfigError::Unreadable { file: name.clone(), source })?;
+    let text =
+        std::fs::read_to_string(file).map_err(|source| ConfigError::Unreadable { file: name.clone(), source })?;
     parse(&name, &text, &Environment::process(folder_of(file)))
 }
 
@@ -61,7 +65,11 @@ pub fn load(file: &Path) -> Result<Settings, ConfigError> {
 /// elsewhere from its own folder.
 fn folder_of(file: &Path) -> &Path {
     let folder = file.parent().unwrap_or(Path::new(""));
-    if folder.file_name().is_some_and(|name| name == "config") { folder.parent().unwrap_or(Path::new("")) } else { folder }
+    if folder.file_name().is_some_and(|name| name == "config") {
+        folder.parent().unwrap_or(Path::new(""))
+    } else {
+        folder
+    }
 }
 
 /// What the file says about tokens alone, and who issues them: for commands that look at keys and tokens, and need no
@@ -72,11 +80,14 @@ fn folder_of(file: &Path) -> &Path {
 /// The file cannot be read, or what is wrong in `[server]` and `[tokens]`.
 pub fn load_tokens(file: &Path) -> Result<(token::Settings, String), ConfigError> {
     let name = file.display().to_string();
-    let text = std::fs::read_to_string(file).map_err(|source| ConfigError::Unreadable { file: name.clone(), source })?;
+    let text =
+        std::fs::read_to_string(file).map_err(|source| ConfigError::Unreadable { file: name.clone(), source })?;
     let problems = Problems::default();
     let settings = read(&name, &text, &Environment::process(folder_of(file)), &problems);
     let mut problems = problems.into_sorted();
-    problems.retain(|problem| problem.path.is_empty() || problem.path.starts_with("server") || problem.path.starts_with("tokens"));
+    problems.retain(|problem| {
+        problem.path.is_empty() || problem.path.starts_with("server") || problem.path.starts_with("tokens")
+    });
     match settings {
         Some(settings) if problems.is_empty() => Ok((settings.tokens, settings.gateway.public_url)),
         _ => Err(ConfigError::Problems(problems)),

@@ -358,7 +358,8 @@ impl<'d> Table<'d> {
 
     /// Notes a problem about `key` of this table.
     pub fn problem(&self, key: &str, message: impl Into<String>) {
-        let line = self.entries().iter().find(|(name, _)| name == key).map_or(self.value.node.line, |(_, node)| node.line);
+        let line =
+            self.entries().iter().find(|(name, _)| name == key).map_or(self.value.node.line, |(_, node)| node.line);
         self.value.problems.add(self.value.file, line, &join(&self.value.path, key), message);
     }
 
@@ -381,10 +382,13 @@ impl Drop for Table<'_> {
         for (name, _) in self.entries().iter().filter(|(name, _)| !taken.contains(name)) {
             let near = taken.iter().find(|known| is_near(known, name));
             let known = taken.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-            self.problem(name, match near {
-                Some(near) => format!("is not a key here; did you mean `{near}`?"),
-                None => format!("is not a key here; the keys are: {known}"),
-            });
+            self.problem(
+                name,
+                match near {
+                    Some(near) => format!("is not a key here; did you mean `{near}`?"),
+                    None => format!("is not a key here; the keys are: {known}"),
+                },
+            );
         }
     }
 }

@@ -67,7 +67,11 @@ type PathValues<'p> = [&'p str; 6];
 
 impl Gateway {
     /// Answers a request.
-    pub async fn serve(self: Arc<Self>, peer: Peer, request: Request<IncomingBody>) -> Result<Response<Body>, Infallible> {
+    pub async fn serve(
+        self: Arc<Self>,
+        peer: Peer,
+        request: Request<IncomingBody>,
+    ) -> Result<Response<Body>, Infallible> {
         let now = self.clock.now();
         let mut record = Box::new(Record::begin(&self.records, peer.worker, peer.address, request.method(), now));
         record.bytes_in = request.body().size_hint().exact().unwrap_or(0);
@@ -117,7 +121,11 @@ impl Gateway {
         let values = values.get(..count).unwrap_or_default();
         match &place.entry.endpoint {
             Endpoint::Route(vendor, route) => {
-                let route = vendor.profile.routes.get(*route).ok_or_else(|| Fault::new(Code::NotFound, "there is no such call"))?;
+                let route = vendor
+                    .profile
+                    .routes
+                    .get(*route)
+                    .ok_or_else(|| Fault::new(Code::NotFound, "there is no such call"))?;
                 let target = CallTarget { vendor, route, values };
                 self.proxied(request, &target, &caller, scene, record).await
             }
@@ -158,12 +166,17 @@ impl Gateway {
         let session = session_key(&grant.verified().session.id);
         if let Some(rate) = bot.limits.per_session {
             let key = Key::new(Kind::Session, 0, session);
-            self.limiter.take(key, rate, now).map_err(|wait| limited(Code::RateLimited, "the session makes too many calls", wait))?;
+            self.limiter
+                .take(key, rate, now)
+                .map_err(|wait| limited(Code::RateLimited, "the session makes too many calls", wait))?;
         }
         let open = match bot.limits.streams {
             None => None,
             Some(most) => Some(self.limiter.open(session, most).ok_or_else(|| {
-                Fault::new(Code::TooManyStreams, format!("the session has {most} open calls already; wait for one to end"))
+                Fault::new(
+                    Code::TooManyStreams,
+                    format!("the session has {most} open calls already; wait for one to end"),
+                )
             })?),
         };
         if let Some(rate) = bot.limits.per_bot {
@@ -190,7 +203,12 @@ impl Gateway {
     }
 
     /// The gateway's own endpoints, which axum serves.
-    async fn own(&self, request: Request<IncomingBody>, caller: Caller, scene: &Arc<Scene>) -> Result<Response<Payload>, Fault> {
+    async fn own(
+        &self,
+        request: Request<IncomingBody>,
+        caller: Caller,
+        scene: &Arc<Scene>,
+    ) -> Result<Response<Payload>, Fault> {
         let mut request = request.map(axum::body::Body::new);
         request.extensions_mut().insert(Arc::new(caller));
         request.extensions_mut().insert(Arc::clone(scene));

@@ -1,12 +1,12 @@
 //! Keystile
 #![doc = ""]
 pub mod access;
-pub mod app;
-pub mod config;
 pub mod api;
+pub mod app;
 pub mod bot;
 pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod demo;
 pub mod document;
 pub mod fault;

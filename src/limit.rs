@@ -43,7 +43,9 @@ impl Rate {
             (rate.count > 0 && rate.per.as_millis() >= 1).then_some(rate)
         });
         if rate.is_none() {
-            value.problem(format!("`{text}` is not a rate; write how many in which time, such as \"30/1m\", or \"off\""));
+            value.problem(format!(
+                "`{text}` is not a rate; write how many in which time, such as \"30/1m\", or \"off\""
+            ));
         }
         rate.map(Some)
     }

@@ -44,9 +44,18 @@ pub struct Peer {
 
 /// Accepts connections for ever and serves each with what `service` makes for its peer. Cancel-safe: dropping it stops
 /// accepting; connections that are open go on.
-pub async fn serve<S, B>(listener: std::net::TcpListener, tls: Option<TlsAcceptor>, worker: usize, service: impl Fn(Peer) -> S) -> std::io::Result<()>
+pub async fn serve<S, B>(
+    listener: std::net::TcpListener,
+    tls: Option<TlsAcceptor>,
+    worker: usize,
+    service: impl Fn(Peer) -> S,
+) -> std::io::Result<()>
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error: std::error::Error + Send + Sync, Future: Send> + Clone + Send + Sync + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>, Error: std::error::Error + Send + Sync, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
     B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
 {
     let listener = TcpListener::from_std(listener)?;
@@ -67,7 +76,11 @@ where
 
 async fn connection<S, B>(stream: TcpStream, tls: Option<TlsAcceptor>, service: S)
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error: std::error::Error + Send + Sync, Future: Send> + Clone + Send + Sync + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>, Error: std::error::Error + Send + Sync, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
     B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
 {
     if let Err(error) = stream.set_nodelay(true) {
@@ -100,7 +113,10 @@ async fn begins_http2(stream: &TcpStream) -> bool {
 
 async fn http<S, B>(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, is_http2: bool, service: S)
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error: std::error::Error + Send + Sync, Future: Send> + Send + Sync + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>, Error: std::error::Error + Send + Sync, Future: Send>
+        + Send
+        + Sync
+        + 'static,
     B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
 {
     let io = TokioIo::new(io);

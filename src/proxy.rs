@@ -67,7 +67,9 @@ impl Proxy {
 fn unanswered(error: SendError, is_safe: bool) -> Fault {
     let maybe_sent = |detail| Fault::new(Code::MaybeSent, detail);
     let fault = match &error {
-        SendError::Connect(_) => Fault::new(Code::VendorUnreachable, "the vendor cannot be reached; nothing was sent to it"),
+        SendError::Connect(_) => {
+            Fault::new(Code::VendorUnreachable, "the vendor cannot be reached; nothing was sent to it")
+        }
         SendError::Timeout if is_safe => Fault::new(Code::VendorTimeout, "the vendor did not answer in time"),
         SendError::Lost(_) if is_safe => Fault::new(Code::VendorFailed, "the vendor broke off before its answer"),
         SendError::Timeout => maybe_sent("the vendor did not answer in time; it may still carry the call out"),

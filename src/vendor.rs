@@ -10,7 +10,8 @@ mod template;
 
 pub use self::path::{Captures, Found, PathError, Pattern, Segment, Table, check, is_value};
 pub use self::profile::{
-    Accept, Allow, BotId, ErrorShape, Fields, HeaderPattern, Identify, Open, Profile, Reply, Route, SessionSource, Set, Strip, Target,
+    Accept, Allow, BotId, ErrorShape, Fields, HeaderPattern, Identify, Open, Profile, Reply, Route, SessionSource, Set,
+    Strip, Target,
 };
 pub use self::read::{built_in, read};
 pub use self::template::{Shape, Template, Values, Variable};

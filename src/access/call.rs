@@ -53,7 +53,8 @@ impl Access {
     /// Why not.
     pub fn may_call(&self, principal: Principal, target: &CallTarget<'_>, caller: &Caller) -> Result<CallGrant, Fault> {
         let verified = session_of(principal)?;
-        let bot = self.directory.bot(&verified.session.bot).ok_or_else(|| moved("the bot is not configured any more"))?;
+        let bot =
+            self.directory.bot(&verified.session.bot).ok_or_else(|| moved("the bot is not configured any more"))?;
         if bot.vendor.index != target.vendor.index {
             return Err(Fault::new(Code::WrongBot, "this token is for a bot of another vendor"));
         }
@@ -61,7 +62,10 @@ impl Access {
         is_own_path(&verified, bot, target)?;
         is_from_its_origin(&verified, bot, caller)?;
         if target.route.identifies && !verified.session.contact.is_empty() {
-            return Err(Fault::new(Code::ContactSet, "this session has a contact already; a session token cannot change it"));
+            return Err(Fault::new(
+                Code::ContactSet,
+                "this session has a contact already; a session token cannot change it",
+            ));
         }
         Ok(CallGrant { bot: Arc::clone(bot), verified, key })
     }
@@ -91,7 +95,10 @@ fn is_bound_to(verified: &Verified, bot: &Bot) -> Result<usize, Fault> {
     if !is_same {
         return Err(moved("the bot has moved to another vendor, address or id since"));
     }
-    vendor.keys.place_of(&binding.key).ok_or_else(|| moved("the key that opened the session is not configured any more"))
+    vendor
+        .keys
+        .place_of(&binding.key)
+        .ok_or_else(|| moved("the key that opened the session is not configured any more"))
 }
 
 fn moved(why: &'static str) -> Fault {
@@ -123,7 +130,9 @@ fn is_from_its_origin(verified: &Verified, bot: &Bot, caller: &Caller) -> Result
         (None, None) => Ok(()),
         (Some(_), None) if caller.is_same_origin => Ok(()),
         (Some(_), None) => refused("this token was minted for a page; it works from that page only"),
-        (Some(minted), Some(origin)) if minted != origin.as_str() => refused("this token was minted for a page of another origin"),
+        (Some(minted), Some(origin)) if minted != origin.as_str() => {
+            refused("this token was minted for a page of another origin")
+        }
         (_, Some(origin)) if !bot.origins.allows(origin) => refused("pages of this origin may not use the bot"),
         (_, Some(_)) => Ok(()),
     }

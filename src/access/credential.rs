@@ -39,7 +39,10 @@ impl<'r> Credential<'r> {
                 let text = bearer(value, may_be_raw)?;
                 match found {
                     Some(other) if other != text => {
-                        return Err(Fault::new(Code::TwoCredentials, "send one credential; this request has two different ones"));
+                        return Err(Fault::new(
+                            Code::TwoCredentials,
+                            "send one credential; this request has two different ones",
+                        ));
                     }
                     _ => found = Some(text),
                 }

@@ -50,10 +50,16 @@ impl Access {
                 Minter::Owner(client)
             }
             Principal::Session(_) => {
-                return Err(Fault::new(Code::CredentialRequired, "a session token does not open sessions; send a client credential"));
+                return Err(Fault::new(
+                    Code::CredentialRequired,
+                    "a session token does not open sessions; send a client credential",
+                ));
             }
             Principal::Page(_) | Principal::Anonymous if bot.visibility == Visibility::Private => {
-                return Err(Fault::new(Code::CredentialRequired, "this bot is private: send the credential of a client that owns it"));
+                return Err(Fault::new(
+                    Code::CredentialRequired,
+                    "this bot is private: send the credential of a client that owns it",
+                ));
             }
             Principal::Anonymous => {
                 return Err(Fault::new(

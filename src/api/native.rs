@@ -52,7 +52,10 @@ fn visitor(fields: &mut Map<String, Value>) -> Result<Option<IpAddr>, Fault> {
     match fields.remove("visitorAddress") {
         None | Some(Value::Null) => Ok(None),
         Some(value) => value.as_str().and_then(|text| text.parse().ok()).map(Some).ok_or_else(|| {
-            Fault::new(Code::BadRequest, "`visitorAddress` must be an IP address: the visitor's, as your server sees it")
+            Fault::new(
+                Code::BadRequest,
+                "`visitorAddress` must be an IP address: the visitor's, as your server sees it",
+            )
         }),
     }
 }

@@ -74,7 +74,9 @@ pub(super) fn name_in(secret: &str) -> Option<&str> {
 /// Whether `name` can be a client's: letters, digits, `-` and `_`, at most 64; not `public`, which is the `client_id` of
 /// sessions that no client opened.
 pub fn is_name(name: &str) -> bool {
-    name != "public" && (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    name != "public"
+        && (1..=64).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
 
 /// A credential that has just been made.
@@ -120,7 +122,9 @@ mod tests {
 
     #[test]
     fn what_is_no_secret_names_nobody() {
-        for text in ["", "ksc_", "ksc_a", "ksc__short", "sk-0123456789", "ksc_é_0123456789012345678901234567890123456789012"] {
+        for text in
+            ["", "ksc_", "ksc_a", "ksc__short", "sk-0123456789", "ksc_é_0123456789012345678901234567890123456789012"]
+        {
             assert_eq!(name_in(text), None, "{text}");
         }
         assert!(Client::new("a", &["abc"], false).is_err());

@@ -69,7 +69,9 @@ impl Origins {
         }
         let (scheme, authority) = split(text).ok_or_else(wrong)?;
         if scheme == "http" && !is_loopback(crate::net::host_name(authority)) {
-            return Err(format!("`{text}` is plain HTTP: anybody on the visitor's network could be that page; write https"));
+            return Err(format!(
+                "`{text}` is plain HTTP: anybody on the visitor's network could be that page; write https"
+            ));
         }
         self.exact.push(text.to_owned());
         Ok(())
@@ -102,9 +104,12 @@ impl Below {
 /// Scheme and authority of a serialised origin: lower case, no path, no user, nothing after the port.
 fn split(text: &str) -> Option<(&str, &str)> {
     let (scheme, authority) = text.split_once("://")?;
-    let is_scheme = !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_lowercase() || b"+-.".contains(&byte) || byte.is_ascii_digit());
+    let is_scheme = !scheme.is_empty()
+        && scheme.bytes().all(|byte| byte.is_ascii_lowercase() || b"+-.".contains(&byte) || byte.is_ascii_digit());
     let is_authority = !authority.is_empty()
-        && authority.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._:[]".contains(&byte));
+        && authority
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._:[]".contains(&byte));
     (is_scheme && is_authority).then_some((scheme, authority))
 }
 
@@ -123,7 +128,12 @@ mod tests {
     #[test]
     fn an_origin_is_exact_or_a_subdomain() {
         let list = ["https://www.example.com", "https://*.preview.example.com", "http://localhost:3000"];
-        for origin in ["https://www.example.com", "https://a.preview.example.com", "https://a.b.preview.example.com", "http://localhost:3000"] {
+        for origin in [
+            "https://www.example.com",
+            "https://a.preview.example.com",
+            "https://a.b.preview.example.com",
+            "http://localhost:3000",
+        ] {
             assert!(allows(&list, origin), "{origin}");
         }
         for origin in [
@@ -153,7 +163,9 @@ mod tests {
     #[test]
     fn an_origin_that_is_written_wrongly_says_what_would_be_right() {
         let mut origins = Origins::default();
-        for text in ["www.example.com", "https://www.example.com/", "https://*", "https://a.*.com", "HTTPS://WWW.EXAMPLE.COM"] {
+        for text in
+            ["www.example.com", "https://www.example.com/", "https://*", "https://a.*.com", "HTTPS://WWW.EXAMPLE.COM"]
+        {
             assert!(origins.add(text).is_err_and(|error| error.contains("is not an origin")), "{text}");
         }
         assert!(origins.add("https://*.com").is_err_and(|error| error.contains("top-level domain")));

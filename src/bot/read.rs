@@ -56,7 +56,19 @@ pub(super) struct BotSettings {
 impl BotSettings {
     pub(super) fn with_vendor(self, vendor: Arc<Vendor>) -> Bot {
         let Self { name, number, vendor_id, visibility, origins, owners, ttl, contact, limits, .. } = self;
-        Bot { name, number, vendor, vendor_id, visibility, origins, owners, ttl, contact, limits, calls: Bucket::default() }
+        Bot {
+            name,
+            number,
+            vendor,
+            vendor_id,
+            visibility,
+            origins,
+            owners,
+            ttl,
+            contact,
+            limits,
+            calls: Bucket::default(),
+        }
     }
 }
 
@@ -323,7 +335,10 @@ fn limits(table: &Table<'_>) -> (Limits, bool) {
 
 fn check_public(table: &Table<'_>, origins: &Origins, limits: &Limits, are_said: bool) {
     if origins.is_empty() {
-        table.problem("origins", "is missing: a public bot is for pages of certain origins, such as [\"https://www.example.com\"]");
+        table.problem(
+            "origins",
+            "is missing: a public bot is for pages of certain origins, such as [\"https://www.example.com\"]",
+        );
     }
     if limits.mint_per_ip.is_none() || limits.per_bot.is_none() {
         table.problem(

@@ -14,7 +14,9 @@ use crate::token::Inspection;
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Decode, verify and explain a session token.
-    #[command(after_help = "Example:\n  keystile token inspect eyJhbGciOiJFZERTQSIs…\n  pbpaste | keystile token inspect -")]
+    #[command(
+        after_help = "Example:\n  keystile token inspect eyJhbGciOiJFZERTQSIs…\n  pbpaste | keystile token inspect -"
+    )]
     Inspect {
         /// The token, or `-` to read it from standard input.
         token: String,
@@ -40,7 +42,11 @@ pub(super) fn run(command: &Command) -> Outcome {
         Err(outcome) => return outcome,
     };
     let inspection = authority.inspect(token.trim());
-    if *json { say(as_json(&inspection)) } else { say(as_text(&inspection)) }
+    if *json {
+        say(as_json(&inspection))
+    } else {
+        say(as_text(&inspection))
+    }
     if inspection.verdict.is_ok() { Outcome::Done } else { Outcome::Failed }
 }
 
@@ -86,7 +92,8 @@ fn as_text(inspection: &Inspection) -> String {
     let shown = |value: &Option<Value>| {
         value.as_ref().map_or_else(|| "cannot be read".to_owned(), |value| format!("{value:#}"))
     };
-    let mut text = format!("{verdict}\n\nheader {}\n\nclaims {}\n", shown(&inspection.header), shown(&inspection.claims));
+    let mut text =
+        format!("{verdict}\n\nheader {}\n\nclaims {}\n", shown(&inspection.header), shown(&inspection.claims));
     for (claim, says) in [("auth_time", "session opened"), ("iat", "token issued"), ("exp", "token expires")] {
         if let Some(seconds) = inspection.claims.as_ref().and_then(|claims| claims.get(claim)).and_then(Value::as_u64) {
             text.push_str(&format!("\n{says:<15} {}", date(Timestamp::from_seconds(seconds))));

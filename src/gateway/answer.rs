@@ -65,12 +65,18 @@ fn problem(fault: &Fault, id: RequestId) -> serde_json::Value {
 fn challenge(code: Code) -> Option<&'static str> {
     match code {
         Code::CredentialRequired => Some("Bearer realm=\"keystile\""),
-        Code::TokenExpired => Some("Bearer realm=\"keystile\", error=\"invalid_token\", error_description=\"the token has expired\""),
-        Code::InvalidToken => Some("Bearer realm=\"keystile\", error=\"invalid_token\", error_description=\"the token is not valid\""),
-        Code::InvalidClient => Some("Bearer realm=\"keystile\", error=\"invalid_token\", error_description=\"the client credential is not valid\""),
-        Code::SessionTokenRequired => {
-            Some("Bearer realm=\"keystile\", error=\"invalid_token\", error_description=\"a session token is required\"")
+        Code::TokenExpired => {
+            Some("Bearer realm=\"keystile\", error=\"invalid_token\", error_description=\"the token has expired\"")
         }
+        Code::InvalidToken => {
+            Some("Bearer realm=\"keystile\", error=\"invalid_token\", error_description=\"the token is not valid\"")
+        }
+        Code::InvalidClient => Some(
+            "Bearer realm=\"keystile\", error=\"invalid_token\", error_description=\"the client credential is not valid\"",
+        ),
+        Code::SessionTokenRequired => Some(
+            "Bearer realm=\"keystile\", error=\"invalid_token\", error_description=\"a session token is required\"",
+        ),
         _ => None,
     }
 }

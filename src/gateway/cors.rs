@@ -46,7 +46,10 @@ impl Cors {
         let mut response = Response::new(Payload::whole(Bytes::new()));
         *response.status_mut() = StatusCode::NO_CONTENT;
         let headers = response.headers_mut();
-        headers.insert(header::VARY, HeaderValue::from_static("Access-Control-Request-Method, Access-Control-Request-Headers"));
+        headers.insert(
+            header::VARY,
+            HeaderValue::from_static("Access-Control-Request-Method, Access-Control-Request-Headers"),
+        );
         if let Some(origin) = self.origin.as_ref().filter(|_| is_allowed) {
             let mut allowed = ALWAYS_ALLOWED.to_owned();
             for name in entry.into_iter().flat_map(|entry| &entry.headers).filter(|name| *name != "x-timezone") {

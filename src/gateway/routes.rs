@@ -135,7 +135,12 @@ impl Routes {
             for call in &own {
                 let endpoint = if call == page { Endpoint::Page } else { Endpoint::Own };
                 if let Ok(pattern) = Pattern::parse(call) {
-                    let entry = Entry { endpoint, label: call.as_str().into(), method: pattern.method.clone(), headers: Vec::new() };
+                    let entry = Entry {
+                        endpoint,
+                        label: call.as_str().into(),
+                        method: pattern.method.clone(),
+                        headers: Vec::new(),
+                    };
                     let _clash_free = table.insert(&pattern, entry).is_ok();
                 }
             }

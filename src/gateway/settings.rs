@@ -56,7 +56,9 @@ fn public_url(value: &Value<'_>) -> Option<String> {
             None
         }
         _ => {
-            value.problem(format!("`{text}` must be scheme and host, without a slash at the end, such as \"https://chat.example.com\""));
+            value.problem(format!(
+                "`{text}` must be scheme and host, without a slash at the end, such as \"https://chat.example.com\""
+            ));
             None
         }
     }

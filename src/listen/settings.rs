@@ -41,7 +41,8 @@ impl Settings {
             );
         }
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-        let workers = table.get("workers").and_then(|value| value.integer(1, 1024)).and_then(|count| usize::try_from(count).ok());
+        let workers =
+            table.get("workers").and_then(|value| value.integer(1, 1024)).and_then(|count| usize::try_from(count).ok());
         Self { address, tls, workers: workers.unwrap_or(cores) }
     }
 }

@@ -16,9 +16,8 @@ use crate::secret::read_private;
 /// What is wrong with one of the files, and what to do.
 pub(super) fn server_config(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, String> {
     let unreadable = |path: &Path, error: &dyn std::fmt::Display| format!("{} cannot be read: {error}", path.display());
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(cert)
-        .and_then(Iterator::collect)
-        .map_err(|error| unreadable(cert, &error))?;
+    let chain: Vec<CertificateDer<'static>> =
+        CertificateDer::pem_file_iter(cert).and_then(Iterator::collect).map_err(|error| unreadable(cert, &error))?;
     if chain.is_empty() {
         return Err(format!("{} holds no certificate; it must be PEM, the server's own first", cert.display()));
     }

@@ -43,9 +43,8 @@ pub(super) fn passed_on(
 
 /// Whether an answer is one that can be passed on at all.
 fn usable(status: StatusCode, headers: &HeaderMap) -> Result<(), Fault> {
-    let failed = |cause: String| {
-        Err(Fault::new(Code::VendorFailed, "the vendor's answer cannot be passed on").because(cause))
-    };
+    let failed =
+        |cause: String| Err(Fault::new(Code::VendorFailed, "the vendor's answer cannot be passed on").because(cause));
     if status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN {
         // A 401 downstream always means the caller's own credential.
         let cause = format!("the vendor answered {status} to a conversation call");
@@ -54,8 +53,11 @@ fn usable(status: StatusCode, headers: &HeaderMap) -> Result<(), Fault> {
     if status.is_redirection() && status != StatusCode::NOT_MODIFIED || status.is_informational() {
         return failed(format!("the vendor answered {status}"));
     }
-    if headers.get(header::CONTENT_ENCODING).is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        return failed("the vendor encoded its answer although identity was asked for; it could not be scrubbed".to_owned());
+    if headers.get(header::CONTENT_ENCODING).is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
+    {
+        return failed(
+            "the vendor encoded its answer although identity was asked for; it could not be scrubbed".to_owned(),
+        );
     }
     Ok(())
 }
@@ -81,9 +83,23 @@ fn passing(from: &HeaderMap, needles: [Option<&Needles>; 2]) -> HeaderMap {
 fn passes(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
-        "content-type" | "content-disposition" | "content-language" | "cache-control" | "etag" | "last-modified" | "expires" | "age"
-            | "retry-after" | "ratelimit" | "ratelimit-policy" | "ratelimit-limit" | "ratelimit-remaining" | "ratelimit-reset"
-            | "x-ratelimit-limit" | "x-ratelimit-remaining" | "x-ratelimit-reset"
+        "content-type"
+            | "content-disposition"
+            | "content-language"
+            | "cache-control"
+            | "etag"
+            | "last-modified"
+            | "expires"
+            | "age"
+            | "retry-after"
+            | "ratelimit"
+            | "ratelimit-policy"
+            | "ratelimit-limit"
+            | "ratelimit-remaining"
+            | "ratelimit-reset"
+            | "x-ratelimit-limit"
+            | "x-ratelimit-remaining"
+            | "x-ratelimit-reset"
     )
 }
 

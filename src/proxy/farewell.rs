@@ -74,7 +74,9 @@ impl Border {
             _ if !self.seen => true,
             Format::Lines => last == b'\n',
             // An empty line, with each of the line ends that the standard allows.
-            Format::Events => (before, last) == (b'\n', b'\n') || (before, last) == (b'\r', b'\r') || self.tail == 0x0D0A_0D0A,
+            Format::Events => {
+                (before, last) == (b'\n', b'\n') || (before, last) == (b'\r', b'\r') || self.tail == 0x0D0A_0D0A
+            }
             Format::Plain => false,
         }
     }
@@ -84,10 +86,13 @@ impl Border {
         if self.is_here(format) {
             return Some(0);
         }
-        bytes.iter().position(|byte| {
-            self.step(*byte);
-            self.is_here(format)
-        }).map(|at| at + 1)
+        bytes
+            .iter()
+            .position(|byte| {
+                self.step(*byte);
+                self.is_here(format)
+            })
+            .map(|at| at + 1)
     }
 }
 

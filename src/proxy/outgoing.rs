@@ -60,7 +60,8 @@ fn uri(route: &Route, values: &CallValues<'_>, target: &CallTarget<'_>, query: O
     })?;
     let mut text = format!("{}{path}", target.vendor.upstream.prefix());
     query::rewrite(query, route, values, &mut text)?;
-    let failed = |error: http::uri::InvalidUri| Fault::new(Code::Internal, "the vendor's call could not be made").because(error);
+    let failed =
+        |error: http::uri::InvalidUri| Fault::new(Code::Internal, "the vendor's call could not be made").because(error);
     PathAndQuery::from_maybe_shared(Bytes::from(text)).map(Uri::from).map_err(failed)
 }
 
@@ -86,7 +87,15 @@ fn is_reserved(name: &str) -> bool {
         b'x' => {
             name.starts_with("x-forwarded-")
                 || name.starts_with("x-runas-")
-                || matches!(name, "x-real-ip" | "x-client-ip" | "x-request-id" | "x-original-url" | "x-rewrite-url" | "x-http-method-override")
+                || matches!(
+                    name,
+                    "x-real-ip"
+                        | "x-client-ip"
+                        | "x-request-id"
+                        | "x-original-url"
+                        | "x-rewrite-url"
+                        | "x-http-method-override"
+                )
         }
         _ => false,
     }
@@ -110,7 +119,8 @@ fn headers(
     for (name, value) in from {
         let is_kept = !is_reserved(name.as_str())
             && Some(name) != key_header
-            && (is_basic(name) || route.allow.header.as_ref().is_none_or(|list| list.iter().any(|known| known.matches(name))))
+            && (is_basic(name)
+                || route.allow.header.as_ref().is_none_or(|list| list.iter().any(|known| known.matches(name))))
             && !route.strip.header.iter().any(|known| known.matches(name))
             && !is_named_by_connection(name, from);
         if is_kept {
@@ -189,7 +199,9 @@ fn is_json(headers: &HeaderMap) -> bool {
     let mut parts = text.split(';').map(str::trim);
     let is_json = parts.next().is_some_and(|media| media.eq_ignore_ascii_case("application/json"));
     let is_utf8 = parts.all(|parameter| match parameter.split_once('=') {
-        Some((name, value)) if name.eq_ignore_ascii_case("charset") => value.trim_matches('"').eq_ignore_ascii_case("utf-8"),
+        Some((name, value)) if name.eq_ignore_ascii_case("charset") => {
+            value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+        }
         _ => true,
     });
     let is_plain = headers.get(header::CONTENT_ENCODING).is_none_or(|coding| coding == "identity");

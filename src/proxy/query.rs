@@ -8,7 +8,12 @@ use crate::vendor::{Route, Template};
 /// Appends the outgoing query to `path`, with its `?` if there is one.
 ///
 /// Parameters that the route does not name do not pass. Those that it sets are the gateway's alone.
-pub(super) fn rewrite(query: Option<&str>, route: &Route, values: &CallValues<'_>, path: &mut String) -> Result<(), Fault> {
+pub(super) fn rewrite(
+    query: Option<&str>,
+    route: &Route,
+    values: &CallValues<'_>,
+    path: &mut String,
+) -> Result<(), Fault> {
     if query.is_none_or(str::is_empty) && route.set.query.is_empty() {
         return Ok(());
     }
@@ -53,7 +58,12 @@ fn rewrite_into(query: &str, allow: &[String], set: &[(&str, Option<String>)], p
 }
 
 fn decode(text: &str) -> Result<String, Fault> {
-    let wrong = || Fault::new(Code::BadRequest, "the query has a malformed escape; `%` is followed by two hexadecimal digits, in UTF-8");
+    let wrong = || {
+        Fault::new(
+            Code::BadRequest,
+            "the query has a malformed escape; `%` is followed by two hexadecimal digits, in UTF-8",
+        )
+    };
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
@@ -86,13 +96,18 @@ mod tests {
     #[test]
     fn only_named_parameters_pass_and_set_ones_are_ours() {
         assert_eq!(rewritten("").as_deref(), Ok("?api_key=k%26y"));
-        assert_eq!(rewritten("take=5&x=1&API_KEY=mine&visit=v&cursor=a%2Bb+c").as_deref(), Ok("?take=5&cursor=a%2Bb%20c&api_key=k%26y"));
+        assert_eq!(
+            rewritten("take=5&x=1&API_KEY=mine&visit=v&cursor=a%2Bb+c").as_deref(),
+            Ok("?take=5&cursor=a%2Bb%20c&api_key=k%26y")
+        );
         assert_eq!(rewritten("%74ake=5").as_deref(), Ok("?take=5&api_key=k%26y"));
     }
 
     #[test]
     fn malformed_escapes_and_duplicates_are_refused() {
-        for query in ["take=%", "take=%4", "take=%zz", "take=%ff", "take=1&take=2", "take=1&t%61ke=2", "api_key=1&API_KEY=2"] {
+        for query in
+            ["take=%", "take=%4", "take=%zz", "take=%ff", "take=1&take=2", "take=1&t%61ke=2", "api_key=1&API_KEY=2"]
+        {
             assert_eq!(rewritten(query), Err(Code::BadRequest), "{query}");
         }
     }

@@ -47,7 +47,9 @@ fn text<'v>(members: &'v Map<String, Value>, name: &str) -> Result<Option<&'v st
 
 fn name(text: &str) -> Result<String, Fault> {
     if text.chars().count() > LONGEST_NAME || text.chars().any(char::is_control) {
-        return Err(wrong(format!("`contact.name` must be at most {LONGEST_NAME} characters, without control characters")));
+        return Err(wrong(format!(
+            "`contact.name` must be at most {LONGEST_NAME} characters, without control characters"
+        )));
     }
     Ok(text.to_owned())
 }
@@ -62,9 +64,8 @@ fn email(text: &str) -> Result<String, Fault> {
 
 fn phone(text: &str) -> Result<String, Fault> {
     let number = phonenumber::parse(Some(country::US), text).ok().filter(phonenumber::is_valid);
-    let number = number.ok_or_else(|| {
-        wrong("`contact.phone` must be a telephone number, best in E.164, such as +14155550123")
-    })?;
+    let number = number
+        .ok_or_else(|| wrong("`contact.phone` must be a telephone number, best in E.164, such as +14155550123"))?;
     Ok(number.format().mode(Mode::E164).to_string())
 }
 
@@ -106,7 +107,15 @@ mod tests {
     #[test]
     fn an_email_address_is_checked() {
         assert_eq!(contact(json!({"email": "jo@example.com"})).unwrap().email.as_deref(), Some("jo@example.com"));
-        for text in ["jo", "jo@", "@example.com", "a b@example.com", "jo@example.com\r\nX: y", "Jo <jo@example.com>", "jo@exa mple.com"] {
+        for text in [
+            "jo",
+            "jo@",
+            "@example.com",
+            "a b@example.com",
+            "jo@example.com\r\nX: y",
+            "Jo <jo@example.com>",
+            "jo@exa mple.com",
+        ] {
             assert!(contact(json!({"email": text})).is_err(), "{text}");
         }
     }

@@ -78,7 +78,9 @@ impl Opener {
         let subject = self.subject(grant, source, &wish.contact);
         let answer = match &vendor.profile.open {
             None => VendorAnswer { session: VendorSession::Text(id.clone()), token: None, ends: None },
-            Some(open) => ask(open, bot, key, &OpenValues { bot, key, wish, subject: &subject }, self.clock.now()).await?,
+            Some(open) => {
+                ask(open, bot, key, &OpenValues { bot, key, wish, subject: &subject }, self.clock.now()).await?
+            }
         };
         let issued = self.clock.now();
         let expires = end(issued, wish.ttl, answer.ends)?;
@@ -108,9 +110,11 @@ impl Opener {
     fn subject(&self, grant: &MintGrant, source: Option<ContactSource>, contact: &Contact) -> String {
         let identity = contact.email.as_ref().map(|email| email.to_lowercase()).or_else(|| contact.phone.clone());
         match (source, grant.minter(), identity) {
-            (Some(source @ (ContactSource::Asserted | ContactSource::Verified)), Minter::Owner(client), Some(identity)) => {
-                self.authority.subject(&client.name, source, &identity)
-            }
+            (
+                Some(source @ (ContactSource::Asserted | ContactSource::Verified)),
+                Minter::Owner(client),
+                Some(identity),
+            ) => self.authority.subject(&client.name, source, &identity),
             _ => self.entropy.token_id(),
         }
     }
@@ -212,7 +216,8 @@ fn session_call(open: &Open, vendor: &Vendor, values: &OpenValues<'_>) -> Result
         .header(header::USER_AGENT, concat!("keystile/", env!("CARGO_PKG_VERSION")));
     for (name, template) in &open.set.header {
         if let Some(text) = template.fill(values) {
-            let mut value = http::HeaderValue::try_from(text).map_err(|_| wrong("a header of the session call is not one"))?;
+            let mut value =
+                http::HeaderValue::try_from(text).map_err(|_| wrong("a header of the session call is not one"))?;
             value.set_sensitive(true);
             request = request.header(name, value);
         }
@@ -250,7 +255,10 @@ fn read_answer(open: &Open, body: &[u8], now: Timestamp) -> Result<VendorAnswer,
 
 fn session_id(value: &Value) -> Result<VendorSession, Fault> {
     let is_plain = |text: &str| {
-        (1..=LONGEST_ID).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) && text != "." && text != ".."
+        (1..=LONGEST_ID).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_graphic())
+            && text != "."
+            && text != ".."
     };
     match value {
         Value::String(text) if is_plain(text) => Ok(VendorSession::Text(text.clone())),
@@ -315,7 +323,11 @@ impl Values for OpenValues<'_> {
             Variable::Meta => self.wish.meta.clone(),
             Variable::Visit => text(&self.wish.visit),
             Variable::Subject => Some(json!(self.subject)),
-            Variable::Session | Variable::VendorToken | Variable::Token | Variable::ExpiresMs | Variable::Segment(_) => None,
+            Variable::Session
+            | Variable::VendorToken
+            | Variable::Token
+            | Variable::ExpiresMs
+            | Variable::Segment(_) => None,
         };
         value.map(Cow::Owned)
     }
@@ -357,7 +369,8 @@ mod tests {
     fn a_session_id_keeps_its_type_and_must_be_one() {
         assert_eq!(session_id(&json!(123_456)).unwrap(), VendorSession::Integer(123_456));
         assert_eq!(session_id(&json!("abc")).unwrap(), VendorSession::Text("abc".to_owned()));
-        for wrong in [json!(""), json!(".."), json!(1.5), json!(true), json!([1]), json!("a b"), json!("a".repeat(300))] {
+        for wrong in [json!(""), json!(".."), json!(1.5), json!(true), json!([1]), json!("a b"), json!("a".repeat(300))]
+        {
             assert!(session_id(&wrong).is_err(), "{wrong}");
         }
     }

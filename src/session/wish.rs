@@ -83,7 +83,9 @@ fn ttl(value: Option<&Value>, bot: &Bot) -> Result<Duration, Fault> {
         Some(seconds) if (low..=high).contains(&seconds) => Ok(Duration::from_secs(seconds)),
         _ => Err(Fault::new(
             Code::InvalidDuration,
-            format!("`durationInSeconds` must be an integer from {low} to {high} for this bot, or null for its default"),
+            format!(
+                "`durationInSeconds` must be an integer from {low} to {high} for this bot, or null for its default"
+            ),
         )),
     }
 }
@@ -180,7 +182,9 @@ fn origin(value: Option<&Value>, grant: &MintGrant) -> Result<Option<String>, Fa
     match grant.minter() {
         Minter::Page(origin) => match value {
             None => Ok(Some(origin.as_str().to_owned())),
-            Some(_) => Err(Fault::new(Code::BadRequest, "`origin` is for owners; a page's token is good for that page")),
+            Some(_) => {
+                Err(Fault::new(Code::BadRequest, "`origin` is for owners; a page's token is good for that page"))
+            }
         },
         Minter::Owner(_) => {
             let Some(value) = value else { return Ok(None) };
@@ -188,7 +192,10 @@ fn origin(value: Option<&Value>, grant: &MintGrant) -> Result<Option<String>, Fa
             let origin = http::HeaderValue::from_str(text).ok().and_then(|value| Origin::parse(&value));
             match origin {
                 Some(origin) if grant.bot().origins.allows(&origin) => Ok(Some(text.to_owned())),
-                _ => Err(Fault::new(Code::BadRequest, "`origin` must be one of the bot's origins, such as \"https://www.example.com\"")),
+                _ => Err(Fault::new(
+                    Code::BadRequest,
+                    "`origin` must be one of the bot's origins, such as \"https://www.example.com\"",
+                )),
             }
         }
     }

@@ -262,7 +262,11 @@ impl Line<'_> {
             self.number("first_byte_us", micros(first_byte));
         }
         self.number("duration_us", micros(record.started.elapsed()));
-        self.bytes.extend_from_slice(if record.is_complete { b",\"complete\":true}\n" } else { b",\"complete\":false}\n" });
+        self.bytes.extend_from_slice(if record.is_complete {
+            b",\"complete\":true}\n"
+        } else {
+            b",\"complete\":false}\n"
+        });
     }
 
     fn text(self) {
@@ -343,7 +347,10 @@ mod tests {
         records.flush();
         let line: serde_json::Value = serde_json::from_slice(&lock(&memory)).unwrap();
         assert_eq!(line["timestamp"], "2027-01-15T08:00:00Z");
-        assert_eq!((&line["method"], &line["status"], &line["fault"]), (&"OTHER".into(), &200.into(), &"vendor".into()));
+        assert_eq!(
+            (&line["method"], &line["status"], &line["fault"]),
+            (&"OTHER".into(), &200.into(), &"vendor".into())
+        );
         assert_eq!((&line["bytes_out"], &line["complete"]), (&12.into(), &true.into()));
     }
 

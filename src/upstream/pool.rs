@@ -101,7 +101,8 @@ fn put_back(slot: usize, sender: SendRequest<RequestBody>) {
 ///
 /// See [`SendError`]; all but [`SendError::Connect`] mean that the vendor may have received the call.
 pub async fn send(upstream: &Upstream, request: Request<RequestBody>) -> Result<Response<AnswerBody>, SendError> {
-    match tokio::time::timeout(upstream.timeouts.header + upstream.timeouts.connect, exchange(upstream, request)).await {
+    match tokio::time::timeout(upstream.timeouts.header + upstream.timeouts.connect, exchange(upstream, request)).await
+    {
         Ok(result) => result,
         Err(_elapsed) => Err(SendError::Timeout),
     }
@@ -176,7 +177,10 @@ impl Body for AnswerBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
         match &polled {
             Poll::Ready(None) => self.release(),

@@ -351,7 +351,9 @@ mod tests {
     #[test]
     fn another_method_on_a_known_path_is_told() {
         let table = table(&["PUT /sessions/new"]);
-        assert!(matches!(table.find(&Method::GET, "/sessions/new"), Found::OtherMethods(methods) if methods == [Method::PUT]));
+        assert!(
+            matches!(table.find(&Method::GET, "/sessions/new"), Found::OtherMethods(methods) if methods == [Method::PUT])
+        );
     }
 
     #[test]

@@ -281,9 +281,9 @@ fn fill_error(shape: &serde_json::Value, code: &str, message: &str) -> serde_jso
     match shape {
         Value::String(text) => Value::String(text.replace("{code}", code).replace("{message}", message)),
         Value::Array(items) => items.iter().map(|item| fill_error(item, code, message)).collect(),
-        Value::Object(members) => {
-            Value::Object(members.iter().map(|(name, value)| (name.clone(), fill_error(value, code, message))).collect())
-        }
+        Value::Object(members) => Value::Object(
+            members.iter().map(|(name, value)| (name.clone(), fill_error(value, code, message))).collect(),
+        ),
         other => other.clone(),
     }
 }

@@ -69,17 +69,19 @@ fn open(value: &Value<'_>) -> Option<Open> {
     let table = value.table()?;
     let target = target(&table, "call", &[]);
     let set = set(&table, &[]);
-    let session = match table.required("session", "\"text\", or a JSON pointer to the id").and_then(|value| value.text()) {
-        Some("text") => Some(SessionSource::Text),
-        Some(_) => pointer(&table, "session")?.map(SessionSource::Pointer),
-        None => None,
-    };
+    let session =
+        match table.required("session", "\"text\", or a JSON pointer to the id").and_then(|value| value.text()) {
+            Some("text") => Some(SessionSource::Text),
+            Some(_) => pointer(&table, "session")?.map(SessionSource::Pointer),
+            None => None,
+        };
     let vendor_token = pointer(&table, "vendor_token");
     let expires = pointer(&table, "expires");
     let (target, set) = (target?, set?);
     for variable in target.variables().chain(set.variables()) {
         if matches!(variable, Variable::Session | Variable::VendorToken) {
-            table.problem("call", "the session call cannot use {session} or {vendor_token}: it is where they come from");
+            table
+                .problem("call", "the session call cannot use {session} or {vendor_token}: it is where they come from");
             return None;
         }
     }
@@ -106,9 +108,10 @@ fn accept(value: &Value<'_>) -> Option<Accept> {
         (member("ttl"), member("contact"), member("messages"), member("meta"), member("visit"));
     let status = match table.get("status") {
         None => Some(StatusCode::OK),
-        Some(value) => {
-            value.integer(200, 299).and_then(|status| u16::try_from(status).ok()).and_then(|status| StatusCode::from_u16(status).ok())
-        }
+        Some(value) => value
+            .integer(200, 299)
+            .and_then(|status| u16::try_from(status).ok())
+            .and_then(|status| StatusCode::from_u16(status).ok()),
     };
     let reply = reply(&table);
     let call = call?;
@@ -154,9 +157,9 @@ fn route(value: &Value<'_>, identifying: Option<&Target>) -> Option<Route> {
     let free: Vec<String> = free.into_iter().map(str::to_owned).collect();
     let free: Vec<&str> = free.iter().map(String::as_str).collect();
     let to = match (table.get("to"), &call) {
-        (Some(value), Some(call)) => value
-            .text()
-            .and_then(|path| noted(&value, parse_target(&format!("{} {path}", call.method), &free))),
+        (Some(value), Some(call)) => {
+            value.text().and_then(|path| noted(&value, parse_target(&format!("{} {path}", call.method), &free)))
+        }
         (None, Some(call)) => noted(&table.value().clone(), parse_target(call.as_str(), &free)),
         (_, None) => None,
     };
@@ -306,7 +309,11 @@ fn parse_target(text: &str, free: &[&str]) -> Result<Target, String> {
     let (method, path) = split_call(text)?;
     let segments = path[1..].split('/').map(|segment| Template::parse(segment, free)).collect::<Result<Vec<_>, _>>()?;
     let has_values = segments.iter().any(|segment| segment.variables().next().is_some());
-    if segments.iter().flat_map(Template::variables).any(|variable| matches!(variable, Variable::Key | Variable::VendorToken)) {
+    if segments
+        .iter()
+        .flat_map(Template::variables)
+        .any(|variable| matches!(variable, Variable::Key | Variable::VendorToken))
+    {
         return Err(format!("`{text}`: a secret does not belong in a path"));
     }
     Ok(Target { method, segments, fixed: (!has_values).then(|| path.to_owned()) })

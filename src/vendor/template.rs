@@ -115,10 +115,9 @@ impl Template {
             if !literal.is_empty() {
                 pieces.push(Piece::Literal(literal.to_owned()));
             }
-            let (name, after) = tail
-                .strip_prefix('{')
-                .and_then(|tail| tail.split_once('}'))
-                .ok_or_else(|| format!("`{text}` has a brace without its partner; a placeholder is written {{name}}"))?;
+            let (name, after) = tail.strip_prefix('{').and_then(|tail| tail.split_once('}')).ok_or_else(|| {
+                format!("`{text}` has a brace without its partner; a placeholder is written {{name}}")
+            })?;
             pieces.push(Piece::Placeholder(variable(name, segments)?));
             rest = after;
         }

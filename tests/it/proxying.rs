@@ -11,7 +11,8 @@ async fn vendor_never_sees_the_callers_token() {
     let gateway = TestGateway::in_front_of(&vendor).start();
     let session = gateway.mint("support").await;
 
-    let answer = gateway.post("/echo").bearer_auth(&session.token).json(&json!({"question": "hi"})).send().await.unwrap();
+    let answer =
+        gateway.post("/echo").bearer_auth(&session.token).json(&json!({"question": "hi"})).send().await.unwrap();
 
     assert_eq!(answer.status(), 200);
     assert_eq!(answer.json::<serde_json::Value>().await.unwrap(), json!({"question": "hi"}));

@@ -146,7 +146,10 @@ impl TestGateway {
     /// The access records so far, each a JSON object.
     pub(crate) fn records(&self) -> Vec<Value> {
         let text = self.records.lock().unwrap().clone();
-        text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(|line| serde_json::from_slice(line).unwrap()).collect()
+        text.split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .map(|line| serde_json::from_slice(line).unwrap())
+            .collect()
     }
 }
 

@@ -104,7 +104,10 @@ impl Body for Parts {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         self.0.poll_recv(context).map(|part| part.map(|bytes| Ok(Frame::data(bytes))))
     }
 }
@@ -131,7 +134,8 @@ async fn serve(listener: TcpListener, handler: Arc<Handler>, seen: Arc<Mutex<Vec
                 let (head, body) = request.into_parts();
                 // A body that breaks off is no call.
                 let body = body.collect().await?.to_bytes();
-                let call = Seen { method: head.method.to_string(), target: head.uri.to_string(), headers: head.headers, body };
+                let call =
+                    Seen { method: head.method.to_string(), target: head.uri.to_string(), headers: head.headers, body };
                 seen.lock().unwrap().push(call.clone());
                 Ok::<_, hyper::Error>(handler(&call))
             }
