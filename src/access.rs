@@ -19,8 +19,9 @@ pub use self::credential::Credential;
 pub use self::mint::{MintGrant, Minter};
 use crate::bot::{Client, Directory, Origin};
 use crate::clock::Clock;
+use crate::document::Rate;
 use crate::fault::{Code, Fault};
-use crate::limit::{Key, Kind, Limiter, Rate};
+use crate::limit::{Key, Kind, Limiter};
 use crate::net::Neighbourhood;
 use crate::token::{Authority, Verified};
 

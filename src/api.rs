@@ -137,7 +137,9 @@ impl Api {
             }
         }
         if let Some(rate) = bot.limits.per_bot {
-            bot.calls.take(rate, now).map_err(|wait| limited("the bot has too many calls", wait))?;
+            self.limiter
+                .take_of_bot(bot.number, rate, now)
+                .map_err(|wait| limited("the bot has too many calls", wait))?;
         }
         Ok(())
     }

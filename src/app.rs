@@ -73,7 +73,7 @@ impl Bound {
         let issuer = settings.gateway.public_url.as_str();
         let authority = Arc::new(Authority::open(&settings.tokens, issuer, clock.clone(), entropy.clone())?);
         let directory = Arc::new(Directory::new(settings.bots, |key| authority.fingerprint(key)));
-        let limiter = Arc::new(Limiter::default());
+        let limiter = Arc::new(Limiter::new(directory.bots().count()));
         let access = Arc::new(Access {
             authority: Arc::clone(&authority),
             directory: Arc::clone(&directory),

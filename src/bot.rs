@@ -11,14 +11,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
+
 pub use self::client::{Client, NewClient, is_client_secret, is_name as is_client_name};
 pub use self::origin::{Origin, Origins};
 pub use self::read::{Settings, VendorSettings};
-use crate::limit::{Bucket, Rate};
+use crate::document::Rate;
 use crate::secret::Secret;
 use crate::upstream::Upstream;
 use crate::upstream::keys::{VendorKey, VendorKeys};
-use crate::vendor::Profile;
+use crate::vendor::{BotId, Profile};
 
 /// A conversational API in front of which the gateway stands.
 #[derive(Debug)]
@@ -122,11 +124,19 @@ pub struct Bot {
     pub contact: ContactNeed,
     /// How much may be done with it.
     pub limits: Limits,
-    /// What `limits.per_bot` counts.
-    pub calls: Bucket,
 }
 
 impl Bot {
+    /// The vendor's own id of it, with the type that the vendor's JSON has.
+    pub fn vendor_id_json(&self) -> Value {
+        match self.vendor.profile.bot_id {
+            BotId::Number => {
+                self.vendor_id.parse::<u64>().map_or_else(|_| Value::from(self.vendor_id.as_str()), Value::from)
+            }
+            BotId::Text => Value::from(self.vendor_id.as_str()),
+        }
+    }
+
     /// Whether `client` may mint for it.
     pub fn is_owned_by(&self, client: &str) -> bool {
         self.owners.iter().any(|owner| owner == client)

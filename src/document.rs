@@ -7,6 +7,7 @@
 //! used only if there was no problem.
 
 mod environment;
+mod rate;
 mod units;
 
 use std::cell::RefCell;
@@ -18,6 +19,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 pub use self::environment::Environment;
+pub use self::rate::Rate;
 pub use self::units::{format_duration, parse_duration, parse_size};
 
 /// One thing that is wrong with a document.

@@ -129,7 +129,9 @@ impl Gateway {
                 let target = CallTarget { vendor, route, values };
                 self.proxied(request, &target, &caller, scene, record).await
             }
-            Endpoint::SessionCall(vendor) => self.session_call(request, vendor, values, &caller, scene).await,
+            Endpoint::SessionCall(vendor) => {
+                self.api.accept(vendor, values, &caller, request, scene).await.map(|answer| answer.map(Payload::whole))
+            }
             Endpoint::Own => self.own(request, caller, scene).await,
             Endpoint::Page => Ok(answer::page(self.page.clone().unwrap_or_default())),
         }
@@ -180,26 +182,11 @@ impl Gateway {
             })?),
         };
         if let Some(rate) = bot.limits.per_bot {
-            bot.calls.take(rate, now).map_err(|wait| limited(Code::RateLimited, "the bot has too many calls", wait))?;
+            self.limiter
+                .take_of_bot(bot.number, rate, now)
+                .map_err(|wait| limited(Code::RateLimited, "the bot has too many calls", wait))?;
         }
         Ok(open)
-    }
-
-    /// A vendor's own session call, answered in its shape.
-    async fn session_call(
-        &self,
-        request: Request<IncomingBody>,
-        vendor: &Vendor,
-        values: &[&str],
-        caller: &Caller,
-        scene: &Scene,
-    ) -> Result<Response<Payload>, Fault> {
-        let missing = || Fault::new(Code::NotFound, "there is no such call");
-        let accept = vendor.profile.accept.as_ref().ok_or_else(missing)?;
-        let bot = accept.bot_in(values).ok_or_else(missing)?;
-        let (head, body) = request.into_parts();
-        let response = self.api.accept(vendor, accept, bot, caller, &head.headers, body, scene).await?;
-        Ok(response.map(Payload::whole))
     }
 
     /// The gateway's own endpoints, which axum serves.

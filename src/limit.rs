@@ -12,82 +12,35 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::document::{Value, format_duration, parse_duration};
+use crate::document::Rate;
 
 /// Enough that two cores seldom meet in one.
 const SHARDS: usize = 64;
 /// Keys a shard remembers at most: a million in all, about 50 MB.
 const MOST_KEYS: usize = 16_384;
 
-/// So many in so long, all at once if need be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
-    count: u32,
-    per: Duration,
-}
-
-impl Rate {
-    /// `count` in each `per`.
-    pub const fn new(count: u32, per: Duration) -> Self {
-        Self { count, per }
-    }
-
-    /// Reads `"30/1m"`, or `"off"`, which is no rate. What is neither is noted, and nothing comes back.
-    pub fn read(value: &Value<'_>) -> Option<Option<Self>> {
-        let text = value.text()?;
-        if text == "off" {
-            return Some(None);
-        }
-        let rate = text.split_once('/').and_then(|(count, per)| {
-            let rate = Self { count: count.parse().ok()?, per: parse_duration(per)? };
-            (rate.count > 0 && rate.per.as_millis() >= 1).then_some(rate)
-        });
-        if rate.is_none() {
-            value.problem(format!(
-                "`{text}` is not a rate; write how many in which time, such as \"30/1m\", or \"off\""
-            ));
-        }
-        rate.map(Some)
-    }
-
-    fn interval_micros(self) -> u64 {
-        let micros = u64::try_from(self.per.as_micros()).unwrap_or(u64::MAX);
-        (micros / u64::from(self.count)).max(1)
-    }
-
-    /// The new state after one more at `now`, or how long to wait.
-    fn admit(self, full_at: u64, now: Timestamp) -> Result<u64, Duration> {
-        let now = now.millis().saturating_mul(1000);
-        let interval = self.interval_micros();
-        let window = interval.saturating_mul(u64::from(self.count));
-        let next = full_at.max(now).saturating_add(interval);
-        match next.checked_sub(now.saturating_add(window)) {
-            None | Some(0) => Ok(next),
-            Some(wait) => Err(Duration::from_micros(wait)),
-        }
+/// The new state of a key after one more at `now`, or how long to wait. A state is the time, in microseconds since the
+/// epoch, at which the key is full again.
+fn admit(rate: Rate, full_at: u64, now: Timestamp) -> Result<u64, Duration> {
+    let now = now.millis().saturating_mul(1000);
+    let interval = rate.interval_micros();
+    let window = interval.saturating_mul(u64::from(rate.count()));
+    let next = full_at.max(now).saturating_add(interval);
+    match next.checked_sub(now.saturating_add(window)) {
+        None | Some(0) => Ok(next),
+        Some(wait) => Err(Duration::from_micros(wait)),
     }
 }
 
-impl std::fmt::Display for Rate {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{}/{}", self.count, format_duration(self.per))
-    }
-}
-
-/// One rate's state where there is one key only: no map, no lock.
+/// A state on its own: no map, no lock.
 #[derive(Debug, Default)]
-pub struct Bucket(AtomicU64);
+struct Bucket(AtomicU64);
 
 impl Bucket {
-    /// Takes one.
-    ///
-    /// # Errors
-    ///
-    /// How long until one is free.
-    pub fn take(&self, rate: Rate, now: Timestamp) -> Result<(), Duration> {
+    fn take(&self, rate: Rate, now: Timestamp) -> Result<(), Duration> {
         let mut full_at = self.0.load(Ordering::Relaxed);
         loop {
-            let next = rate.admit(full_at, now)?;
+            let next = admit(rate, full_at, now)?;
             match self.0.compare_exchange_weak(full_at, next, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return Ok(()),
                 Err(present) => full_at = present,
@@ -124,26 +77,38 @@ impl Key {
     }
 }
 
-/// All keyed state of the process.
+/// All limits' state of the process.
 #[derive(Debug)]
 pub struct Limiter {
+    /// By the bot's number: all calls of a bot meet here, so that it has no lock.
+    bots: Vec<Bucket>,
     hasher: ahash::RandomState,
     rates: Vec<Mutex<HashMap<Key, u64, ahash::RandomState>>>,
     open: Vec<Mutex<HashMap<u128, u32, ahash::RandomState>>>,
 }
 
-impl Default for Limiter {
-    fn default() -> Self {
+impl Limiter {
+    /// The state of this many bots, and of whatever else is counted.
+    pub fn new(bots: usize) -> Self {
         let hasher = ahash::RandomState::new();
         Self {
             rates: (0..SHARDS).map(|_| Mutex::new(HashMap::with_hasher(hasher.clone()))).collect(),
             open: (0..SHARDS).map(|_| Mutex::new(HashMap::with_hasher(hasher.clone()))).collect(),
+            bots: (0..bots).map(|_| Bucket::default()).collect(),
             hasher,
         }
     }
-}
 
-impl Limiter {
+    /// Takes one of `rate` for the bot of this number.
+    ///
+    /// # Errors
+    ///
+    /// How long until one is free.
+    pub fn take_of_bot(&self, number: u32, rate: Rate, now: Timestamp) -> Result<(), Duration> {
+        let bucket = usize::try_from(number).ok().and_then(|number| self.bots.get(number));
+        bucket.map_or(Ok(()), |bucket| bucket.take(rate, now))
+    }
+
     /// Takes one of `rate` for `key`.
     ///
     /// # Errors
@@ -152,11 +117,11 @@ impl Limiter {
     pub fn take(&self, key: Key, rate: Rate, now: Timestamp) -> Result<(), Duration> {
         let mut shard = lock(&self.rates[self.shard(&key)]);
         if let Some(full_at) = shard.get_mut(&key) {
-            *full_at = rate.admit(*full_at, now)?;
+            *full_at = admit(rate, *full_at, now)?;
             return Ok(());
         }
         make_room(&mut shard, now);
-        let full_at = rate.admit(0, now)?;
+        let full_at = admit(rate, 0, now)?;
         shard.insert(key, full_at);
         Ok(())
     }
@@ -227,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_rate_admits_its_count_and_then_one_an_interval() {
-        let limiter = Limiter::default();
+        let limiter = Limiter::new(1);
         let start = Timestamp::from_seconds(1_000);
         for _ in 0..3 {
             assert_eq!(limiter.take(key(1), RATE, start), Ok(()));
@@ -240,16 +205,17 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_counts_as_the_map_does() {
-        let bucket = Bucket::default();
+    fn a_bot_is_counted_as_other_keys_are() {
+        let limiter = Limiter::new(2);
         let start = Timestamp::from_seconds(1_000);
-        assert!((0..3).all(|_| bucket.take(RATE, start).is_ok()));
-        assert_eq!(bucket.take(RATE, start), Err(Duration::from_secs(20)));
+        assert!((0..3).all(|_| limiter.take_of_bot(1, RATE, start).is_ok()));
+        assert_eq!(limiter.take_of_bot(1, RATE, start), Err(Duration::from_secs(20)));
+        assert_eq!(limiter.take_of_bot(0, RATE, start), Ok(()), "another bot has its own");
     }
 
     #[test]
     fn keys_that_are_full_again_are_swept() {
-        let limiter = Limiter::default();
+        let limiter = Limiter::new(1);
         for second in 0..200_u64 {
             for subject in 0..500 {
                 let now = Timestamp::from_seconds(1_000 + second * 100);
@@ -262,7 +228,7 @@ mod tests {
 
     #[test]
     fn open_calls_are_counted_down_when_they_end() {
-        let limiter = Arc::new(Limiter::default());
+        let limiter = Arc::new(Limiter::new(1));
         let first = limiter.open(7, 2);
         let second = limiter.open(7, 2);
         assert!(first.is_some() && second.is_some() && limiter.open(7, 2).is_none());

@@ -7,5 +7,4 @@ mod open;
 mod wish;
 
 pub use self::open::{Opened, Opener};
-pub(crate) use self::open::{bot_id, contact_json};
 pub use self::wish::{RawWish, Wish};

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, header};
+use http::{HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
@@ -13,12 +13,11 @@ use crate::access::{Caller, Credential};
 use crate::bot::{Bot, Vendor};
 use crate::fault::{Code, Fault};
 use crate::proxy::outgoing::read_json;
-use crate::session::{Opened, RawWish, Wish, bot_id, contact_json};
-use crate::token::VendorSession;
+use crate::session::{Opened, RawWish, Wish};
 use crate::vendor::{Accept, Reply, Values, Variable};
 
 impl Api {
-    /// Answers the session call of `vendor` for the bot that the caller named.
+    /// Answers the session call of `vendor`; `values` are those of the placeholders in its path.
     ///
     /// # Errors
     ///
@@ -26,25 +25,31 @@ impl Api {
     pub async fn accept(
         &self,
         vendor: &Vendor,
-        accept: &Accept,
-        bot: &str,
+        values: &[&str],
         caller: &Caller,
-        headers: &HeaderMap,
-        body: Incoming,
+        request: Request<Incoming>,
         scene: &Scene,
     ) -> Result<Response<Bytes>, Fault> {
-        let credential = Credential::presented(headers, Some(&accept.credential))?;
-        let Some(bot) = self.access.directory.bot_of(vendor, bot).map(Arc::clone) else {
+        let (head, body) = request.into_parts();
+        let accept = vendor.profile.accept.as_ref().ok_or_else(missing)?;
+        let name = accept.bot_in(values).ok_or_else(missing)?;
+        let credential = Credential::presented(&head.headers, Some(&accept.credential))?;
+        let Some(bot) = self.access.directory.bot_of(vendor, name).map(Arc::clone) else {
             return Err(self.unknown_bot(credential, caller));
         };
         // Only the first bot counts, and there is one.
         let _first = scene.bot.set(Arc::clone(&bot));
-        let body = read_json(headers, body, LONGEST_BODY).await?;
+        let body = read_json(&head.headers, body, LONGEST_BODY).await?;
         let wish = raw_wish(accept, &body)?;
         let (opened, wish) = self.open(&bot, credential, caller, &wish, None).await?;
         let _first = scene.session.set(opened.session.id.clone());
         reply(accept, &bot, &opened, &wish)
     }
+}
+
+/// A profile without `[accept]` has no such call in the table.
+fn missing() -> Fault {
+    Fault::new(Code::NotFound, "there is no such call")
 }
 
 /// What the vendor's own fields say; others are the vendor's business, and there is nobody to pass them to.
@@ -88,15 +93,12 @@ impl Values for ReplyValues<'_> {
         let Opened { session, vendor_session, token } = self.opened;
         let text = |text: &Option<String>| text.clone().map(Value::from);
         let value = match variable {
-            Variable::Bot => Some(bot_id(self.bot)),
-            Variable::Session => Some(match vendor_session {
-                VendorSession::Text(text) => json!(text),
-                VendorSession::Integer(integer) => json!(integer),
-            }),
+            Variable::Bot => Some(self.bot.vendor_id_json()),
+            Variable::Session => Some(json!(vendor_session)),
             Variable::Token => Some(json!(token)),
             Variable::ExpiresMs => Some(json!(session.expires.millis())),
             Variable::Ttl => Some(json!(session.expires.since(session.issued).as_secs())),
-            Variable::Contact => contact_json(&session.contact),
+            Variable::Contact => session.contact.to_json(),
             Variable::ContactName => text(&session.contact.name),
             Variable::ContactEmail => text(&session.contact.email),
             Variable::ContactPhone => text(&session.contact.phone),

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Bot, Client, ContactNeed, Limits, Mount, Origins, Ttl, Vendor, Visibility, client};
-use crate::document::{Environment, Problems, Table, Value};
-use crate::limit::{Bucket, Rate};
+use crate::document::{Environment, Problems, Rate, Table, Value};
 use crate::secret::Secret;
 use crate::token::{LONGEST_TTL, SHORTEST_TTL};
 use crate::upstream::{Timeouts, Upstream};
@@ -56,19 +55,7 @@ pub(super) struct BotSettings {
 impl BotSettings {
     pub(super) fn with_vendor(self, vendor: Arc<Vendor>) -> Bot {
         let Self { name, number, vendor_id, visibility, origins, owners, ttl, contact, limits, .. } = self;
-        Bot {
-            name,
-            number,
-            vendor,
-            vendor_id,
-            visibility,
-            origins,
-            owners,
-            ttl,
-            contact,
-            limits,
-            calls: Bucket::default(),
-        }
+        Bot { name, number, vendor, vendor_id, visibility, origins, owners, ttl, contact, limits }
     }
 }
 

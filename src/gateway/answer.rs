@@ -35,8 +35,8 @@ pub(super) fn of(fault: &Fault, shape: Option<&Profile>, id: RequestId) -> Respo
         headers.insert(header::ALLOW, allow);
     }
     if let Some(wait) = fault.wait() {
-        // Whole seconds, rounded up: a client that comes back then is not too early.
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_millis().div_ceil(1000).max(1) as u64));
+        // Whole seconds, and one more: a client that comes back then is not too early.
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().saturating_add(1)));
     }
     response
 }

@@ -80,7 +80,7 @@ impl fmt::Display for Clash {
 }
 
 /// The calls of a profile below its mount.
-fn calls_of<'p>(profile: &'p Profile, mount: &Mount) -> Vec<(Pattern, Option<usize>)> {
+fn calls_of(profile: &Profile, mount: &Mount) -> Vec<(Pattern, Option<usize>)> {
     let prefix = match mount {
         Mount::Prefix(prefix) => prefix.as_str(),
         Mount::Host(_) => "/",

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use http::Uri;
 
-use crate::document::{Table, Value};
-use crate::limit::Rate;
+use crate::document::{Rate, Table, Value};
 use crate::net::is_loopback;
 use crate::vendor;
 

@@ -71,13 +71,13 @@ impl Border {
     pub(super) fn is_here(self, format: Format) -> bool {
         let [_, _, before, last] = self.tail.to_be_bytes();
         match format {
+            Format::Plain => false,
             _ if !self.seen => true,
             Format::Lines => last == b'\n',
             // An empty line, with each of the line ends that the standard allows.
             Format::Events => {
                 (before, last) == (b'\n', b'\n') || (before, last) == (b'\r', b'\r') || self.tail == 0x0D0A_0D0A
             }
-            Format::Plain => false,
         }
     }
 
@@ -107,7 +107,7 @@ mod tests {
             (Format::Events, "data: a\r\n\r\nx", vec![0, 11]),
             (Format::Events, "data: a\r\rx", vec![0, 9]),
             (Format::Lines, "{}\n{}\n", vec![0, 3, 6]),
-            (Format::Plain, "\n\n", vec![0]),
+            (Format::Plain, "\n\n", vec![]),
         ] {
             for cut in 0..=text.len() {
                 let mut border = Border::default();

@@ -14,7 +14,6 @@ use super::json::{self, Rules};
 use super::query;
 use crate::access::{CallGrant, CallTarget};
 use crate::fault::{Code, Fault};
-use crate::session::{bot_id, contact_json};
 use crate::token::VendorSession;
 use crate::upstream::pool::RequestBody;
 use crate::vendor::{Route, Values, Variable};
@@ -240,12 +239,9 @@ impl Values for CallValues<'_> {
     fn value(&self, variable: &Variable) -> Option<Cow<'_, Value>> {
         let verified = self.grant.verified();
         let value = match variable {
-            Variable::Bot => bot_id(self.grant.bot()),
-            Variable::Session => match verified.binding.session.as_ref()? {
-                VendorSession::Text(text) => json!(text),
-                VendorSession::Integer(integer) => json!(integer),
-            },
-            Variable::Contact => contact_json(&verified.session.contact)?,
+            Variable::Bot => self.grant.bot().vendor_id_json(),
+            Variable::Session => json!(verified.binding.session.as_ref()?),
+            Variable::Contact => verified.session.contact.to_json()?,
             other => json!(self.text(other)?),
         };
         Some(Cow::Owned(value))

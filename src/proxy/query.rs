@@ -37,7 +37,7 @@ fn rewrite_into(query: &str, allow: &[String], set: &[(&str, Option<String>)], p
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let (name, value) = (decode(name)?, decode(value)?);
         let is_set = set.iter().any(|(known, _)| known.eq_ignore_ascii_case(&name));
-        let is_allowed = allow.iter().any(|known| *known == name);
+        let is_allowed = allow.contains(&name);
         if !is_set && !is_allowed {
             continue;
         }

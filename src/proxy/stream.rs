@@ -126,11 +126,11 @@ impl AnswerStream {
         self.last_part = now;
         let mut out = self.scrubber.push(data);
         self.held_since = self.scrubber.is_releasable().then_some(now);
-        if now >= self.ends && self.format != Format::Plain {
-            if let Some(length) = self.border.ahead(self.format, &out) {
-                out.truncate(length);
-                return Some(Ok(self.farewell(out)));
-            }
+        if now >= self.ends
+            && let Some(length) = self.border.ahead(self.format, &out)
+        {
+            out.truncate(length);
+            return Some(Ok(self.farewell(out)));
         }
         if now >= self.latest {
             self.end(Some(Cut::Expired));
@@ -153,7 +153,7 @@ impl AnswerStream {
     /// What has happened in the vendor's silence, if anything has.
     fn in_silence(&mut self) -> Option<Result<Bytes, Cut>> {
         let now = Instant::now();
-        if now >= self.ends && self.border.is_here(self.format) && self.format != Format::Plain {
+        if now >= self.ends && self.border.is_here(self.format) {
             return Some(Ok(self.farewell(Bytes::new())));
         }
         if now >= self.latest {

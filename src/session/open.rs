@@ -25,7 +25,7 @@ use crate::secret::Secret;
 use crate::token::{Authority, Binding, Contact, ContactSource, Session, VendorSession};
 use crate::upstream::keys::VendorKey;
 use crate::upstream::pool::{self, RequestBody, SendError};
-use crate::vendor::{BotId, Open, SessionSource, Values, Variable};
+use crate::vendor::{Open, SessionSource, Values, Variable};
 
 /// The longest answer to a session call that is read.
 const LONGEST_ANSWER: usize = 64 << 10;
@@ -216,8 +216,8 @@ fn session_call(open: &Open, vendor: &Vendor, values: &OpenValues<'_>) -> Result
         .header(header::USER_AGENT, concat!("keystile/", env!("CARGO_PKG_VERSION")));
     for (name, template) in &open.set.header {
         if let Some(text) = template.fill(values) {
-            let mut value =
-                http::HeaderValue::try_from(text).map_err(|_| wrong("a header of the session call is not one"))?;
+            let mut value = http::HeaderValue::try_from(text)
+                .map_err(|error| wrong("a header of the session call is not one").because(error))?;
             value.set_sensitive(true);
             request = request.header(name, value);
         }
@@ -313,9 +313,9 @@ impl Values for OpenValues<'_> {
         let text = |text: &Option<String>| text.clone().map(Value::from);
         let value = match variable {
             Variable::Key => Some(json!(self.key.secret.expose())),
-            Variable::Bot => Some(bot_id(self.bot)),
+            Variable::Bot => Some(self.bot.vendor_id_json()),
             Variable::Ttl => Some(json!(self.wish.ttl.as_secs())),
-            Variable::Contact => contact_json(contact),
+            Variable::Contact => contact.to_json(),
             Variable::ContactName => text(&contact.name),
             Variable::ContactEmail => text(&contact.email),
             Variable::ContactPhone => text(&contact.phone),
@@ -331,22 +331,6 @@ impl Values for OpenValues<'_> {
         };
         value.map(Cow::Owned)
     }
-}
-
-/// The vendor's id of a bot, with its type.
-pub(crate) fn bot_id(bot: &Bot) -> Value {
-    match bot.vendor.profile.bot_id {
-        BotId::Number => bot.vendor_id.parse::<u64>().map_or_else(|_| json!(bot.vendor_id), Value::from),
-        BotId::Text => json!(bot.vendor_id),
-    }
-}
-
-/// The contact as an object of what is known of it.
-pub(crate) fn contact_json(contact: &Contact) -> Option<Value> {
-    let members = [("name", &contact.name), ("email", &contact.email), ("phone", &contact.phone)];
-    let known: serde_json::Map<String, Value> =
-        members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), json!(value.as_ref()?)))).collect();
-    (!known.is_empty()).then_some(Value::Object(known))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
 use crate::secret::Secret;
@@ -55,6 +56,16 @@ impl Contact {
     /// Whether nothing is known of the visitor.
     pub fn is_empty(&self) -> bool {
         self.name.is_none() && self.email.is_none() && self.phone.is_none()
+    }
+
+    /// What is known of the visitor, as an object; nothing if nothing is.
+    pub fn to_json(&self) -> Option<Value> {
+        let members = [("name", &self.name), ("email", &self.email), ("phone", &self.phone)];
+        let known: Map<String, Value> = members
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), Value::from(value.as_deref()?))))
+            .collect();
+        (!known.is_empty()).then_some(Value::Object(known))
     }
 }
 

@@ -3,5 +3,7 @@
 //! Each test arranges, acts and asserts in a few lines, and looks also at what the vendor saw. No test sleeps: time is
 //! moved by hand, and what happens by itself is waited for with `support::eventually`.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod proxying;
 mod support;

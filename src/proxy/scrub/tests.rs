@@ -107,8 +107,7 @@ fn a_secret_that_begins_another_is_masked_at_once() {
 
 #[test]
 fn secrets_that_are_too_short_are_not_looked_for() {
-    assert!(needles(&["", "short"]).is_empty());
-    assert!(!needles(&[KEY]).is_empty());
+    assert_eq!(format!("{:?} {:?}", needles(&["", "short"]), needles(&[KEY])), "Needles(0 forms) Needles(1 forms)");
 }
 
 #[test]
