@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-pub use self::client::{Client, NewClient, is_client_secret, is_name as is_client_name};
+pub use self::client::{Client, NewClient, PUBLIC, is_client_secret, is_name as is_client_name};
 pub use self::origin::{Origin, Origins};
 pub use self::read::{Settings, VendorSettings};
 use crate::document::Rate;
@@ -199,6 +199,11 @@ impl Directory {
     /// All vendors, and where they stand.
     pub fn vendors(&self) -> impl Iterator<Item = (&Arc<Vendor>, &Mount)> {
         self.vendors.iter().map(|(vendor, mount)| (vendor, mount))
+    }
+
+    /// Whether there is a client of this name.
+    pub fn has_client(&self, name: &str) -> bool {
+        self.clients.contains_key(name)
     }
 
     /// The client whose secret this is. An unknown name costs the same as a known one.

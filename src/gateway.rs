@@ -36,7 +36,7 @@ use crate::limit::{Key, Kind, Limiter, OpenCall};
 use crate::listen::Peer;
 use crate::net::host_name;
 use crate::proxy::{Incoming, Proxy};
-use crate::telemetry::{Record, Records};
+use crate::telemetry::{Received, Record, Records};
 use crate::vendor;
 
 /// Everything that a request meets. Shared by all workers, and only read.
@@ -74,7 +74,7 @@ impl Gateway {
     ) -> Result<Response<Body>, Infallible> {
         let now = self.clock.now();
         let mut record = Box::new(Record::begin(&self.records, peer.worker, peer.address, request.method(), now));
-        record.bytes_in = request.body().size_hint().exact().unwrap_or(0);
+        record.received = Received::of(request.body().size_hint().exact());
         let cors = Cors::of(request.headers());
         let path = request.uri().path_and_query().cloned();
         let path = path.as_ref().map_or("/", |path| path.path());
@@ -157,7 +157,8 @@ impl Gateway {
         let _first = scene.bot.set(Arc::clone(grant.bot()));
         let open = self.admit(&grant)?;
         let query = head.uri.query().map(str::to_owned);
-        let incoming = Incoming { method: head.method, query, headers: head.headers, body };
+        let count = record.received.counter();
+        let incoming = Incoming { method: head.method, query, headers: head.headers, body, count };
         let response = self.proxy.forward(grant, target, incoming, open).await?;
         Ok(response.map(Payload::stream))
     }
@@ -242,6 +243,9 @@ impl Gateway {
                 None => cors.is_answered(&response) || self.is_in_union(cors, shape),
             };
             cors.allow(response.headers_mut(), is_allowed);
+        }
+        if shape.is_some() {
+            answer::protect(response.headers_mut());
         }
         response.headers_mut().append(header::VARY, header::HeaderValue::from_static("Origin"));
         answer::identify(response.headers_mut(), record.id);

@@ -9,7 +9,7 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
-pub use self::record::{Output, Record, Records};
+pub use self::record::{Output, Received, Record, Records};
 
 /// Starts the log of the process. `filter` is that of `RUST_LOG`; without one, what an operator must know is logged.
 ///

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Access, Caller, Principal};
-use crate::bot::{Bot, Vendor};
+use crate::bot::{Bot, PUBLIC, Vendor, Visibility};
 use crate::fault::{Code, Fault};
 use crate::secret::Secret;
 use crate::token::Verified;
@@ -58,6 +58,7 @@ impl Access {
         if bot.vendor.index != target.vendor.index {
             return Err(Fault::new(Code::WrongBot, "this token is for a bot of another vendor"));
         }
+        self.may_its_minter(&verified, bot)?;
         let key = is_bound_to(&verified, bot)?;
         is_own_path(&verified, bot, target)?;
         is_from_its_origin(&verified, bot, caller)?;
@@ -68,6 +69,24 @@ impl Access {
             ));
         }
         Ok(CallGrant { bot: Arc::clone(bot), verified, key })
+    }
+}
+
+impl Access {
+    /// Who opened the session must still be allowed to: a client that was removed, or a bot that is private now, takes
+    /// its sessions along.
+    fn may_its_minter(&self, verified: &Verified, bot: &Bot) -> Result<(), Fault> {
+        let client = verified.session.client.as_str();
+        let may = if client == PUBLIC {
+            bot.visibility == Visibility::Public
+        } else {
+            bot.is_owned_by(client) && self.directory.has_client(client)
+        };
+        if may {
+            Ok(())
+        } else {
+            Err(Fault::new(Code::OwnerRequired, "whoever opened this session may not use the bot any more"))
+        }
     }
 }
 

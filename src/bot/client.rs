@@ -9,6 +9,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crate::id::{Entropy, hex, unhex};
 use crate::secret::{Secret, same, sha256};
 
+/// The `client_id` of sessions that no client opened; so no client's name.
+pub const PUBLIC: &str = "public";
 /// What every client secret begins with.
 const PREFIX: &str = "ksc_";
 /// 256 bits in base64url.
@@ -71,8 +73,7 @@ pub(super) fn name_in(secret: &str) -> Option<&str> {
     (random.starts_with('_') && is_name(name)).then_some(name)
 }
 
-/// Whether `name` can be a client's: letters, digits, `-` and `_`, at most 64; not `public`, which is the `client_id` of
-/// sessions that no client opened.
+/// Whether `name` can be a client's: letters, digits, `-` and `_`, at most 64; not [`PUBLIC`].
 pub fn is_name(name: &str) -> bool {
     name != "public"
         && (1..=64).contains(&name.len())

@@ -14,6 +14,7 @@ pub(super) fn run(file: &ConfigFile) -> Outcome {
         Ok(settings) => settings,
         Err(error) => return complain_of_config(&error),
     };
+    prepare_process();
     let (workers, has_tls) = (settings.listen.workers, settings.listen.tls.is_some());
     let world = World { clock: Clock::system(), entropy: Entropy::system(), records: Output::Stderr };
     let bound = match Bound::new(settings, world, None) {
@@ -33,6 +34,14 @@ pub(super) fn run(file: &ConfigFile) -> Outcome {
             complain_of(&error);
             Outcome::Failed
         }
+    }
+}
+
+/// As many descriptors as the system grants: every stream needs two. And no core file, which would hold every key.
+fn prepare_process() {
+    let limits = rlimit::increase_nofile_limit(u64::MAX).and_then(|_granted| rlimit::Resource::CORE.set(0, 0));
+    if let Err(error) = limits {
+        tracing::warn!(%error, "the limits of the process could not be set");
     }
 }
 

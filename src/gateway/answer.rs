@@ -93,6 +93,14 @@ pub(super) fn log(fault: &Fault, record: &Record) {
     }
 }
 
+/// On a vendor's paths an answer is data: whatever it says of itself, a browser must not run it as a page of the
+/// gateway's origin.
+pub(super) fn protect(headers: &mut HeaderMap) {
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
+}
+
 /// Puts the request's id on an answer.
 pub(super) fn identify(headers: &mut HeaderMap, id: RequestId) {
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {

@@ -27,7 +27,8 @@ impl Cors {
     /// Reads the headers.
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let origin = headers.get(header::ORIGIN).and_then(Origin::parse);
-        let asks = origin.is_some() && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        // Also of a page that is nobody's (`null`): it is told no more than that.
+        let asks = headers.contains_key(header::ORIGIN) && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
         Self { origin, asks }
     }
 

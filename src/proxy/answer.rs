@@ -29,7 +29,6 @@ pub(super) fn passed_on(
     usable(head.status, &head.headers)?;
     let token = grant.verified().binding.token.as_ref().map(|token| Arc::new(Needles::of([token])));
     let mut headers = passing(&head.headers, [keys.as_deref(), token.as_deref()]);
-    protect(&mut headers);
     let expires = grant.verified().session.expires;
     headers.insert(EXPIRES_IN, HeaderValue::from(expires.since(now).as_secs()));
     let format = Format::of(&headers);
@@ -50,7 +49,7 @@ fn usable(status: StatusCode, headers: &HeaderMap) -> Result<(), Fault> {
         let cause = format!("the vendor answered {status} to a conversation call");
         return Err(Fault::new(Code::VendorRefusedKey, "the vendor refused the gateway's credential").because(cause));
     }
-    if status.is_redirection() && status != StatusCode::NOT_MODIFIED || status.is_informational() {
+    if status.is_redirection() || status.is_informational() {
         return failed(format!("the vendor answered {status}"));
     }
     if headers.get(header::CONTENT_ENCODING).is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
@@ -101,11 +100,4 @@ fn passes(name: &HeaderName) -> bool {
             | "x-ratelimit-remaining"
             | "x-ratelimit-reset"
     )
-}
-
-/// A vendor's answer is data: whatever it says of itself, a browser must not run it as a page of the gateway's origin.
-fn protect(headers: &mut HeaderMap) {
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
 }

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
@@ -29,6 +31,8 @@ pub struct Incoming {
     pub headers: HeaderMap,
     /// The body.
     pub body: IncomingBody,
+    /// What counts the body, where its length was not declared.
+    pub count: Option<Arc<AtomicU64>>,
 }
 
 /// The vendor's call for a granted one.
@@ -42,9 +46,14 @@ pub(super) async fn request(
     let uri = uri(route, &values, target, incoming.query.as_deref())?;
     let headers = headers(route, &values, target, &incoming.headers)?;
     let body = if route.rewrites_body() {
-        RequestBody::whole(rewritten(grant, route, &values, &incoming.headers, incoming.body).await?)
+        let limit = route.body_limit.unwrap_or(grant.bot().limits.body);
+        let body = read_json(&incoming.headers, incoming.body, limit).await?;
+        if let Some(count) = &incoming.count {
+            count.store(u64::try_from(body.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        }
+        RequestBody::whole(rewritten(route, &values, &body)?)
     } else {
-        streamed(grant, incoming.body)?
+        streamed(grant, incoming.body, incoming.count)?
     };
     let mut request = Request::new(body);
     *request.method_mut() = incoming.method;
@@ -147,19 +156,11 @@ fn is_named_by_connection(name: &HeaderName, headers: &HeaderMap) -> bool {
     })
 }
 
-async fn rewritten(
-    grant: &CallGrant,
-    route: &Route,
-    values: &CallValues<'_>,
-    headers: &HeaderMap,
-    body: IncomingBody,
-) -> Result<Bytes, Fault> {
-    let limit = route.body_limit.unwrap_or(grant.bot().limits.body);
-    let body = read_json(headers, body, limit).await?;
+fn rewritten(route: &Route, values: &CallValues<'_>, body: &[u8]) -> Result<Bytes, Fault> {
     let set: Vec<(&str, Option<Value>)> =
         route.set.body.iter().map(|(name, shape)| (name.as_str(), shape.fill(values))).collect();
     let rules = Rules { strip: &route.strip.body, allow: route.allow.body.as_deref(), set: &set };
-    Ok(Bytes::from(json::rewrite(&body, &rules)?))
+    Ok(Bytes::from(json::rewrite(body, &rules)?))
 }
 
 /// Reads a JSON body whole.
@@ -207,14 +208,14 @@ fn is_json(headers: &HeaderMap) -> bool {
     is_json && is_utf8 && is_plain
 }
 
-fn streamed(grant: &CallGrant, body: IncomingBody) -> Result<RequestBody, Fault> {
+fn streamed(grant: &CallGrant, body: IncomingBody, count: Option<Arc<AtomicU64>>) -> Result<RequestBody, Fault> {
     let limit = grant.bot().limits.upload;
     match limit {
         Some(limit) if body.size_hint().lower() > limit => {
             Err(Fault::new(Code::BodyTooLarge, format!("the body is longer than {limit} bytes")))
         }
         _ if body.is_end_stream() => Ok(RequestBody::empty()),
-        _ => Ok(RequestBody::streamed(body, limit)),
+        _ => Ok(RequestBody::streamed(body, limit, count)),
     }
 }
 

@@ -16,7 +16,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::wish::Wish;
 use crate::access::{MintGrant, Minter};
-use crate::bot::{Bot, Vendor};
+use crate::bot::{Bot, PUBLIC, Vendor};
 use crate::clock::{Clock, Timestamp};
 use crate::fault::{Code, Fault};
 use crate::id::Entropy;
@@ -90,7 +90,7 @@ impl Opener {
             bot: bot.name.clone(),
             client: match grant.minter() {
                 Minter::Owner(client) => client.name.clone(),
-                Minter::Page(_) => "public".to_owned(),
+                Minter::Page(_) => PUBLIC.to_owned(),
             },
             subject,
             origin: wish.origin.clone(),

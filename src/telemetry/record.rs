@@ -155,8 +155,8 @@ pub struct Record {
     pub status: Option<StatusCode>,
     /// Why the call was not served, or its answer cut.
     pub code: Option<Code>,
-    /// Bytes of the request's body, as far as they are known.
-    pub bytes_in: u64,
+    /// Bytes of the request's body.
+    pub received: Received,
     /// Bytes of the answer's body.
     pub bytes_out: u64,
     /// Whether the answer was read to its end.
@@ -170,6 +170,37 @@ pub struct Record {
     first_byte: Option<Duration>,
 }
 
+/// How much of a request's body has come.
+#[derive(Clone, Debug)]
+pub enum Received {
+    /// Its length was declared.
+    Known(u64),
+    /// It is counted as it comes.
+    Counted(Arc<AtomicU64>),
+}
+
+impl Received {
+    /// What is known of a body before it has come: its length, or that it must be counted.
+    pub fn of(declared: Option<u64>) -> Self {
+        declared.map_or_else(|| Self::Counted(Arc::default()), Self::Known)
+    }
+
+    /// What counts, if it must be counted.
+    pub fn counter(&self) -> Option<Arc<AtomicU64>> {
+        match self {
+            Self::Known(_) => None,
+            Self::Counted(count) => Some(Arc::clone(count)),
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Known(bytes) => *bytes,
+            Self::Counted(count) => count.load(Ordering::Relaxed),
+        }
+    }
+}
+
 impl Record {
     /// The record of a request that has just come.
     pub fn begin(records: &Arc<Records>, worker: usize, client: IpAddr, method: &Method, at: Timestamp) -> Self {
@@ -180,7 +211,7 @@ impl Record {
             route: None,
             status: None,
             code: None,
-            bytes_in: 0,
+            received: Received::Known(0),
             bytes_out: 0,
             is_complete: false,
             records: Arc::clone(records),
@@ -256,7 +287,7 @@ impl Line<'_> {
             self.member("code", code.name());
             self.member("fault", code.blame().name());
         }
-        self.number("bytes_in", record.bytes_in);
+        self.number("bytes_in", record.received.bytes());
         self.number("bytes_out", record.bytes_out);
         if let Some(first_byte) = record.first_byte {
             self.number("first_byte_us", micros(first_byte));
@@ -289,7 +320,7 @@ impl Line<'_> {
         if let Some(code) = record.code {
             let _written = write!(text, " {} ({})", code.name(), code.blame().name());
         }
-        let (bytes_in, bytes_out) = (record.bytes_in, record.bytes_out);
+        let (bytes_in, bytes_out) = (record.received.bytes(), record.bytes_out);
         let _written = write!(text, " in={bytes_in} out={bytes_out} {:?} id={}", record.started.elapsed(), record.id);
         text.push_str(if record.is_complete { "\n" } else { " cut\n" });
         self.bytes.extend_from_slice(text.as_bytes());

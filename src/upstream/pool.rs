@@ -8,6 +8,8 @@
 use std::cell::RefCell;
 use std::error::Error;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -16,6 +18,7 @@ use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1::SendRequest;
+use tokio::sync::oneshot;
 
 use super::Upstream;
 use super::connect::connect;
@@ -100,11 +103,20 @@ fn put_back(slot: usize, sender: SendRequest<RequestBody>) {
 /// # Errors
 ///
 /// See [`SendError`]; all but [`SendError::Connect`] mean that the vendor may have received the call.
-pub async fn send(upstream: &Upstream, request: Request<RequestBody>) -> Result<Response<AnswerBody>, SendError> {
-    match tokio::time::timeout(upstream.timeouts.header + upstream.timeouts.connect, exchange(upstream, request)).await
-    {
-        Ok(result) => result,
-        Err(_elapsed) => Err(SendError::Timeout),
+pub async fn send(upstream: &Upstream, mut request: Request<RequestBody>) -> Result<Response<AnswerBody>, SendError> {
+    let sent = request.body_mut().when_sent();
+    let late = async {
+        if let Some(sent) = sent {
+            // An error is the body's end as well: it was dropped.
+            let _ended = sent.await;
+        }
+        // The time for the answer begins when the vendor has the call: an upload may take as long as it takes.
+        tokio::time::sleep(upstream.timeouts.header).await;
+    };
+    tokio::select! {
+        biased;
+        result = exchange(upstream, request) => result,
+        () = late => Err(SendError::Timeout),
     }
 }
 
@@ -215,6 +227,9 @@ pub struct Streamed {
     body: Incoming,
     sent: u64,
     limit: Option<u64>,
+    count: Option<Arc<AtomicU64>>,
+    /// Dropped with the body, which tells that all of it was sent.
+    sent_all: Option<oneshot::Sender<()>>,
 }
 
 impl RequestBody {
@@ -228,9 +243,17 @@ impl RequestBody {
         Self::Whole(Full::new(bytes))
     }
 
-    /// The caller's body as it comes, up to `limit` bytes.
-    pub fn streamed(body: Incoming, limit: Option<u64>) -> Self {
-        Self::Streamed(Streamed { body, sent: 0, limit })
+    /// The caller's body as it comes, up to `limit` bytes, and what counts it.
+    pub fn streamed(body: Incoming, limit: Option<u64>, count: Option<Arc<AtomicU64>>) -> Self {
+        Self::Streamed(Streamed { body, sent: 0, limit, count, sent_all: None })
+    }
+
+    /// Completes when a body that streams has been sent, or dropped.
+    fn when_sent(&mut self) -> Option<oneshot::Receiver<()>> {
+        let Self::Streamed(streamed) = self else { return None };
+        let (sender, receiver) = oneshot::channel();
+        streamed.sent_all = Some(sender);
+        Some(receiver)
     }
 }
 
@@ -241,6 +264,9 @@ impl Streamed {
                 // Trailers do not pass.
                 let Some(data) = frame.data_ref() else { return Poll::Ready(None) };
                 self.sent = self.sent.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
+                if let Some(count) = &self.count {
+                    count.store(self.sent, Ordering::Relaxed);
+                }
                 match self.limit {
                     Some(limit) if self.sent > limit => Poll::Ready(Some(Err(BodyError::TooLong(limit)))),
                     _ => Poll::Ready(Some(Ok(frame))),
