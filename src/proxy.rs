@@ -11,6 +11,7 @@ pub(crate) mod outgoing;
 mod query;
 mod scrub;
 mod stream;
+mod values;
 
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ use crate::bot::Directory;
 use crate::clock::Clock;
 use crate::fault::{Code, Fault};
 use crate::limit::OpenCall;
-use crate::upstream::pool::{self, BodyError, SendError};
+use crate::upstream::{BodyError, SendError, pool};
 
 /// Sends granted calls to vendors.
 #[derive(Debug)]

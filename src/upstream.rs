@@ -3,10 +3,12 @@
 //! Connections are HTTP/1.1 and belong to the worker that opened them: see [`pool`]. Nothing here knows profiles or
 //! sessions.
 
+mod body;
 mod connect;
 pub mod keys;
 pub mod pool;
 
+use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -15,6 +17,7 @@ use http::HeaderValue;
 use http::uri::{Scheme, Uri};
 use rustls::pki_types::ServerName;
 
+pub use self::body::{BodyError, RequestBody};
 use crate::document::{Table, Value};
 use crate::net::is_loopback;
 
@@ -122,4 +125,21 @@ impl Upstream {
     pub fn timeouts(&self) -> Timeouts {
         self.timeouts
     }
+}
+
+/// Why a call has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// No connection; nothing was sent.
+    #[error("no connection to the vendor")]
+    Connect(#[source] Box<dyn Error + Send + Sync>),
+    /// The call was sent, or a part of it, and then the connection ended.
+    #[error("the connection to the vendor ended before its answer")]
+    Lost(#[source] hyper::Error),
+    /// The call was sent and no answer came in time.
+    #[error("the vendor did not answer in time")]
+    Timeout,
+    /// The caller's own body broke off while it was being sent.
+    #[error("the caller's body could not be sent")]
+    Caller(#[source] BodyError),
 }

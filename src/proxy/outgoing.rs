@@ -1,6 +1,5 @@
 //! The call as the vendor gets it: built anew from the route, never copied.
 
-use std::borrow::Cow;
 use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,15 +9,15 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming as IncomingBody};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::json::{self, Rules};
 use super::query;
+use super::values::CallValues;
 use crate::access::{CallGrant, CallTarget};
 use crate::fault::{Code, Fault};
-use crate::token::VendorSession;
-use crate::upstream::pool::RequestBody;
-use crate::vendor::{Route, Values, Variable};
+use crate::upstream::RequestBody;
+use crate::vendor::Route;
 
 /// What came from the client.
 #[derive(Debug)]
@@ -216,62 +215,5 @@ fn streamed(grant: &CallGrant, body: IncomingBody, count: Option<Arc<AtomicU64>>
         }
         _ if body.is_end_stream() => Ok(RequestBody::empty()),
         _ => Ok(RequestBody::streamed(body, limit, count)),
-    }
-}
-
-/// What the placeholders of a proxied call stand for.
-pub(super) struct CallValues<'c> {
-    pub(super) grant: &'c CallGrant,
-    pub(super) target: &'c CallTarget<'c>,
-}
-
-impl CallValues<'_> {
-    fn segment(&self, wanted: &str) -> Option<&str> {
-        let segments = &self.target.route.call.segments;
-        let placeholders = segments.iter().filter(|segment| !matches!(segment, crate::vendor::Segment::Literal(_)));
-        placeholders.zip(self.target.values).find_map(|(segment, value)| match segment {
-            crate::vendor::Segment::Free(name) if name == wanted => Some(*value),
-            _ => None,
-        })
-    }
-}
-
-impl Values for CallValues<'_> {
-    fn value(&self, variable: &Variable) -> Option<Cow<'_, Value>> {
-        let verified = self.grant.verified();
-        let value = match variable {
-            Variable::Bot => self.grant.bot().vendor_id_json(),
-            Variable::Session => json!(verified.binding.session.as_ref()?),
-            Variable::Contact => verified.session.contact.to_json()?,
-            other => json!(self.text(other)?),
-        };
-        Some(Cow::Owned(value))
-    }
-
-    fn text(&self, variable: &Variable) -> Option<Cow<'_, str>> {
-        let verified = self.grant.verified();
-        let contact = &verified.session.contact;
-        match variable {
-            Variable::Key => self.grant.key().map(|key| key.expose()),
-            Variable::Bot => Some(self.grant.bot().vendor_id.as_str()),
-            Variable::Session => match verified.binding.session.as_ref()? {
-                VendorSession::Text(text) => Some(text.as_str()),
-                VendorSession::Integer(integer) => return Some(Cow::Owned(integer.to_string())),
-            },
-            Variable::VendorToken => verified.binding.token.as_ref().map(|token| token.expose()),
-            Variable::ContactName => contact.name.as_deref(),
-            Variable::ContactEmail => contact.email.as_deref(),
-            Variable::ContactPhone => contact.phone.as_deref(),
-            Variable::Subject => Some(verified.session.subject.as_str()),
-            Variable::Segment(name) => self.segment(name),
-            Variable::Contact
-            | Variable::Visit
-            | Variable::Ttl
-            | Variable::Messages
-            | Variable::Meta
-            | Variable::Token
-            | Variable::ExpiresMs => None,
-        }
-        .map(Cow::Borrowed)
     }
 }

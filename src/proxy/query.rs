@@ -1,6 +1,6 @@
 //! The query of a call: parsed, decoded, and written anew from what the route names.
 
-use super::outgoing::CallValues;
+use super::values::CallValues;
 use crate::fault::{Code, Fault};
 use crate::net::percent_encode;
 use crate::vendor::{Route, Template};

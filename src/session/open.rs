@@ -24,7 +24,7 @@ use crate::net::percent_encode;
 use crate::secret::Secret;
 use crate::token::{Authority, Binding, Contact, ContactSource, Session, VendorSession};
 use crate::upstream::keys::VendorKey;
-use crate::upstream::pool::{self, RequestBody, SendError};
+use crate::upstream::{RequestBody, SendError, pool};
 use crate::vendor::{Open, SessionSource, Values, Variable};
 
 /// The longest answer to a session call that is read.

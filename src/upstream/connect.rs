@@ -9,8 +9,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::Upstream;
-use super::pool::{RequestBody, SendError};
+use super::body::RequestBody;
+use super::{SendError, Upstream};
 use crate::document::Value;
 
 /// How this machine checks vendors' certificates: against its own store of authorities, with aws-lc.

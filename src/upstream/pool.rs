@@ -8,53 +8,22 @@
 use std::cell::RefCell;
 use std::error::Error;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1::SendRequest;
-use tokio::sync::oneshot;
 
-use super::Upstream;
+use super::body::{BodyError, RequestBody};
 use super::connect::connect;
+use super::{SendError, Upstream};
 
 /// Idle connections are not kept longer: servers commonly close theirs after 60 s or more.
 const LONGEST_IDLE: Duration = Duration::from_secs(50);
 /// Idle connections a worker keeps to one vendor.
 const MOST_IDLE: usize = 1024;
-
-/// Why a call has no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum SendError {
-    /// No connection; nothing was sent.
-    #[error("no connection to the vendor")]
-    Connect(#[source] Box<dyn Error + Send + Sync>),
-    /// The call was sent, or a part of it, and then the connection ended.
-    #[error("the connection to the vendor ended before its answer")]
-    Lost(#[source] hyper::Error),
-    /// The call was sent and no answer came in time.
-    #[error("the vendor did not answer in time")]
-    Timeout,
-    /// The caller's own body broke off while it was being sent.
-    #[error("the caller's body could not be sent")]
-    Caller(#[source] BodyError),
-}
-
-/// Why a caller's body could not be sent to its end.
-#[derive(Debug, thiserror::Error)]
-pub enum BodyError {
-    /// It is longer than this many bytes.
-    #[error("longer than {0} bytes")]
-    TooLong(u64),
-    /// The caller broke off.
-    #[error("broken off")]
-    Broken(#[source] hyper::Error),
-}
 
 struct Idle {
     sender: SendRequest<RequestBody>,
@@ -209,98 +178,5 @@ impl Body for AnswerBody {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-/// The body of a call to a vendor: written by us, or the caller's own as it comes.
-#[derive(Debug)]
-pub enum RequestBody {
-    /// Written by us.
-    Whole(Full<Bytes>),
-    /// The caller's, as it comes.
-    Streamed(Streamed),
-}
-
-/// A caller's body, with the bound on its length.
-#[derive(Debug)]
-pub struct Streamed {
-    body: Incoming,
-    sent: u64,
-    limit: Option<u64>,
-    count: Option<Arc<AtomicU64>>,
-    /// Dropped with the body, which tells that all of it was sent.
-    sent_all: Option<oneshot::Sender<()>>,
-}
-
-impl RequestBody {
-    /// No body.
-    pub fn empty() -> Self {
-        Self::Whole(Full::default())
-    }
-
-    /// This body.
-    pub fn whole(bytes: Bytes) -> Self {
-        Self::Whole(Full::new(bytes))
-    }
-
-    /// The caller's body as it comes, up to `limit` bytes, and what counts it.
-    pub fn streamed(body: Incoming, limit: Option<u64>, count: Option<Arc<AtomicU64>>) -> Self {
-        Self::Streamed(Streamed { body, sent: 0, limit, count, sent_all: None })
-    }
-
-    /// Completes when a body that streams has been sent, or dropped.
-    fn when_sent(&mut self) -> Option<oneshot::Receiver<()>> {
-        let Self::Streamed(streamed) = self else { return None };
-        let (sender, receiver) = oneshot::channel();
-        streamed.sent_all = Some(sender);
-        Some(receiver)
-    }
-}
-
-impl Streamed {
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match Pin::new(&mut self.body).poll_frame(context) {
-            Poll::Ready(Some(Ok(frame))) => {
-                // Trailers do not pass.
-                let Some(data) = frame.data_ref() else { return Poll::Ready(None) };
-                self.sent = self.sent.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
-                if let Some(count) = &self.count {
-                    count.store(self.sent, Ordering::Relaxed);
-                }
-                match self.limit {
-                    Some(limit) if self.sent > limit => Poll::Ready(Some(Err(BodyError::TooLong(limit)))),
-                    _ => Poll::Ready(Some(Ok(frame))),
-                }
-            }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(BodyError::Broken(error)))),
-            Poll::Ready(None) => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        }
-    }
-}
-
-impl Body for RequestBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match self.get_mut() {
-            Self::Whole(body) => Pin::new(body).poll_frame(context).map_err(|never| match never {}),
-            Self::Streamed(body) => body.poll(context),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Whole(body) => body.is_end_stream(),
-            Self::Streamed(streamed) => streamed.body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Whole(body) => body.size_hint(),
-            Self::Streamed(streamed) => streamed.body.size_hint(),
-        }
     }
 }
