@@ -126,7 +126,11 @@ impl Bound {
             let (gateway, stopped) = (Arc::clone(&self.gateway), stopped.clone());
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Worker)?;
-            let work = move || runtime.block_on(worker(gateway, socket, tls, number, stopped));
+            let work = move || {
+                runtime.block_on(worker(gateway, socket, tls, number, stopped));
+                // Not waiting for look-ups of names, which can take longer than anybody's patience.
+                runtime.shutdown_background();
+            };
             let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(work);
             workers.push(thread.map_err(StartError::Worker)?);
         }
