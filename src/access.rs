@@ -17,7 +17,7 @@ use http::{HeaderMap, header};
 pub use self::call::{CallGrant, CallTarget};
 pub use self::credential::Credential;
 pub use self::mint::{MintGrant, Minter};
-use crate::bot::{Client, Directory, Origin};
+use crate::bot::{Bot, Client, Directory, Origin};
 use crate::clock::Clock;
 use crate::document::Rate;
 use crate::fault::{Code, Fault};
@@ -113,6 +113,14 @@ impl Access {
             self.count_failure(caller.address)?;
         }
         Err(failure)
+    }
+
+    /// The bot that a session token is for, if there still is one.
+    pub fn bot_of(&self, principal: &Principal) -> Option<&Arc<Bot>> {
+        match principal {
+            Principal::Session(verified) => self.directory.bot(&verified.session.bot),
+            Principal::Client(_) | Principal::Page(_) | Principal::Anonymous => None,
+        }
     }
 
     /// Counted after the check, not before it: a wrong credential from an address must not shut out the right ones

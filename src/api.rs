@@ -95,20 +95,24 @@ impl Api {
             .with_state(Arc::clone(self))
     }
 
-    /// Opens a session of `bot` for whoever presents `credential`: the one way to do it.
+    /// Whether whoever presents `credential` may open a session of `bot`. Asked before the body is read: nobody whom we
+    /// do not know makes us hold one.
+    fn grant(&self, bot: &Arc<Bot>, credential: Credential<'_>, caller: &Caller) -> Result<MintGrant, Fault> {
+        let principal = self.access.identify(credential, caller)?;
+        self.access.may_mint(principal, bot, caller)
+    }
+
+    /// Opens a session as it was granted: the one way to do it.
     async fn open(
         &self,
-        bot: &Arc<Bot>,
-        credential: Credential<'_>,
+        grant: &MintGrant,
         caller: &Caller,
         wish: &RawWish,
         visitor: Option<IpAddr>,
     ) -> Result<(Opened, Wish), Fault> {
-        let principal = self.access.identify(credential, caller)?;
-        let grant = self.access.may_mint(principal, bot, caller)?;
-        let wish = wish.checked(&grant)?;
-        self.admit(&grant, caller, visitor)?;
-        let opened = self.opener.open(&grant, &wish).await?;
+        let wish = wish.checked(grant)?;
+        self.admit(grant, caller, visitor)?;
+        let opened = self.opener.open(grant, &wish).await?;
         Ok((opened, wish))
     }
 

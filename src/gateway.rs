@@ -25,7 +25,7 @@ pub use self::body::Body;
 use self::body::Payload;
 use self::cors::Cors;
 pub use self::routes::{Clash, Routes, clashes};
-use self::routes::{Endpoint, Place};
+use self::routes::{Endpoint, Missing, Place};
 pub use self::settings::Settings;
 use crate::access::{Access, CallGrant, CallTarget, Caller, Credential};
 use crate::api::{Api, Refused, Scene};
@@ -79,24 +79,26 @@ impl Gateway {
         let path = request.uri().path_and_query().cloned();
         let path = path.as_ref().map_or("/", |path| path.path());
         let found = self.find(&request, path);
-        let entry = found.as_ref().ok().map(|place| place.entry);
-        record.route = entry.map(|entry| Arc::clone(&entry.label));
+        record.route = found.as_ref().ok().map(|place| Arc::clone(&place.entry.label));
+        let shape = match &found {
+            Ok(place) => place.entry.endpoint.vendor(),
+            Err(missing) => missing.vendor,
+        };
         let scene = Arc::new(Scene::default());
         let outcome = if cors.is_preflight(request.method()) {
             // Before any other check: a browser sends no credential with it, and shows no error of it.
             Ok(self.preflight(&cors, &request, path))
         } else {
             match found {
-                Err(fault) => Err(fault),
+                Err(missing) => Err(missing.fault),
                 Ok(place) => self.answer(peer, request, place, path, &scene, &mut record).await,
             }
         };
-        let shape = entry.and_then(|entry| entry.endpoint.vendor());
         Ok(self.finish(outcome, shape, &cors, &scene, record))
     }
 
     /// Which call this is; a path that could be read in two ways is none.
-    fn find(&self, request: &Request<IncomingBody>, path: &str) -> Result<Place<'_>, Fault> {
+    fn find(&self, request: &Request<IncomingBody>, path: &str) -> Result<Place<'_>, Missing<'_>> {
         vendor::check(path).map_err(|error| Fault::new(Code::AmbiguousPath, error.to_string()))?;
         let host = host_of(request)?;
         self.routes.find(host_name(&host), request.method(), path)
@@ -150,11 +152,14 @@ impl Gateway {
         let key_header = target.vendor.profile.accept.as_ref().map(|accept| &accept.credential);
         let credential = Credential::presented(&head.headers, key_header)?;
         let principal = self.access.identify(credential, caller)?;
+        if let Some(bot) = self.access.bot_of(&principal) {
+            // From here on the bot's own list says which pages may read the answer, a refusal too.
+            let _first = scene.bot.set(Arc::clone(bot));
+        }
         let grant = self.access.may_call(principal, target, caller)?;
         // Only now: a record names a bot and a session for calls that were theirs.
         record.bot = Some(grant.bot().name.clone());
         record.session = Some(grant.verified().session.id.clone());
-        let _first = scene.bot.set(Arc::clone(grant.bot()));
         let open = self.admit(&grant)?;
         let query = head.uri.query().map(str::to_owned);
         let count = record.received.counter();

@@ -17,7 +17,7 @@ use hyper::body::{Body, Incoming};
 use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
@@ -28,6 +28,12 @@ pub use self::socket::{bind, free_address};
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a client may take for the TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may go on sending a body that nobody reads, once its call is answered.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+/// And how much of it.
+const LINGER_BYTES: usize = 1 << 20;
+/// A client whose first bytes come one by one is looked at again after this time.
+const PEEK_PAUSE: Duration = Duration::from_millis(5);
 /// After the system had no socket to give: time for others to be closed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// What begins every HTTP/2 connection (RFC 9113 §3.4), as far as it tells it from HTTP/1.
@@ -108,7 +114,18 @@ async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T
 /// Whether the client begins HTTP/2 without asking (prior knowledge, RFC 9113 §3.3), as load balancers do.
 async fn begins_http2(stream: &TcpStream) -> bool {
     let mut start = [0; HTTP2_PREFACE.len()];
-    matches!(stream.peek(&mut start).await, Ok(length) if length > 0 && start[..length] == HTTP2_PREFACE[..length])
+    // `P` alone may still become a POST: it is decided by the first byte that differs, or when all are there.
+    loop {
+        match stream.peek(&mut start).await {
+            Ok(length) if length > 0 && start[..length] == HTTP2_PREFACE[..length] => {
+                if length == start.len() {
+                    return true;
+                }
+            }
+            _ => return false,
+        }
+        tokio::time::sleep(PEEK_PAUSE).await;
+    }
 }
 
 async fn http<S, B>(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, is_http2: bool, service: S)
@@ -123,14 +140,35 @@ where
     let served = if is_http2 {
         http2::Builder::new(TokioExecutor::new()).timer(TokioTimer::new()).serve_connection(io, service).await
     } else {
-        http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
-            .serve_connection(io, service)
-            .await
+        let mut builder = http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+        match builder.serve_connection(io, service).without_shutdown().await {
+            Ok(parts) => {
+                let _gave_up = within(LINGER_TIMEOUT, linger(parts.io.into_inner())).await;
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
     };
     if let Err(error) = served {
         tracing::debug!(%error, "a connection ended with an error");
+    }
+}
+
+/// Says that nothing more comes, and lets the client finish what it is sending. A call that is refused before its body
+/// was read ends its connection; closed at once, with bytes unread, the kernel would answer them with a reset, and the
+/// client would lose the refusal that it has not read yet (RFC 9112 §9.6).
+async fn linger(mut io: impl AsyncRead + AsyncWrite + Unpin) {
+    let mut thrown_away = [0; 4096];
+    let mut left = LINGER_BYTES;
+    if io.shutdown().await.is_err() {
+        return;
+    }
+    while let Ok(length @ 1..) = io.read(&mut thrown_away).await {
+        match left.checked_sub(length) {
+            Some(less) => left = less,
+            None => return,
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Access, Caller, Principal};
-use crate::bot::{Bot, PUBLIC, Vendor, Visibility};
+use crate::bot::{Bot, Origin, PUBLIC, Vendor, Visibility};
 use crate::fault::{Code, Fault};
 use crate::secret::Secret;
 use crate::token::Verified;
@@ -55,11 +55,12 @@ impl Access {
         let verified = session_of(principal)?;
         let bot =
             self.directory.bot(&verified.session.bot).ok_or_else(|| moved("the bot is not configured any more"))?;
+        self.may_its_minter(&verified, bot)?;
+        // Before the vendors are compared: a bot that has moved to another vendor makes no token a wrong one.
+        let key = is_bound_to(&verified, bot)?;
         if bot.vendor.index != target.vendor.index {
             return Err(Fault::new(Code::WrongBot, "this token is for a bot of another vendor"));
         }
-        self.may_its_minter(&verified, bot)?;
-        let key = is_bound_to(&verified, bot)?;
         is_own_path(&verified, bot, target)?;
         is_from_its_origin(&verified, bot, caller)?;
         // The source is always sealed in the token, also where the contact itself is left out of it.
@@ -148,7 +149,10 @@ fn is_from_its_origin(verified: &Verified, bot: &Bot, caller: &Caller) -> Result
     let refused = |why: &'static str| Err(Fault::new(Code::OriginNotAllowed, why));
     match (&verified.session.origin, &caller.origin) {
         (None, None) => Ok(()),
-        (Some(_), None) if caller.is_same_origin => Ok(()),
+        (Some(minted), None) if caller.is_same_origin => match Origin::of(minted) {
+            Some(minted) if bot.origins.allows(&minted) => Ok(()),
+            _ => refused("pages of this origin may not use the bot any more"),
+        },
         (Some(_), None) => refused("this token was minted for a page; it works from that page only"),
         (Some(minted), Some(origin)) if minted != origin.as_str() => {
             refused("this token was minted for a page of another origin")

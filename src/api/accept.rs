@@ -39,9 +39,10 @@ impl Api {
         };
         // Only the first bot counts, and there is one.
         let _first = scene.bot.set(Arc::clone(&bot));
+        let grant = self.grant(&bot, credential, caller)?;
         let body = read_json(&head.headers, body, LONGEST_BODY).await?;
         let wish = raw_wish(accept, &body)?;
-        let (opened, wish) = self.open(&bot, credential, caller, &wish, None).await?;
+        let (opened, wish) = self.open(&grant, caller, &wish, None).await?;
         let _first = scene.session.set(opened.session.id.clone());
         reply(accept, &bot, &opened, &wish)
     }

@@ -32,11 +32,12 @@ pub(super) async fn open(
     };
     // Only the first bot counts, and there is one.
     let _first = scene.bot.set(Arc::clone(&bot));
+    let grant = api.grant(&bot, credential, &caller)?;
     let body = read_json::<Body>(&head.headers, body, LONGEST_BODY).await?;
     let mut fields = members(&body)?;
     let visitor = visitor(&mut fields)?;
     let wish = raw_wish(fields)?;
-    let (opened, wish) = api.open(&bot, credential, &caller, &wish, visitor).await?;
+    let (opened, wish) = api.open(&grant, &caller, &wish, visitor).await?;
     let _first = scene.session.set(opened.session.id.clone());
     let now = opened.session.issued.seconds();
     let life = opened.session.expires.seconds().saturating_sub(now);

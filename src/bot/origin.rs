@@ -16,6 +16,11 @@ impl Origin {
         Some(Self(value.clone()))
     }
 
+    /// The same, of a text.
+    pub fn of(text: &str) -> Option<Self> {
+        Self::parse(&HeaderValue::from_str(text).ok()?)
+    }
+
     /// As text.
     pub fn as_str(&self) -> &str {
         self.0.to_str().unwrap_or_default()

@@ -52,6 +52,18 @@ pub(super) struct Place<'r> {
     pub(super) captures: Captures,
 }
 
+/// That there is no call, and on whose paths it would be: errors take that vendor's shape.
+pub(super) struct Missing<'r> {
+    pub(super) fault: Fault,
+    pub(super) vendor: Option<&'r Arc<Vendor>>,
+}
+
+impl From<Fault> for Missing<'_> {
+    fn from(fault: Fault) -> Self {
+        Self { fault, vendor: None }
+    }
+}
+
 /// All calls.
 #[derive(Debug)]
 pub struct Routes {
@@ -161,7 +173,7 @@ impl Routes {
     }
 
     /// The call at this place.
-    pub(super) fn find(&self, host: &str, method: &Method, path: &str) -> Result<Place<'_>, Fault> {
+    pub(super) fn find(&self, host: &str, method: &Method, path: &str) -> Result<Place<'_>, Missing<'_>> {
         let table = if self.hosts.is_empty() {
             &self.any
         } else {
@@ -169,10 +181,11 @@ impl Routes {
         };
         match table.find(method, path) {
             Found::Call(entry, captures) => Ok(Place { entry, captures }),
-            Found::Nothing => Err(Fault::new(Code::NotFound, "there is no such call")),
-            Found::OtherMethods(methods) => {
-                let names = methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
-                Err(Fault::new(Code::MethodNotAllowed, names))
+            Found::Nothing => Err(Fault::new(Code::NotFound, "there is no such call").into()),
+            Found::OtherMethods(calls) => {
+                let names = calls.iter().map(|(method, _)| method.as_str()).collect::<Vec<_>>().join(", ");
+                let vendor = calls.iter().find_map(|(_, entry)| entry.endpoint.vendor());
+                Err(Missing { fault: Fault::new(Code::MethodNotAllowed, names), vendor })
             }
         }
     }

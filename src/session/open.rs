@@ -179,7 +179,17 @@ async fn ask(
         Ok(Err(error)) => return Err(unusable("it broke off or is too long").because(error)),
         Err(_elapsed) => return Err(Fault::new(Code::VendorTimeout, "the vendor did not finish its answer in time")),
     };
-    read_answer(open, &body, now)
+    let answer = read_answer(open, &body, now)?;
+    if holds_a_secret(&answer, vendor) {
+        return Err(unusable("its session id holds a secret"));
+    }
+    Ok(answer)
+}
+
+/// A session's id is shown to whoever has the token, so no vendor may put a key or its token there.
+fn holds_a_secret(answer: &VendorAnswer, vendor: &Vendor) -> bool {
+    let VendorSession::Text(id) = &answer.session else { return false };
+    vendor.keys.secrets().chain(&answer.token).any(|secret| id.contains(secret.expose()))
 }
 
 fn failed(error: SendError) -> Fault {

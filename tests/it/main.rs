@@ -5,5 +5,11 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod access;
+mod cors;
+mod errors;
+mod minting;
 mod proxying;
+mod sessions;
 mod support;
+mod tokens;

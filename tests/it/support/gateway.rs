@@ -1,8 +1,11 @@
 //! The gateway under test: the real one, with a configuration of its own, on a free port.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keystile::app::{Bound, Running, World};
 use keystile::bot::NewClient;
 use keystile::clock::{Clock, Timestamp};
@@ -10,7 +13,6 @@ use keystile::config;
 use keystile::demo::vendor::chatbotkit::{ChatBotKit, Settings as ChatBotKitSettings};
 use keystile::document::Environment;
 use keystile::id::Entropy;
-use keystile::listen;
 use keystile::secret::Secret;
 use keystile::telemetry::Output;
 use reqwest::{Client, Method, RequestBuilder, Response};
@@ -21,6 +23,10 @@ use super::vendor::TestVendor;
 
 /// The real key of every vendor under test.
 pub(crate) const KEY: &str = "sk-real-0123456789abcdef0123456789abcdef";
+/// Another key, for vendors that a test adds.
+pub(crate) const OTHER_KEY: &str = "sk-other-fedcba9876543210fedcba9876543210";
+/// What clients call the gateway: only the issuer of its tokens, the tests call it by its address.
+pub(crate) const PUBLIC_URL: &str = "https://chat.example.com";
 /// The page that public bots allow.
 pub(crate) const PAGE: &str = "https://www.example.com";
 
@@ -53,6 +59,10 @@ pub(crate) struct Builder {
     vendor: String,
     bot: String,
     server: String,
+    tokens: String,
+    sections: String,
+    keys: Option<PathBuf>,
+    public_url: Option<String>,
     profile: Option<String>,
     clock: Clock,
     chatbotkit: Option<Arc<ChatBotKit>>,
@@ -74,7 +84,8 @@ pub(crate) struct TestGateway {
     pub(crate) client: Client,
     running: Running,
     records: Arc<Mutex<Vec<u8>>>,
-    _state: TempDir,
+    public_url: String,
+    state: TempDir,
 }
 
 /// A session, as the native call answers it.
@@ -161,7 +172,10 @@ impl Drop for TestGateway {
 
 impl Builder {
     fn new(vendor: String, profile: Option<String>, clock: Clock) -> Self {
-        Self { vendor, bot: String::new(), server: String::new(), profile, clock, chatbotkit: None }
+        let empty = String::new;
+        let (keys, public_url, chatbotkit) = (None, None, None);
+        let (bot, server, tokens, sections) = (empty(), empty(), empty(), empty());
+        Self { vendor, bot, server, tokens, sections, keys, public_url, profile, clock, chatbotkit }
     }
 
     /// More lines for `[vendors.acme]`.
@@ -182,6 +196,32 @@ impl Builder {
         self
     }
 
+    /// More lines for `[tokens]`.
+    pub(crate) fn tokens(mut self, lines: &str) -> Self {
+        self.tokens.push_str(&format!("{lines}\n"));
+        self
+    }
+
+    /// More sections: vendors, bots, clients.
+    pub(crate) fn sections(mut self, text: &str) -> Self {
+        self.sections.push_str(&format!("{text}\n"));
+        self
+    }
+
+    /// What clients call it, and so the issuer of its tokens.
+    pub(crate) fn public_url(mut self, url: &str) -> Self {
+        self.public_url = Some(url.to_owned());
+        self
+    }
+
+    /// With the signing keys and the public URL of `other`: its replica, or itself after a restart. Its clock is its
+    /// own, and begins at the other's time.
+    pub(crate) fn in_place_of(mut self, other: &TestGateway) -> Self {
+        self.keys = Some(other.state.path().join("signing"));
+        self.clock = Clock::manual(other.clock.now());
+        self.public_url(&other.public_url)
+    }
+
     /// Starts it.
     pub(crate) fn start(self) -> TestGateway {
         let state = tempfile::tempdir().unwrap();
@@ -190,15 +230,17 @@ impl Builder {
         }
         let entropy = Entropy::system();
         let (owner, stranger) = (NewClient::make("website", &entropy), NewClient::make("stranger", &entropy));
-        let address = listen::free_address("127.0.0.1:0".parse().unwrap()).unwrap();
-        let text = self.text(&address.to_string(), &owner, &stranger);
-        let environment = Environment::given(state.path(), [("KEY", KEY)]);
+        let public_url = self.public_url.clone().unwrap_or_else(|| PUBLIC_URL.to_owned());
+        let text = self.text(&public_url, &owner, &stranger);
+        let environment = Environment::given(state.path(), [("KEY", KEY), ("OTHER_KEY", OTHER_KEY)]);
         let settings = config::parse("test", &text, &environment).unwrap_or_else(|error| panic!("{error}\n{text}"));
         let records = Arc::new(Mutex::new(Vec::new()));
         let world = World { clock: self.clock.clone(), entropy, records: Output::Memory(Arc::clone(&records)) };
-        let running = Bound::new(settings, world, None).unwrap().start().unwrap();
+        let bound = Bound::new(settings, world, None).unwrap();
+        let url = format!("http://{}", bound.address());
+        let running = bound.start().unwrap();
         TestGateway {
-            url: format!("http://{address}"),
+            url,
             owner: owner.secret,
             stranger: stranger.secret,
             clock: self.clock,
@@ -206,23 +248,25 @@ impl Builder {
             client: Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap(),
             running,
             records,
-            _state: state,
+            public_url,
+            state,
         }
     }
 
     /// `support` is public, `hidden` is private; both are owned by `website`.
-    fn text(&self, address: &str, owner: &NewClient, stranger: &NewClient) -> String {
-        let Self { vendor, bot, server, .. } = self;
+    fn text(&self, public_url: &str, owner: &NewClient, stranger: &NewClient) -> String {
+        let Self { vendor, bot, server, tokens, sections, .. } = self;
+        let keys = self.keys.as_deref().map_or_else(|| "signing".into(), |keys| keys.to_string_lossy());
         format!(
             r#"
 [server]
-listen = "{address}"
-public_url = "http://{address}"
+listen = "127.0.0.1:0"
+public_url = "{public_url}"
 workers = 1
 {server}
 [tokens]
-keys = "signing"
-
+keys = "{keys}"
+{tokens}
 [vendors.acme]
 keys = [{{ env = "KEY" }}]
 {vendor}
@@ -244,10 +288,25 @@ secret_sha256 = "{}"
 
 [clients.stranger]
 secret_sha256 = "{}"
+
+{sections}
 "#,
             owner.secret_sha256, stranger.secret_sha256
         )
     }
+}
+
+/// What the bearer of a token reads in it.
+pub(crate) fn claims(token: &str) -> Value {
+    let part = token.split('.').nth(1).expect("a token has three parts");
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
+}
+
+/// The status of a refusal and its code.
+pub(crate) async fn refusal(answer: Response) -> (u16, String) {
+    let status = answer.status().as_u16();
+    let body: Value = answer.json().await.unwrap_or_default();
+    (status, body["code"].as_str().unwrap_or_default().to_owned())
 }
 
 /// A clock that stands at the present: certificates and client libraries see the same day.
