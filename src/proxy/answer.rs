@@ -52,7 +52,10 @@ fn usable(status: StatusCode, headers: &HeaderMap) -> Result<(), Fault> {
     if status.is_redirection() || status.is_informational() {
         return failed(format!("the vendor answered {status}"));
     }
-    if headers.get(header::CONTENT_ENCODING).is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
+    if headers
+        .get_all(header::CONTENT_ENCODING)
+        .iter()
+        .any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
     {
         return failed(
             "the vendor encoded its answer although identity was asked for; it could not be scrubbed".to_owned(),

@@ -43,14 +43,20 @@ pub(super) async fn request(
     let route = target.route;
     let values = CallValues { grant, target };
     let uri = uri(route, &values, target, incoming.query.as_deref())?;
-    let headers = headers(route, &values, target, &incoming.headers)?;
+    let mut headers = headers(route, &values, target, &incoming.headers)?;
     let body = if route.rewrites_body() {
+        // What we write is ours to name: a client may have sent no body and so no type.
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.remove(header::CONTENT_ENCODING);
         let limit = route.body_limit.unwrap_or(grant.bot().limits.body);
         let body = read_json(&incoming.headers, incoming.body, limit).await?;
         if let Some(count) = &incoming.count {
             count.store(u64::try_from(body.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
         }
         RequestBody::whole(rewritten(route, &values, &body)?)
+    } else if incoming.method.is_safe() {
+        // No list says what may be in the body of a GET, so nothing may: the account key would vouch for it.
+        RequestBody::empty()
     } else {
         streamed(grant, incoming.body, incoming.count)?
     };
@@ -74,25 +80,33 @@ fn uri(route: &Route, values: &CallValues<'_>, target: &CallTarget<'_>, query: O
 
 /// Headers that never pass: those of the connection, of HTTP itself, of credentials, of where the caller is, and what
 /// would make the answer unreadable for the scrubber.
+///
+/// `_` counts as `-`: CGI and what came after it (WSGI, PHP) read both alike, so that `x_runas_user_id` would be trusted
+/// as `X-RunAs-User-Id` there.
 fn is_reserved(name: &str) -> bool {
+    if name.contains('_') {
+        return is_reserved(&name.replace('_', "-"));
+    }
     match name.as_bytes()[0] {
         b'a' => matches!(name, "authorization" | "accept-encoding"),
-        b'c' => matches!(name, "connection" | "content-length" | "cookie" | "client-ip" | "cf-connecting-ip"),
+        b'c' => {
+            matches!(name, "connection" | "content-length" | "cookie" | "cookie2" | "client-ip" | "cf-connecting-ip")
+        }
         b'e' => matches!(name, "expect"),
         b'f' => matches!(name, "forwarded" | "from" | "fastly-client-ip"),
-        b'g' => name.starts_with("gkc_"),
+        b'g' => name.starts_with("gkc-"),
         b'h' => matches!(name, "host" | "http2-settings"),
         b'i' => matches!(name, "if-range"),
         b'k' => name == "keep-alive" || name.starts_with("keystile-"),
         b'o' => matches!(name, "origin"),
-        b'p' => name.starts_with("proxy-"),
+        b'p' => name == "proxy" || name.starts_with("proxy-"),
         b'r' => matches!(name, "range" | "referer"),
         b's' => name.starts_with("sec-"),
         b't' => matches!(name, "te" | "trailer" | "transfer-encoding" | "true-client-ip"),
         b'u' => matches!(name, "upgrade"),
         b'v' => matches!(name, "via"),
         b'x' => {
-            name.starts_with("x-forwarded-")
+            name.starts_with("x-forwarded")
                 || name.starts_with("x-runas-")
                 || matches!(
                     name,
@@ -125,7 +139,8 @@ fn headers(
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     for (name, value) in from {
         let is_kept = !is_reserved(name.as_str())
-            && Some(name) != key_header
+            && !key_header.is_some_and(|ours| is_same(ours, name))
+            && !route.set.header.iter().any(|(ours, _)| is_same(ours, name))
             && (is_basic(name)
                 || route.allow.header.as_ref().is_none_or(|list| list.iter().any(|known| known.matches(name))))
             && !route.strip.header.iter().any(|known| known.matches(name))
@@ -145,6 +160,12 @@ fn headers(
         }
     }
     Ok(headers)
+}
+
+/// Whether some vendor may take the one header for the other, see [`is_reserved`].
+fn is_same(left: &HeaderName, right: &HeaderName) -> bool {
+    let fold = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    left.as_str().bytes().map(fold).eq(right.as_str().bytes().map(fold))
 }
 
 /// Whether the client's `Connection` header makes this one a matter of its own connection (RFC 9110 §7.6.1).
@@ -203,7 +224,7 @@ fn is_json(headers: &HeaderMap) -> bool {
         }
         _ => true,
     });
-    let is_plain = headers.get(header::CONTENT_ENCODING).is_none_or(|coding| coding == "identity");
+    let is_plain = headers.get_all(header::CONTENT_ENCODING).iter().all(|coding| coding == "identity");
     is_json && is_utf8 && is_plain
 }
 

@@ -66,6 +66,8 @@ pub struct AnswerStream {
     held_since: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
     cut: Option<Cut>,
+    /// A cut that is told at the next poll, see [`Self::parting`].
+    parting: Option<Cut>,
     grant: CallGrant,
     open: Option<OpenCall>,
 }
@@ -102,6 +104,7 @@ impl AnswerStream {
             held_since: None,
             timer: None,
             cut: None,
+            parting: None,
             grant,
             open,
         }
@@ -118,6 +121,15 @@ impl AnswerStream {
         self.timer = None;
         self.open = None;
         self.cut = cut;
+    }
+
+    /// Tells of a cut one poll later. At an error hyper drops what it has not written yet, which may be the last part
+    /// or the whole head; while a body is pending it writes. A caller that got no head would think that nothing was
+    /// sent, and might send it again.
+    fn parting(&mut self, cut: Cut, context: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        self.parting = Some(cut);
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// A part came from the vendor.
@@ -193,20 +205,25 @@ impl Body for AnswerStream {
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let stream = self.get_mut();
+        if let Some(cut) = stream.parting.take() {
+            return Poll::Ready(Some(Err(cut)));
+        }
         loop {
             let Some(body) = &mut stream.body else { return Poll::Ready(None) };
             match Pin::new(body).poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => {
                     // Trailers do not pass.
                     let Ok(data) = frame.into_data() else { continue };
-                    if let Some(out) = stream.part(data) {
-                        return Poll::Ready(Some(out.map(Frame::data)));
+                    match stream.part(data) {
+                        Some(Ok(out)) => return Poll::Ready(Some(Ok(Frame::data(out)))),
+                        Some(Err(cut)) => return stream.parting(cut, context),
+                        None => {}
                     }
                 }
                 Poll::Ready(Some(Err(error))) => {
                     tracing::debug!(%error, "a vendor's answer broke off");
                     stream.end(Some(Cut::Broken));
-                    return Poll::Ready(Some(Err(Cut::Broken)));
+                    return stream.parting(Cut::Broken, context);
                 }
                 Poll::Ready(None) => {
                     let rest = stream.scrubber.finish();
@@ -217,8 +234,10 @@ impl Body for AnswerStream {
                     if stream.poll_timer(context).is_pending() {
                         return Poll::Pending;
                     }
-                    if let Some(event) = stream.in_silence() {
-                        return Poll::Ready(Some(event.map(Frame::data)));
+                    match stream.in_silence() {
+                        Some(Ok(out)) => return Poll::Ready(Some(Ok(Frame::data(out)))),
+                        Some(Err(cut)) => return stream.parting(cut, context),
+                        None => {}
                     }
                 }
             }
@@ -226,7 +245,7 @@ impl Body for AnswerStream {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(Body::is_end_stream) && !self.scrubber.is_holding()
+        self.parting.is_none() && self.body.as_ref().is_none_or(Body::is_end_stream) && !self.scrubber.is_holding()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -164,7 +164,7 @@ async fn ask(
     let request = session_call(open, vendor, values)?;
     let response = pool::send(&vendor.upstream, request).await.map_err(failed)?;
     let status = response.status();
-    let is_encoded = response.headers().get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity");
+    let is_encoded = response.headers().get_all(header::CONTENT_ENCODING).iter().any(|encoding| encoding != "identity");
     if status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN {
         let cause = format!("{} answered {status} to the session call with key {}", vendor.name, key.fingerprint);
         return Err(Fault::new(Code::VendorRefusedKey, "the vendor refused the gateway's key").because(cause));

@@ -2,13 +2,13 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use tokio::sync::oneshot;
+use tokio::sync::Notify;
 
 /// The body of a call to a vendor: written by us, or the caller's own as it comes.
 #[derive(Debug)]
@@ -26,8 +26,37 @@ pub struct Streamed {
     sent: u64,
     limit: Option<u64>,
     count: Option<Arc<AtomicU64>>,
-    /// Dropped with the body, which tells that all of it was sent.
-    sent_all: Option<oneshot::Sender<()>>,
+    upload: Sending,
+}
+
+/// Whether a body that streams is still being sent.
+#[derive(Debug, Default)]
+pub(super) struct Upload {
+    has_ended: AtomicBool,
+    end: Notify,
+}
+
+impl Upload {
+    /// Whether all of it was sent, or it was given up.
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::Acquire)
+    }
+
+    /// Waits for that.
+    pub(super) async fn ended(&self) {
+        self.end.notified().await;
+    }
+}
+
+/// The sending side of an [`Upload`]: hyper drops the body once it has no more use for it.
+#[derive(Debug, Default)]
+struct Sending(Arc<Upload>);
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.0.has_ended.store(true, Ordering::Release);
+        self.0.end.notify_one();
+    }
 }
 
 impl RequestBody {
@@ -43,15 +72,15 @@ impl RequestBody {
 
     /// The caller's body as it comes, up to `limit` bytes, and what counts it.
     pub fn streamed(body: Incoming, limit: Option<u64>, count: Option<Arc<AtomicU64>>) -> Self {
-        Self::Streamed(Streamed { body, sent: 0, limit, count, sent_all: None })
+        Self::Streamed(Streamed { body, sent: 0, limit, count, upload: Sending::default() })
     }
 
-    /// Completes when a body that streams has been sent, or dropped.
-    pub(super) fn when_sent(&mut self) -> Option<oneshot::Receiver<()>> {
-        let Self::Streamed(streamed) = self else { return None };
-        let (sender, receiver) = oneshot::channel();
-        streamed.sent_all = Some(sender);
-        Some(receiver)
+    /// The upload of a body that streams; one of our own is as good as sent.
+    pub(super) fn upload(&self) -> Option<Arc<Upload>> {
+        match self {
+            Self::Whole(_) => None,
+            Self::Streamed(streamed) => Some(Arc::clone(&streamed.upload.0)),
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 use std::cell::RefCell;
 use std::error::Error;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use http::{Request, Response};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1::SendRequest;
 
-use super::body::{BodyError, RequestBody};
+use super::body::{BodyError, RequestBody, Upload};
 use super::connect::connect;
 use super::{SendError, Upstream};
 
@@ -72,24 +73,27 @@ fn put_back(slot: usize, sender: SendRequest<RequestBody>) {
 /// # Errors
 ///
 /// See [`SendError`]; all but [`SendError::Connect`] mean that the vendor may have received the call.
-pub async fn send(upstream: &Upstream, mut request: Request<RequestBody>) -> Result<Response<AnswerBody>, SendError> {
-    let sent = request.body_mut().when_sent();
+pub async fn send(upstream: &Upstream, request: Request<RequestBody>) -> Result<Response<AnswerBody>, SendError> {
+    let upload = request.body().upload();
     let late = async {
-        if let Some(sent) = sent {
-            // An error is the body's end as well: it was dropped.
-            let _ended = sent.await;
+        if let Some(upload) = &upload {
+            upload.ended().await;
         }
         // The time for the answer begins when the vendor has the call: an upload may take as long as it takes.
         tokio::time::sleep(upstream.timeouts.header).await;
     };
     tokio::select! {
         biased;
-        result = exchange(upstream, request) => result,
+        result = exchange(upstream, request, upload.as_ref()) => result,
         () = late => Err(SendError::Timeout),
     }
 }
 
-async fn exchange(upstream: &Upstream, mut request: Request<RequestBody>) -> Result<Response<AnswerBody>, SendError> {
+async fn exchange(
+    upstream: &Upstream,
+    mut request: Request<RequestBody>,
+    upload: Option<&Arc<Upload>>,
+) -> Result<Response<AnswerBody>, SendError> {
     loop {
         let (mut sender, is_kept) = match take(upstream.slot) {
             Some(sender) => (sender, true),
@@ -102,7 +106,7 @@ async fn exchange(upstream: &Upstream, mut request: Request<RequestBody>) -> Res
             return Err(SendError::Connect("the vendor closed the new connection".into()));
         }
         match sender.try_send_request(request).await {
-            Ok(response) => return Ok(with_connection(response, upstream.slot, sender)),
+            Ok(response) => return Ok(with_connection(response, upload.map(Arc::clone), upstream.slot, sender)),
             Err(mut error) => match error.take_message() {
                 Some(unsent) if is_kept => request = unsent,
                 Some(_) => return Err(SendError::Connect(error.into_error().into())),
@@ -127,11 +131,12 @@ fn sent_and_lost(error: hyper::Error) -> SendError {
 
 fn with_connection(
     response: Response<Incoming>,
+    upload: Option<Arc<Upload>>,
     slot: usize,
     sender: SendRequest<RequestBody>,
 ) -> Response<AnswerBody> {
     response.map(|body| {
-        let mut body = AnswerBody { body, connection: Some((slot, sender)) };
+        let mut body = AnswerBody { body, upload, connection: Some((slot, sender)) };
         if body.body.is_end_stream() {
             body.release();
         }
@@ -143,12 +148,18 @@ fn with_connection(
 #[derive(Debug)]
 pub struct AnswerBody {
     body: Incoming,
+    upload: Option<Arc<Upload>>,
     connection: Option<(usize, SendRequest<RequestBody>)>,
 }
 
 impl AnswerBody {
     fn release(&mut self) {
-        if let Some((slot, sender)) = self.connection.take() {
+        // A vendor may answer before it has the whole body. The next call would wait for the rest of this one's, which
+        // its caller can hold back for as long as it likes.
+        let is_free = self.upload.as_ref().is_none_or(|upload| upload.has_ended());
+        if let Some((slot, sender)) = self.connection.take()
+            && is_free
+        {
             put_back(slot, sender);
         }
     }
