@@ -270,3 +270,13 @@ async fn body_of_a_mint_is_json_and_not_endless() {
     let broken = call().header("content-type", "application/json").body("{").send().await.unwrap();
     assert_eq!(refusal(broken).await, (400, "bad_request".to_owned()));
 }
+
+#[tokio::test]
+async fn refusal_arrives_also_where_the_body_was_not_read() {
+    let gateway = TestGateway::in_front_of(&TestVendor::echo()).start();
+
+    for _ in 0..20 {
+        let call = gateway.post("/v1/bots/hidden/sessions").json(&json!({"contact": {"name": "a".repeat(200_000)}}));
+        assert_eq!(refusal(sent(call).await).await, (401, "credential_required".to_owned()));
+    }
+}
