@@ -62,6 +62,9 @@ pub struct Gateway {
     pub page: Option<Bytes>,
 }
 
+/// A body of this length has mostly come with its head, and hyper clears it away by itself.
+const LONGEST_DRAINED: u64 = 8 << 10;
+
 /// The values of a path's placeholders: no vendor's path has more.
 type PathValues<'p> = [&'p str; 6];
 
@@ -75,6 +78,8 @@ impl Gateway {
         let now = self.clock.now();
         let mut record = Box::new(Record::begin(&self.records, peer.worker, peer.address, request.method(), now));
         record.received = Received::of(request.body().size_hint().exact());
+        let may_be_unread = request.version() < http::Version::HTTP_2
+            && request.body().size_hint().exact().is_none_or(|length| length > LONGEST_DRAINED);
         let cors = Cors::of(request.headers());
         let path = request.uri().path_and_query().cloned();
         let path = path.as_ref().map_or("/", |path| path.path());
@@ -94,7 +99,14 @@ impl Gateway {
                 Ok(place) => self.answer(peer, request, place, path, &scene, &mut record).await,
             }
         };
-        Ok(self.finish(outcome, shape, &cors, &scene, record))
+        let is_refused = outcome.is_err();
+        let mut response = self.finish(outcome, shape, &cors, &scene, record);
+        if is_refused && may_be_unread {
+            // hyper ends a connection on which a body was left unread, and cannot know it yet when it writes the head: a
+            // client that was not told would send its next call on it, and lose it.
+            response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+        }
+        Ok(response)
     }
 
     /// Which call this is; a path that could be read in two ways is none.

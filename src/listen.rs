@@ -182,3 +182,29 @@ pub struct Bound {
     /// TLS, if it is spoken.
     pub tls: Option<Arc<rustls::ServerConfig>>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is made of a connection on which `first` comes alone and `rest` after it was looked at.
+    async fn begins(first: &[u8], rest: &[u8]) -> bool {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (server, _) = listener.accept().await.unwrap();
+        client.write_all(first).await.unwrap();
+        server.readable().await.unwrap();
+        let (is_http2, written) = tokio::join!(begins_http2(&server), client.write_all(rest));
+        written.unwrap();
+        is_http2
+    }
+
+    #[tokio::test]
+    async fn http2_is_told_from_http1_however_the_first_bytes_come() {
+        assert!(!begins(b"P", b"OST / HTTP/1.1\r\n").await);
+        assert!(!begins(b"PR", b"OPFIND / HTTP/1.1\r\n").await);
+        assert!(!begins(b"GET / HTTP/1.1\r\n", b"").await);
+        assert!(begins(b"P", b"RI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await);
+        assert!(begins(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"").await);
+    }
+}

@@ -64,8 +64,15 @@ impl Origins {
             self.any = true;
             return Ok(());
         }
+        let is_plain =
+            |scheme: &str, authority: &str| scheme == "http" && !is_loopback(crate::net::host_name(authority));
+        let plain =
+            || Err(format!("`{text}` is plain HTTP: anybody on the visitor's network could be that page; write https"));
         if let Some((scheme, suffix)) = text.split_once("://*.") {
             split(&format!("{scheme}://{suffix}")).ok_or_else(wrong)?;
+            if is_plain(scheme, suffix) {
+                return plain();
+            }
             if !suffix.split(':').next().unwrap_or(suffix).contains('.') {
                 return Err(format!("`{text}` would allow a whole top-level domain; name a domain below it"));
             }
@@ -73,10 +80,8 @@ impl Origins {
             return Ok(());
         }
         let (scheme, authority) = split(text).ok_or_else(wrong)?;
-        if scheme == "http" && !is_loopback(crate::net::host_name(authority)) {
-            return Err(format!(
-                "`{text}` is plain HTTP: anybody on the visitor's network could be that page; write https"
-            ));
+        if is_plain(scheme, authority) {
+            return plain();
         }
         self.exact.push(text.to_owned());
         Ok(())
@@ -174,6 +179,8 @@ mod tests {
             assert!(origins.add(text).is_err_and(|error| error.contains("is not an origin")), "{text}");
         }
         assert!(origins.add("https://*.com").is_err_and(|error| error.contains("top-level domain")));
-        assert!(origins.add("http://example.com").is_err_and(|error| error.contains("https")));
+        for text in ["http://example.com", "http://*.example.com"] {
+            assert!(origins.add(text).is_err_and(|error| error.contains("plain HTTP")), "{text}");
+        }
     }
 }

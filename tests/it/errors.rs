@@ -3,6 +3,7 @@
 use http::Method;
 use reqwest::{RequestBuilder, Response};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::eventually;
 use crate::support::gateway::{KEY, PAGE, PLAIN_PROFILE, TestGateway, refusal};
@@ -269,4 +270,30 @@ async fn body_of_a_mint_is_json_and_not_endless() {
     assert_eq!(refusal(long).await, (413, "body_too_large".to_owned()));
     let broken = call().header("content-type", "application/json").body("{").send().await.unwrap();
     assert_eq!(refusal(broken).await, (400, "bad_request".to_owned()));
+}
+
+#[tokio::test]
+async fn refusal_arrives_also_where_the_body_was_not_read() {
+    let gateway = TestGateway::in_front_of(&TestVendor::echo()).start();
+
+    for _ in 0..20 {
+        let call = gateway.post("/v1/bots/hidden/sessions").json(&json!({"contact": {"name": "a".repeat(200_000)}}));
+        assert_eq!(refusal(sent(call).await).await, (401, "credential_required".to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn refusal_waits_for_a_client_that_reads_only_when_it_has_sent_all() {
+    let gateway = TestGateway::in_front_of(&TestVendor::echo()).start();
+    let mut client = tokio::net::TcpStream::connect(gateway.url.strip_prefix("http://").unwrap()).await.unwrap();
+    let head = "POST /v1/bots/hidden/sessions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 900000\r\n\r\n";
+
+    client.write_all(head.as_bytes()).await.unwrap();
+    for _ in 0..9 {
+        client.write_all(&[b' '; 100_000]).await.unwrap();
+    }
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+
+    assert!(answer.starts_with("HTTP/1.1 401 ") && answer.contains("connection: close"), "{answer}");
 }
