@@ -86,6 +86,8 @@ pub struct Access {
     pub limiter: Arc<Limiter>,
     /// The time.
     pub clock: Clock,
+    /// The gateway's own origin: that of pages which it serves itself.
+    pub own_origin: Option<Origin>,
     /// How many failed credentials an address has.
     pub failures: Option<Rate>,
 }

@@ -84,7 +84,8 @@ impl IntoResponse for Refused {
 impl Api {
     /// The calls that [`Api::router`] serves, below `prefix` where they are the gateway's own. No vendor may have them.
     pub fn calls(prefix: &str) -> Vec<String> {
-        vec![format!("POST {prefix}/bots/{{bot}}/sessions"), "GET /.well-known/jwks.json".to_owned()]
+        let jwks = ["GET", "HEAD"].map(|method| format!("{method} /.well-known/jwks.json"));
+        [format!("POST {prefix}/bots/{{bot}}/sessions")].into_iter().chain(jwks).collect()
     }
 
     /// The gateway's own endpoints.

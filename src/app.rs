@@ -12,7 +12,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::access::Access;
 use crate::api::Api;
-use crate::bot::Directory;
+use crate::bot::{Directory, Origin};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::gateway::{Gateway, Routes};
@@ -79,6 +79,7 @@ impl Bound {
             directory: Arc::clone(&directory),
             limiter: Arc::clone(&limiter),
             clock: clock.clone(),
+            own_origin: Origin::of(issuer),
             failures: settings.gateway.failed_credentials,
         });
         let opener = Opener { authority: Arc::clone(&authority), clock: clock.clone(), entropy };

@@ -169,8 +169,7 @@ impl Gateway {
             let _first = scene.bot.set(Arc::clone(bot));
         }
         let grant = self.access.may_call(principal, target, caller)?;
-        // Only now: a record names a bot and a session for calls that were theirs.
-        record.bot = Some(grant.bot().name.clone());
+        // Only now: a record names a session for calls that were its own.
         record.session = Some(grant.verified().session.id.clone());
         let open = self.admit(&grant)?;
         let query = head.uri.query().map(str::to_owned);
@@ -267,9 +266,7 @@ impl Gateway {
         response.headers_mut().append(header::VARY, header::HeaderValue::from_static("Origin"));
         answer::identify(response.headers_mut(), record.id);
         record.status = Some(response.status());
-        if record.bot.is_none() {
-            record.bot = scene.bot.get().map(|bot| bot.name.clone());
-        }
+        record.bot = scene.bot.get().map(|bot| bot.name.clone());
         if record.session.is_none() {
             record.session = scene.session.get().cloned();
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Access, Caller, Principal};
-use crate::bot::{Bot, Origin, PUBLIC, Vendor, Visibility};
+use crate::bot::{Bot, PUBLIC, Vendor, Visibility};
 use crate::fault::{Code, Fault};
 use crate::secret::Secret;
 use crate::token::Verified;
@@ -62,7 +62,7 @@ impl Access {
             return Err(Fault::new(Code::WrongBot, "this token is for a bot of another vendor"));
         }
         is_own_path(&verified, bot, target)?;
-        is_from_its_origin(&verified, bot, caller)?;
+        self.is_from_its_origin(&verified, bot, caller)?;
         // The source is always sealed in the token, also where the contact itself is left out of it.
         if target.route.identifies && verified.session.source.is_some() {
             return Err(Fault::new(
@@ -88,6 +88,24 @@ impl Access {
             Ok(())
         } else {
             Err(Fault::new(Code::OwnerRequired, "whoever opened this session may not use the bot any more"))
+        }
+    }
+
+    /// A token that was minted for a page works from that page only, and only while the bot still allows it. A token
+    /// without an origin came through a site's own server; from a page it works where the bot allows that page.
+    ///
+    /// A browser leaves `Origin` out where a page reads from its own origin: then the page is the gateway's own.
+    fn is_from_its_origin(&self, verified: &Verified, bot: &Bot, caller: &Caller) -> Result<(), Fault> {
+        let own = self.own_origin.as_ref().filter(|_| caller.is_same_origin);
+        let refused = |why: &'static str| Err(Fault::new(Code::OriginNotAllowed, why));
+        match (&verified.session.origin, caller.origin.as_ref().or(own)) {
+            (None, None) => Ok(()),
+            (Some(_), None) => refused("this token was minted for a page; it works from that page only"),
+            (Some(minted), Some(origin)) if minted != origin.as_str() => {
+                refused("this token was minted for a page of another origin")
+            }
+            (_, Some(origin)) if !bot.origins.allows(origin) => refused("pages of this origin may not use the bot"),
+            (_, Some(_)) => Ok(()),
         }
     }
 }
@@ -141,23 +159,4 @@ fn is_own_path(verified: &Verified, bot: &Bot, target: &CallTarget<'_>) -> Resul
         }
     }
     Ok(())
-}
-
-/// A token that was minted for a page works from that page only, and only while the bot still allows it. A token
-/// without an origin came through a site's own server; from a page it works where the bot allows that page.
-fn is_from_its_origin(verified: &Verified, bot: &Bot, caller: &Caller) -> Result<(), Fault> {
-    let refused = |why: &'static str| Err(Fault::new(Code::OriginNotAllowed, why));
-    match (&verified.session.origin, &caller.origin) {
-        (None, None) => Ok(()),
-        (Some(minted), None) if caller.is_same_origin => match Origin::of(minted) {
-            Some(minted) if bot.origins.allows(&minted) => Ok(()),
-            _ => refused("pages of this origin may not use the bot any more"),
-        },
-        (Some(_), None) => refused("this token was minted for a page; it works from that page only"),
-        (Some(minted), Some(origin)) if minted != origin.as_str() => {
-            refused("this token was minted for a page of another origin")
-        }
-        (_, Some(origin)) if !bot.origins.allows(origin) => refused("pages of this origin may not use the bot"),
-        (_, Some(_)) => Ok(()),
-    }
 }

@@ -20,6 +20,7 @@ pub enum Minter {
 pub struct MintGrant {
     bot: Arc<Bot>,
     minter: Minter,
+    page: Option<Origin>,
 }
 
 impl MintGrant {
@@ -31,6 +32,11 @@ impl MintGrant {
     /// Who gets the session.
     pub fn minter(&self) -> &Minter {
         &self.minter
+    }
+
+    /// The page that asked for it, if one did: also with a client's credential.
+    pub fn page(&self) -> Option<&Origin> {
+        self.page.as_ref()
     }
 }
 
@@ -72,7 +78,7 @@ impl Access {
                 Minter::Page(origin)
             }
         };
-        Ok(MintGrant { bot: Arc::clone(bot), minter })
+        Ok(MintGrant { bot: Arc::clone(bot), minter, page: caller.origin.clone() })
     }
 }
 

@@ -10,7 +10,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value};
 
 use super::{Api, LONGEST_BODY, Refused, Scene, members, native_answer, renew_after};
-use crate::access::{Caller, Credential};
+use crate::access::{Caller, Credential, MintGrant, Minter};
 use crate::fault::{Code, Fault};
 use crate::proxy::outgoing::read_json;
 use crate::session::RawWish;
@@ -35,7 +35,7 @@ pub(super) async fn open(
     let grant = api.grant(&bot, credential, &caller)?;
     let body = read_json::<Body>(&head.headers, body, LONGEST_BODY).await?;
     let mut fields = members(&body)?;
-    let visitor = visitor(&mut fields)?;
+    let visitor = visitor(&mut fields, &grant)?;
     let wish = raw_wish(fields)?;
     let (opened, wish) = api.open(&grant, &caller, &wish, visitor).await?;
     let _first = scene.session.set(opened.session.id.clone());
@@ -49,9 +49,12 @@ pub(super) async fn open(
     Ok((StatusCode::CREATED, headers, answer.to_string()).into_response())
 }
 
-fn visitor(fields: &mut Map<String, Value>) -> Result<Option<IpAddr>, Fault> {
+fn visitor(fields: &mut Map<String, Value>, grant: &MintGrant) -> Result<Option<IpAddr>, Fault> {
     match fields.remove("visitorAddress") {
         None | Some(Value::Null) => Ok(None),
+        Some(_) if matches!(grant.minter(), Minter::Page(_)) => {
+            Err(Fault::new(Code::BadRequest, "`visitorAddress` is for owners; a page's visitor is whoever calls"))
+        }
         Some(value) => value.as_str().and_then(|text| text.parse().ok()).map(Some).ok_or_else(|| {
             Fault::new(
                 Code::BadRequest,

@@ -79,7 +79,9 @@ fn present(value: Option<&Value>) -> Option<&Value> {
 fn ttl(value: Option<&Value>, bot: &Bot) -> Result<Duration, Fault> {
     let Some(value) = present(value) else { return Ok(bot.ttl.default) };
     let (low, high) = (SHORTEST_TTL.as_secs(), bot.ttl.max.as_secs());
-    match value.as_u64() {
+    // A JSON number without a fraction is an integer, however it is written (RFC 8259 §6 has one kind of number).
+    let whole = || value.as_f64().filter(|number| number.fract() == 0.0 && (0.0..1e9).contains(number));
+    match value.as_u64().or_else(|| whole().and_then(|number| format!("{number:.0}").parse().ok())) {
         Some(seconds) if (low..=high).contains(&seconds) => Ok(Duration::from_secs(seconds)),
         _ => Err(Fault::new(
             Code::InvalidDuration,
@@ -132,7 +134,7 @@ fn messages(value: Option<&Value>, profile: &Profile) -> Result<Vec<Value>, Faul
     Ok(items.clone())
 }
 
-/// A message comes from the visitor: it must not speak for the bot, nor carry more than its text.
+/// A message comes from the visitor: it must not speak for the bot.
 fn message(value: &Value) -> Result<(), &'static str> {
     let members = value.as_object().ok_or("must be an object with type and text")?;
     if members.get("type").and_then(Value::as_str) != Some("user") {
@@ -142,10 +144,15 @@ fn message(value: &Value) -> Result<(), &'static str> {
     if !has_text {
         return Err("must have a `text`");
     }
-    if members.keys().any(|name| name != "type" && name != "text") {
-        return Err("must have type and text only");
+    // The session call carries the account key, which would vouch for anything more.
+    if members.keys().any(|name| !matches!(name.as_str(), "type" | "text" | "meta")) {
+        return Err("must have type, text and meta only");
     }
-    Ok(())
+    match members.get("meta") {
+        Some(Value::Object(meta)) if meta.keys().all(|name| !name.starts_with('_')) => Ok(()),
+        None | Some(Value::Null) => Ok(()),
+        Some(_) => Err("must have as `meta` an object without names that begin with `_`"),
+    }
 }
 
 fn meta(value: Option<&Value>, profile: &Profile) -> Result<Option<Value>, Fault> {
@@ -187,7 +194,8 @@ fn origin(value: Option<&Value>, grant: &MintGrant) -> Result<Option<String>, Fa
             }
         },
         Minter::Owner(_) => {
-            let Some(value) = value else { return Ok(None) };
+            // A client that may be used in a page gets a token for that page, as a page without a credential would.
+            let Some(value) = value else { return Ok(grant.page().map(|page| page.as_str().to_owned())) };
             let text = value.as_str().unwrap_or_default();
             let origin = http::HeaderValue::from_str(text).ok().and_then(|value| Origin::parse(&value));
             match origin {

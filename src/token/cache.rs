@@ -12,7 +12,7 @@ use super::LEEWAY;
 use super::session::Verified;
 use crate::clock::Clock;
 
-/// About 100 MB of tokens at 1 KiB each; beyond it the least used go.
+/// About 100 MB with tokens of the usual 1 KiB, four times that with the longest; beyond it the least used go.
 const CAPACITY: u64 = 100_000;
 
 /// SHA-256: an entry is found only by who has the token, and the cache itself has no token that could leak.

@@ -170,9 +170,19 @@ async fn token_that_was_minted_for_a_page_works_from_that_page_only() {
         assert_eq!(refused(call().header("origin", PREVIEW)).await, refusal, "another page of the same bot");
         assert_eq!(refused(call().header("sec-fetch-site", "cross-site")).await, refusal);
         assert!(vendor.seen().is_empty());
+        assert_eq!(refused(call().header("sec-fetch-site", "same-origin")).await, refusal, "the gateway's own page");
         assert_eq!(call().header("origin", PAGE).send().await.unwrap().status(), 200);
-        assert_eq!(call().header("sec-fetch-site", "same-origin").send().await.unwrap().status(), 200);
     }
+}
+
+#[tokio::test]
+async fn an_absent_origin_is_the_gateways_own_where_the_browser_says_same_origin() {
+    let gateway = TestGateway::in_front_of(&TestVendor::echo()).public_url(PAGE).start();
+    let token = minted_by_page(&gateway, PAGE).await;
+    let call = || gateway.call(Method::GET, "/read").bearer_auth(&token);
+
+    assert_eq!(call().header("sec-fetch-site", "same-origin").send().await.unwrap().status(), 200);
+    assert_eq!(refused(call().header("sec-fetch-site", "same-site")).await, says(403, "origin_not_allowed"));
 }
 
 #[tokio::test]
@@ -183,7 +193,7 @@ async fn origin_of_a_token_is_asked_again_of_the_bots_present_list() {
             "[bots.shop]\nvendor = \"acme\"\nvendor_id = \"bot_3\"\nvisibility = \"private\"\nowners = [\"website\"]";
         format!("{lines}\norigins = [\"{origin}\"]")
     };
-    let before = TestGateway::in_front_of(&vendor).sections(&bot(PAGE)).start();
+    let before = TestGateway::in_front_of(&vendor).sections(&bot(PAGE)).public_url(PAGE).start();
     let token = before.mint_with("shop", json!({"origin": PAGE})).await.token;
     let after =
         TestGateway::in_front_of(&vendor).sections(&bot("https://new.example.com")).in_place_of(&before).start();
