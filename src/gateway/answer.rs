@@ -35,8 +35,8 @@ pub(super) fn of(fault: &Fault, shape: Option<&Profile>, id: RequestId) -> Respo
         headers.insert(header::ALLOW, allow);
     }
     if let Some(wait) = fault.wait() {
-        // Whole seconds, and one more: a client that comes back then is not too early.
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().saturating_add(1)));
+        // Whole seconds, rounded up: a client that comes back then is not too early.
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)));
     }
     response
 }

@@ -69,15 +69,15 @@ impl Border {
 
     /// Whether an event has just ended, or none has begun.
     pub(super) fn is_here(self, format: Format) -> bool {
-        let [_, _, before, last] = self.tail.to_be_bytes();
+        let [_, earlier, before, last] = self.tail.to_be_bytes();
+        let ends_line = |byte| matches!(byte, b'\n' | b'\r');
         match format {
             Format::Plain => false,
             _ if !self.seen => true,
             Format::Lines => last == b'\n',
-            // An empty line, with each of the line ends that the standard allows.
-            Format::Events => {
-                (before, last) == (b'\n', b'\n') || (before, last) == (b'\r', b'\r') || self.tail == 0x0D0A_0D0A
-            }
+            // An empty line. Each of the two ends is a line feed, a carriage return, or both in this order.
+            Format::Events if (before, last) == (b'\r', b'\n') => ends_line(earlier),
+            Format::Events => ends_line(before) && ends_line(last),
         }
     }
 
@@ -104,8 +104,9 @@ mod tests {
     fn borders_are_found_across_chunks() {
         for (format, text, borders) in [
             (Format::Events, "data: a\n\ndata: b\n\n", vec![0, 9, 18]),
-            (Format::Events, "data: a\r\n\r\nx", vec![0, 11]),
+            (Format::Events, "data: a\r\n\r\nx", vec![0, 10, 11]),
             (Format::Events, "data: a\r\rx", vec![0, 9]),
+            (Format::Events, "data: a\n\r\nx", vec![0, 9, 10]),
             (Format::Lines, "{}\n{}\n", vec![0, 3, 6]),
             (Format::Plain, "\n\n", vec![]),
         ] {

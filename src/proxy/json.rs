@@ -118,6 +118,8 @@ fn same_name(left: &str, right: &str) -> bool {
         match letter {
             '\u{17f}' => 's',
             '\u{212a}' => 'k',
+            // Java's `equalsIgnoreCase` takes both for `i`.
+            '\u{131}' | '\u{130}' => 'i',
             other => other.to_ascii_lowercase(),
         }
     }

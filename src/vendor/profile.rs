@@ -125,10 +125,11 @@ pub struct HeaderPattern {
 }
 
 impl HeaderPattern {
-    /// Whether it means `name`.
+    /// Whether it means `name`. `_` counts as `-`, as CGI and what came after it read both alike.
     pub fn matches(&self, name: &HeaderName) -> bool {
-        let name = name.as_str();
-        if self.prefix { name.starts_with(&self.name) } else { name == self.name }
+        let fold = |byte: u8| if byte == b'_' { b'-' } else { byte };
+        let (name, pattern) = (name.as_str().bytes().map(fold), self.name.bytes().map(fold));
+        if self.prefix { name.take(self.name.len()).eq(pattern) } else { name.eq(pattern) }
     }
 
     /// The name, if it means one only.

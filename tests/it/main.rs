@@ -6,10 +6,19 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod access;
+mod answers;
+mod chatbotkit;
+mod connections;
 mod cors;
 mod errors;
+mod limits;
 mod minting;
+mod page;
 mod proxying;
+mod rewriting;
+mod scrubbing;
 mod sessions;
+mod streaming;
 mod support;
 mod tokens;
+mod transports;

@@ -1,7 +1,9 @@
 //! What tests are made of: a gateway, vendors, a client, time.
 
 pub(crate) mod gateway;
+pub(crate) mod node;
 pub(crate) mod vendor;
+pub(crate) mod wire;
 
 use std::time::{Duration, Instant};
 

@@ -13,7 +13,7 @@ use hyper::body::{Body, Frame, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 /// A call as the vendor got it.
@@ -43,7 +43,7 @@ type Handler = dyn Fn(&Seen) -> Answer + Send + Sync;
 /// A vendor whose answers a test writes.
 pub(crate) struct TestVendor {
     pub(crate) url: String,
-    seen: Arc<Mutex<Vec<Seen>>>,
+    pub(crate) seen: Arc<Mutex<Vec<Seen>>>,
 }
 
 impl TestVendor {
@@ -55,6 +55,21 @@ impl TestVendor {
         let (handler, log): (Arc<Handler>, _) = (Arc::new(handler), Arc::clone(&seen));
         on_a_thread(socket, move |listener| serve(listener, handler, log));
         Self { url, seen }
+    }
+
+    /// A vendor that speaks for itself: it gets each connection and its number, from 0.
+    pub(crate) fn raw<F: Future<Output = ()> + Send + 'static>(
+        speak: impl Fn(usize, TcpStream) -> F + Send + 'static,
+    ) -> Self {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", socket.local_addr().unwrap());
+        on_a_thread(socket, move |listener| async move {
+            for number in 0.. {
+                let Ok((stream, _)) = listener.accept().await else { continue };
+                tokio::spawn(speak(number, stream));
+            }
+        });
+        Self { url, seen: Arc::default() }
     }
 
     /// A vendor that answers each call with its own body, as JSON.

@@ -1,0 +1,261 @@
+//! What clients speak: HTTP/1.1 and HTTP/2, in plain text and over TLS.
+
+use std::os::unix::fs::PermissionsExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Version};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use reqwest::{Client, Method};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::support::gateway::{KEY, TestGateway};
+use crate::support::vendor::{TestVendor, streaming};
+use crate::support::{eventually, wire};
+
+fn http2() -> Client {
+    Client::builder().http2_prior_knowledge().build().unwrap()
+}
+
+#[tokio::test]
+async fn http2_by_prior_knowledge_takes_the_same_checks_and_rewriting() {
+    let vendor = TestVendor::echo();
+    let gateway = TestGateway::in_front_of(&vendor).start();
+    let session = gateway.mint("support").await;
+    let client = http2();
+    let call = |token: &str| {
+        let call = client.post(format!("{}/sessions/{}/say", gateway.url, session.id)).bearer_auth(token);
+        call.header("cookie", "a=b")
+            .header("cookie", "c=d")
+            .header("te", "trailers")
+            .json(&json!({"session_id": "evil", "text": "hi"}))
+    };
+
+    let (answer, refused) = (call(&session.token).send().await.unwrap(), call("forged").send().await.unwrap());
+
+    assert_eq!((answer.version(), answer.status().as_u16(), refused.status().as_u16()), (Version::HTTP_2, 200, 401));
+    assert_eq!(vendor.seen().len(), 1);
+    let seen = vendor.last();
+    let body: Value = serde_json::from_slice(&seen.body).unwrap();
+    assert_eq!((&body["session_id"], &body["api_key"]), (&json!(session.id), &json!(KEY)));
+    assert!(!seen.headers.contains_key("cookie") && !seen.headers.contains_key("te") && !seen.contains(&session.token));
+    assert_eq!(seen.headers["host"], vendor.url.trim_start_matches("http://"));
+}
+
+#[tokio::test]
+async fn http2_streams_as_it_comes_and_a_reset_ends_the_vendors_call() {
+    let (vendor, senders) = streaming("text/event-stream");
+    let gateway = TestGateway::in_front_of(&vendor).start();
+    let session = gateway.mint("support").await;
+    let client = http2();
+    let open = async || client.get(format!("{}/read", gateway.url)).bearer_auth(&session.token).send().await.unwrap();
+
+    let (mut left, mut kept) = (open().await, open().await);
+    for (answer, number) in [(&mut left, 0), (&mut kept, 1)] {
+        let sender = senders.lock().unwrap()[number].clone();
+        sender.send(Bytes::from("data: a\n\n")).await.unwrap();
+        assert_eq!(answer.chunk().await.unwrap().unwrap(), "data: a\n\n");
+    }
+    drop(left);
+
+    let [first, second] = [0, 1].map(|number: usize| senders.lock().unwrap()[number].clone());
+    eventually("the end of the call that was reset", || first.is_closed()).await;
+    assert!(!second.is_closed(), "the connection's other stream goes on");
+    second.send(Bytes::from("data: b\n\n")).await.unwrap();
+    assert_eq!(kept.chunk().await.unwrap().unwrap(), "data: b\n\n");
+}
+
+#[tokio::test]
+async fn at_expiry_an_http2_stream_without_borders_is_reset() {
+    let (vendor, senders) = streaming("text/plain");
+    let gateway = TestGateway::in_front_of(&vendor).start();
+    let session = gateway.mint("support").await;
+    gateway.clock.advance(Duration::from_millis(3_599_900));
+    let mut answer = http2().get(format!("{}/read", gateway.url)).bearer_auth(&session.token).send().await.unwrap();
+    let sender = senders.lock().unwrap().pop().unwrap();
+    sender.send(Bytes::from("half")).await.unwrap();
+
+    assert_eq!(answer.chunk().await.unwrap().unwrap(), "half");
+    assert!(answer.chunk().await.is_err());
+    eventually("the end of the vendor's call", || sender.is_closed()).await;
+}
+
+#[tokio::test]
+async fn an_http2_upload_that_is_cancelled_never_looks_complete_to_the_vendor() {
+    let (came, ended) = (Arc::new(Mutex::new(String::new())), Arc::new(AtomicBool::new(false)));
+    let (log, end) = (Arc::clone(&came), Arc::clone(&ended));
+    let vendor = TestVendor::raw(move |_, mut stream| {
+        let (log, end) = (Arc::clone(&log), Arc::clone(&end));
+        async move {
+            let mut part = [0; 4096];
+            while let Ok(length @ 1..) = stream.read(&mut part).await {
+                log.lock().unwrap().push_str(&String::from_utf8_lossy(&part[..length]));
+            }
+            end.store(true, Ordering::SeqCst);
+        }
+    });
+    let gateway = TestGateway::in_front_of(&vendor).start();
+    let session = gateway.mint("support").await;
+    let (sender, parts) = tokio::sync::mpsc::channel::<Result<Bytes, std::io::Error>>(1);
+    let parts = futures_util::stream::unfold(parts, async |mut parts| parts.recv().await.map(|part| (part, parts)));
+    let client = http2();
+    let call = client.post(format!("{}/echo", gateway.url)).bearer_auth(&session.token);
+    let call = tokio::spawn(call.body(reqwest::Body::wrap_stream(parts)).send());
+    sender.send(Ok(Bytes::from("half"))).await.unwrap();
+    eventually("the first half", || came.lock().unwrap().contains("half")).await;
+
+    // The client resets the stream with CANCEL.
+    call.abort();
+
+    eventually("the end of the vendor's call", || ended.load(Ordering::SeqCst)).await;
+    let came = came.lock().unwrap();
+    assert!(!came.contains("\r\n0\r\n"), "{came:?}");
+}
+
+#[tokio::test]
+async fn a_request_is_read_however_its_bytes_arrive() {
+    let vendor = TestVendor::echo();
+    let gateway = TestGateway::in_front_of(&vendor).start();
+    let session = gateway.mint("support").await;
+    let call = wire::head(&session, "POST /echo", &["content-length: 2", "connection: close"]) + "{}";
+
+    let mut client = wire::connect(&gateway).await;
+    client.set_nodelay(true).unwrap();
+    for byte in call.bytes() {
+        client.write_all(&[byte]).await.unwrap();
+        // Each byte is a segment of its own.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+
+    let answer = wire::read_until(&mut client, "\r\n\r\n{}").await;
+    assert_eq!(wire::status(&answer), 200);
+}
+
+#[tokio::test]
+async fn calls_in_a_row_share_a_connection_and_nothing_else() {
+    let vendor = TestVendor::echo();
+    let gateway = TestGateway::in_front_of(&vendor).start();
+    let (first, second) = (gateway.mint("support").await, gateway.mint("support").await);
+    let mut client = wire::connect(&gateway).await;
+    for (session, body) in [(&first, "{\"n\":1}"), (&second, "{\"n\":2}"), (&first, "{\"n\":3}")] {
+        let call = wire::head(session, "POST /echo", &["content-length: 7"]) + body;
+        client.write_all(call.as_bytes()).await.unwrap();
+        let answer = wire::read_until(&mut client, body).await;
+        assert_eq!(wire::status(&answer), 200);
+    }
+    let anonymous = "POST /echo HTTP/1.1\r\nhost: gateway\r\ncontent-length: 2\r\n\r\n{}";
+    client.write_all(anonymous.as_bytes()).await.unwrap();
+    assert_eq!(wire::status(&wire::read_until(&mut client, "credential_required").await), 401);
+    assert_eq!(vendor.seen().len(), 3);
+}
+
+/// A gateway that speaks TLS, and the certificate to trust.
+struct Secure {
+    gateway: TestGateway,
+    certificate: CertificateDer<'static>,
+    _files: TempDir,
+}
+
+impl Secure {
+    fn in_front_of(vendor: &TestVendor) -> Self {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let files = tempfile::tempdir().unwrap();
+        let (cert, key) = (files.path().join("tls.crt"), files.path().join("tls.key"));
+        std::fs::write(&cert, made.cert.pem()).unwrap();
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let lines = format!("tls = {{ cert = \"{}\", key = \"{}\" }}", cert.display(), key.display());
+        let gateway = TestGateway::in_front_of(vendor).server(&lines).start();
+        Self { gateway, certificate: made.cert.der().clone(), _files: files }
+    }
+
+    async fn connect(&self, version: &'static SupportedProtocolVersion, alpn: &[&str]) -> TlsStream<TcpStream> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.certificate.clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[version]).unwrap();
+        let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let stream = wire::connect(&self.gateway).await;
+        TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap()
+    }
+
+    /// A `POST` in the version that ALPN chose; its answer's body.
+    async fn post(
+        &self,
+        stream: TlsStream<TcpStream>,
+        path: &str,
+        bearer: &str,
+        body: &'static str,
+    ) -> (Version, u16, Bytes) {
+        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        let (uri, host) =
+            if is_http2 { (format!("https://localhost{path}"), None) } else { (path.to_owned(), Some("localhost")) };
+        let mut request =
+            Request::builder().method(Method::POST).uri(uri).header("authorization", format!("Bearer {bearer}"));
+        if let Some(host) = host {
+            request = request.header("host", host);
+        }
+        let request = request.header("content-type", "application/json").body(Full::new(Bytes::from(body))).unwrap();
+        let io = TokioIo::new(stream);
+        let answer = if is_http2 {
+            let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+            tokio::spawn(connection);
+            sender.send_request(request).await.unwrap()
+        } else {
+            let (mut sender, connection) = http1::handshake(io).await.unwrap();
+            tokio::spawn(connection);
+            sender.send_request(request).await.unwrap()
+        };
+        let (version, status) = (answer.version(), answer.status().as_u16());
+        (version, status, answer.into_body().collect().await.unwrap().to_bytes())
+    }
+}
+
+#[tokio::test]
+async fn tls_1_2_and_1_3_speak_http2_and_http1_by_alpn() {
+    let vendor = TestVendor::echo();
+    let secure = Secure::in_front_of(&vendor);
+    for tls in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        for (alpn, version) in [
+            (&["h2", "http/1.1"][..], Version::HTTP_2),
+            (&["http/1.1", "h2"], Version::HTTP_2),
+            (&["http/1.1"], Version::HTTP_11),
+            (&[], Version::HTTP_11),
+        ] {
+            let stream = secure.connect(tls, alpn).await;
+            let owner = secure.gateway.owner.expose();
+            let (spoken, status, minted) = secure.post(stream, "/v1/bots/support/sessions", owner, "{}").await;
+            assert_eq!((spoken, status), (version, 201), "{tls:?} {alpn:?}");
+            let minted: Value = serde_json::from_slice(&minted).unwrap();
+
+            let stream = secure.connect(tls, alpn).await;
+            let token = minted["token"].as_str().unwrap();
+            let (_, status, echoed) = secure.post(stream, "/echo", token, "{\"a\":1}").await;
+            assert_eq!((status, echoed.as_ref()), (200, &b"{\"a\":1}"[..]));
+        }
+    }
+    assert_eq!(vendor.seen().len(), 8);
+}
+
+#[tokio::test]
+async fn plain_http_is_not_answered_where_tls_is_spoken() {
+    let vendor = TestVendor::echo();
+    let secure = Secure::in_front_of(&vendor);
+
+    let answer = secure.gateway.call(Method::GET, "/read").bearer_auth("x").send().await;
+
+    assert!(answer.is_err());
+    assert!(vendor.seen().is_empty());
+}
