@@ -1,5 +1,33 @@
-//! Keystile
-#![doc = ""]
+//! Keystile: a turnstile for API keys. It opens sessions with conversational vendor APIs, mints short-lived tokens for
+//! them, and lets through the calls that a token is for, with the real key put in.
+//!
+//! The map, from the top down. A module imports only from lines below its own (`tests/it/tidy.rs` keeps that). Read
+//! [`gateway`] first: it is the life of a request, straight down.
+//!
+//! | module | what it knows |
+//! |---|---|
+//! | [`cli`] | arguments → command → exit code |
+//! | [`demo`] | the gateway before simulated vendors, on loopback; [`demo::vendor`] knows the ground only, and tests use it too |
+//! | [`app`] | the only place where everything is put together: bind, run, stop |
+//! | [`config`] | text → settings that cannot be wrong; each module reads its own section |
+//! | [`gateway`] | the life of a request; every fault becomes an answer here |
+//! | [`api`] | the gateway's own calls, and the session calls of vendors' own clients |
+//! | [`session`] | what a visitor may ask for; a session opened with the vendor and minted as a token |
+//! | [`proxy`] | a granted call on its way out, its answer on the way back: rewritten, streamed, scrubbed |
+//! | [`access`] | who is calling, and may they: credential → principal → grant |
+//! | [`limit`] | how much: rates and counts, local to the process |
+//! | [`bot`] | bots, vendors as this gateway offers them, clients: the data that the configuration gives |
+//! | [`upstream`] | vendors as places: addresses, connections of one worker, keys |
+//! | [`vendor`] | vendors are files: profiles, templates, paths |
+//! | [`token`] | our own tokens: minted, verified, sealed, remembered; their keys |
+//! | [`listen`] | sockets, TLS, HTTP connections; knows nothing of tokens |
+//! | [`telemetry`] | the log, and one record a request |
+//! | [`fault`] | one table from cause to status, code and whose fault it is |
+//! | [`clock`], [`id`], [`secret`], [`net`], [`document`] | the ground: time, randomness, secrets, addresses, TOML with its lines |
+//!
+//! `Credential → Principal → Grant` ([`access`]): each can be made in one place only, so that forgetting a check does not
+//! compile. Time, randomness and the environment are inputs ([`app::World`], [`document::Environment`]).
+
 pub mod access;
 pub mod api;
 pub mod app;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Bot, Client, ContactNeed, Limits, Mount, Origins, Ttl, Vendor, Visibility, client};
 use crate::document::{Environment, Problems, Rate, Table, Value};
 use crate::secret::Secret;
-use crate::token::{LONGEST_TTL, SHORTEST_TTL};
+use crate::token::{LONGEST_TTL, read_ttl};
 use crate::upstream::{Timeouts, Upstream};
 use crate::vendor::{self, BotId, Profile};
 
@@ -205,13 +205,13 @@ impl BotReader<'_> {
         let vendor = table.required("vendor", "the name of one of [vendors]").and_then(|value| self.vendor(&value));
         let vendor_id = table.required("vendor_id", "the vendor's own id of the bot").and_then(|value| value.text());
         let visibility = table.required("visibility", "\"public\" or \"private\"").and_then(|value| visibility(&value));
-        let origins = table.get("origins").map_or_else(Origins::default, |value| origins(&value));
+        let origins = table.get("origins").map_or_else(|| Some(Origins::default()), |value| origins(&value));
         let owners = table.get("owners").map_or_else(Vec::new, |value| self.owners(&value));
         let ttl = self.ttl(&table);
         let contact = table.get("contact").map_or(Some(ContactNeed::Optional), |value| contact(&value));
         let (limits, are_said) = limits(&table);
         if visibility == Some(Visibility::Public) {
-            check_public(&table, &origins, &limits, are_said);
+            check_public(&table, origins.as_ref(), &limits, are_said);
         } else if visibility == Some(Visibility::Private) && owners.is_empty() {
             table.problem("owners", "a private bot without owners could be used by nobody; name a client");
         }
@@ -220,7 +220,7 @@ impl BotReader<'_> {
             check_vendor_id(&table, &vendor_id, vendor.profile.bot_id);
         }
         let (name, vendor) = (name.to_owned(), vendor?.to_owned());
-        let (visibility, contact) = (visibility?, contact?);
+        let (visibility, contact, origins) = (visibility?, contact?, origins?);
         Some(BotSettings { name, number, vendor, vendor_id, visibility, origins, owners, ttl, contact, limits })
     }
 
@@ -244,14 +244,7 @@ impl BotReader<'_> {
 
     fn ttl(&self, table: &Table<'_>) -> Ttl {
         let section = table.section("ttl");
-        let read = |key: &str| {
-            let given = section.get(key)?.duration()?;
-            if !(SHORTEST_TTL..=LONGEST_TTL).contains(&given) {
-                section.problem(key, "must be from 30m to 24h");
-                return None;
-            }
-            Some(given)
-        };
+        let read = |key: &str| section.get(key).and_then(|value| read_ttl(&value));
         let (default, max) = (read("default"), read("max").unwrap_or(LONGEST_TTL));
         if default.is_some_and(|default| default > max) {
             section.problem("default", "must not be longer than ttl.max");
@@ -283,14 +276,16 @@ fn contact(value: &Value<'_>) -> Option<ContactNeed> {
     }
 }
 
-fn origins(value: &Value<'_>) -> Origins {
+fn origins(value: &Value<'_>) -> Option<Origins> {
     let mut origins = Origins::default();
-    for text in value.texts().unwrap_or_default() {
+    let mut are_origins = true;
+    for text in value.texts()? {
         if let Err(message) = origins.add(text) {
             value.problem(message);
+            are_origins = false;
         }
     }
-    origins
+    are_origins.then_some(origins)
 }
 
 /// The limits, and whether those that a public bot lives by are written out.
@@ -320,8 +315,8 @@ fn limits(table: &Table<'_>) -> (Limits, bool) {
     (limits, are_said)
 }
 
-fn check_public(table: &Table<'_>, origins: &Origins, limits: &Limits, are_said: bool) {
-    if origins.is_empty() {
+fn check_public(table: &Table<'_>, origins: Option<&Origins>, limits: &Limits, are_said: bool) {
+    if origins.is_some_and(Origins::is_empty) {
         table.problem(
             "origins",
             "is missing: a public bot is for pages of certain origins, such as [\"https://www.example.com\"]",
@@ -332,7 +327,7 @@ fn check_public(table: &Table<'_>, origins: &Origins, limits: &Limits, are_said:
             "limits",
             "a public bot needs mint_per_ip and per_bot: an Origin is a browser's word, and anybody else can write it",
         );
-    } else if origins.is_any() && !are_said {
+    } else if origins.is_some_and(Origins::is_any) && !are_said {
         table.problem(
             "origins",
             "\"*\" lets every page in the world use this bot; if that is meant, write limits.mint_per_ip and \

@@ -1,1 +1,536 @@
+//! The rules of the configuration, one test each; and what the documented file says is true.
 
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
+
+use tempfile::TempDir;
+use toml::de::{DeTable, DeValue};
+
+use super::*;
+
+/// The file that documents every key.
+const DOCUMENTED: &str = include_str!("../../config/keystile.toml");
+
+/// The page that everybody reads first.
+const README: &str = include_str!("../../README.md");
+
+/// Keys of a vendor's profile, which the README documents.
+const PROFILE_KEYS: &[&str] = &[
+    "accept",
+    "allow",
+    "base_url",
+    "body",
+    "bot_id",
+    "call",
+    "codes",
+    "contact",
+    "credential",
+    "error",
+    "expires",
+    "fields",
+    "header",
+    "identify",
+    "json",
+    "limits",
+    "messages",
+    "meta",
+    "open",
+    "query",
+    "reply",
+    "route",
+    "session",
+    "set",
+    "status",
+    "strip",
+    "text",
+    "title",
+    "to",
+    "ttl",
+    "vendor_token",
+    "visit",
+];
+
+/// A configuration without problems, for tests that spoil it in one place.
+const GOOD: &str = r#"
+[server]
+public_url = "https://chat.example.com"
+
+[vendors.acme]
+profile = "chatbotkit"
+base_url = "https://api.example.com"
+keys = [{ env = "KEY" }]
+
+[bots.support]
+vendor = "acme"
+vendor_id = "bot_1"
+visibility = "public"
+origins = ["https://www.example.com"]
+owners = ["website"]
+
+[bots.staff]
+vendor = "acme"
+vendor_id = "bot_2"
+visibility = "private"
+owners = ["website"]
+
+[clients.website]
+secret_sha256 = "d2f0b3c1a49586776859a4b3c2d1e0f0d2f0b3c1a49586776859a4b3c2d1e0f0"
+"#;
+
+/// The place of the files that a configuration names.
+fn folder() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn environment(folder: &Path) -> Environment {
+    let variables = [("KEY", "sk-0123456789abcdef"), ("CHATBOTKIT_KEY", "sk-0123456789abcdef"), ("SHORT", "sk-0123")];
+    Environment::given(folder, variables)
+}
+
+/// What is wrong with `text`, as the operator reads it.
+fn problems_in(folder: &Path, text: &str) -> Vec<String> {
+    match parse("test.toml", text, &environment(folder)) {
+        Ok(_) => Vec::new(),
+        Err(ConfigError::Problems(problems)) => problems.iter().map(ToString::to_string).collect(),
+        Err(other @ ConfigError::Unreadable { .. }) => panic!("{other}"),
+    }
+}
+
+fn problems(text: &str) -> Vec<String> {
+    problems_in(folder().path(), text)
+}
+
+/// The only problem of the good configuration in which `from` reads `to`.
+fn problem(from: &str, to: &str) -> String {
+    assert!(GOOD.contains(from), "{from}");
+    let found = problems(&GOOD.replacen(from, to, 1));
+    assert_eq!(found.len(), 1, "{found:#?}");
+    found.into_iter().next().unwrap()
+}
+
+#[track_caller]
+fn has(problem: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(problem.contains(part), "`{part}` is not in: {problem}");
+    }
+}
+
+/// The documented file with every `# key = value` in force; without the lines that show an example if so told.
+fn in_force(with_examples: bool) -> String {
+    let line = |line: &str| {
+        let commented = line.strip_prefix("# ").filter(|rest| {
+            let key = rest.split_once('=').map(|(key, _)| key.trim_end()).unwrap_or_default();
+            let is_key =
+                !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_lowercase() || b"_0123456789".contains(&byte));
+            is_key && (with_examples || !rest.contains("# an example"))
+        });
+        format!("{}\n", commented.unwrap_or(line))
+    };
+    DOCUMENTED.lines().map(line).collect()
+}
+
+/// All keys of a TOML text, but for the names that the user chose.
+fn keys_of(text: &str) -> BTreeSet<String> {
+    fn add(table: &DeTable<'_>, are_names: bool, keys: &mut BTreeSet<String>) {
+        for (key, value) in table {
+            let key = key.get_ref().to_string();
+            if let DeValue::Table(inner) = value.get_ref() {
+                add(inner, !are_names && ["vendors", "bots", "clients"].contains(&key.as_str()), keys);
+            }
+            if let DeValue::Array(items) = value.get_ref() {
+                for item in items.iter() {
+                    if let DeValue::Table(inner) = item.get_ref() {
+                        add(inner, false, keys);
+                    }
+                }
+            }
+            if !are_names {
+                keys.insert(key);
+            }
+        }
+    }
+    let (table, errors) = DeTable::parse_recoverable(text);
+    assert!(errors.is_empty(), "{errors:?}");
+    let mut keys = BTreeSet::new();
+    add(table.get_ref(), false, &mut keys);
+    keys
+}
+
+#[test]
+fn the_documented_configuration_loads() {
+    assert_eq!(problems(DOCUMENTED), [""; 0]);
+    assert_eq!(problems(GOOD), [""; 0]);
+}
+
+#[test]
+fn every_key_that_the_reader_asks_for_is_documented() {
+    let text = in_force(true);
+    let asked = Problems::default();
+    read("test.toml", &text, &environment(folder().path()), &asked);
+    let documented = keys_of(&text);
+    let missing: Vec<String> = asked
+        .known_keys()
+        .into_iter()
+        .filter(|key| !documented.contains(key) && !PROFILE_KEYS.contains(&key.as_str()))
+        .collect();
+    // A secret's place is one of two; the comment beside `keys` shows the other.
+    assert_eq!(missing, ["file"], "config/keystile.toml does not document these");
+    assert!(DOCUMENTED.contains("{ file = \"PATH\" }"));
+}
+
+#[test]
+fn no_key_is_documented_that_the_reader_does_not_know() {
+    let found = problems(&in_force(true));
+    // The example of `tls` names files that are not there; that it was looked for says that the key is known.
+    assert_eq!(found.len(), 1, "{found:#?}");
+    has(&found[0], &["server.tls: ", "certs/tls.crt cannot be read"]);
+}
+
+#[test]
+fn the_defaults_that_are_documented_are_the_defaults() {
+    let folder = folder();
+    let settings = |text: &str| parse("test.toml", text, &environment(folder.path())).unwrap();
+    let (absent, written) = (settings(DOCUMENTED), settings(&in_force(false)));
+    let shown = |settings: &Settings| {
+        let bots = format!("{:?}", settings.bots);
+        let timeouts = bots.split_once("timeouts: ").map(|(_, rest)| rest.split('}').next().unwrap().to_owned());
+        let (_, bots) = bots.split_once("bots: [").unwrap();
+        let listen = (settings.listen.address, settings.listen.tls.is_some());
+        format!("{listen:?}\n{:?}\n{:?}\n{}\n{bots}", settings.gateway, settings.tokens, timeouts.unwrap())
+    };
+    assert_ne!(DOCUMENTED, in_force(false));
+    assert_eq!(shown(&absent), shown(&written));
+}
+
+#[test]
+fn every_key_of_a_profile_is_documented() {
+    let asked = Problems::default();
+    crate::vendor::read("chatbotkit", "profile", crate::vendor::built_in("chatbotkit").unwrap(), &asked);
+    let known = asked.known_keys();
+    assert_eq!(known.iter().map(String::as_str).collect::<Vec<_>>(), PROFILE_KEYS);
+    let (_, section) = README.split_once("### A vendor is a file").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    for key in known.iter().filter(|key| *key != "text" && *key != "route") {
+        let is_named = ["`", ".", "["]
+            .iter()
+            .any(|before| ["`", " =", ".", "]"].iter().any(|after| section.contains(&format!("{before}{key}{after}"))));
+        assert!(is_named, "README.md does not name `{key}` of a profile");
+    }
+}
+
+#[test]
+fn the_configuration_in_the_readme_loads() {
+    let block = README.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    assert_eq!(problems(block), [""; 0]);
+}
+
+#[test]
+fn every_error_is_in_the_readmes_table() {
+    for code in crate::fault::Code::ALL {
+        let is_there = README.lines().any(|line| {
+            line.starts_with(&format!("| {} |", code.status().as_u16())) && line.contains(&format!("`{}`", code.name()))
+        });
+        assert!(is_there, "README.md does not have {} with `{}`", code.status().as_u16(), code.name());
+    }
+}
+
+#[test]
+fn every_problem_is_reported_at_once_with_its_path_and_line() {
+    let broken = r#"[server]
+listen = "everywhere"
+public_url = "http://chat.example.com"
+api = "v1/"
+workers = 0
+failed_credentials = "many"
+drian = "30s"
+
+[tokens]
+algorithm = "none"
+default_ttl = "10m"
+contact = 7
+
+[vendors.acme]
+profile = "chatbotkid"
+base_url = "http://api.example.com"
+keys = [{ env = "NOWHERE" }, "sk-0123456789abcdef"]
+mount = "acme/"
+timeouts = { connect = "0s", header = "soon" }
+
+[vendors.other]
+keys = []
+
+[bots."the support"]
+vendor = "acne"
+vendor_id = "bot_1"
+visibility = "secret"
+owners = ["nobody"]
+ttl = { default = "2h", max = "1h" }
+limits = { mint_per_ip = "30", streams = 0, body = "lots" }
+
+[clients.public]
+secret_sha256 = "abc"
+
+[clients.website]
+browser = "yes"
+"#;
+    let found = problems(broken);
+    assert_eq!(found, EXPECTED, "{found:#?}");
+}
+
+/// What is wrong with the thoroughly broken configuration.
+const EXPECTED: &[&str] = &[
+    "test.toml:2: server.listen: must be an address and a port, such as \"127.0.0.1:8080\" or \"[::]:8443\"",
+    "test.toml:3: server.public_url: `http://chat.example.com` must be https: tokens travel to it (http only for this machine itself)",
+    "test.toml:4: server.api: `v1/` must be a prefix such as \"/v1\"",
+    "test.toml:5: server.workers: must be an integer from 1 to 1024",
+    "test.toml:6: server.failed_credentials: `many` is not a rate; write how many in which time, such as \"30/1m\", or \"off\"",
+    "test.toml:7: server.drian: is not a key here; the keys are: api, failed_credentials, insecure, listen, public_url, tls, workers",
+    "test.toml:10: tokens.algorithm: `none` is not known here; write one of \"EdDSA\", \"ES256\", \"RS256\", \"HS256\"",
+    "test.toml:11: tokens.default_ttl: must be from 30m to 24h, both inclusive, in whole seconds",
+    "test.toml:12: tokens.contact: must be a string, not an integer",
+    "test.toml:15: vendors.acme.profile: there is no built-in profile `chatbotkid`; name one of them, or the path to a file",
+    "test.toml:17: vendors.acme.keys[0].env: the environment variable NOWHERE is not set; set it to the secret",
+    "test.toml:17: vendors.acme.keys[1]: a secret is never written here; write { env = \"NAME\" } or { file = \"PATH\" }",
+    "test.toml:18: vendors.acme.mount: `acme/` must be \"/\", a prefix such as \"/acme\", or { host = \"…\" }",
+    "test.toml:19: vendors.acme.timeouts.connect: must be longer than nothing",
+    "test.toml:19: vendors.acme.timeouts.header: `soon` is not a duration; write a number and ms, s, m, h or d, such as \"30m\"",
+    "test.toml:21: vendors.other.profile: is missing: a built-in profile's name, or a path to one",
+    "test.toml:22: vendors.other.keys: must hold at least one key, such as [{ env = \"VENDOR_KEY\" }]",
+    "test.toml:24: bots.the support: a bot's name is made of letters, digits, . _ ~ and -, at most 128",
+    "test.toml:25: bots.the support.vendor: there is no [vendors.acne]; there are: acme, other",
+    "test.toml:27: bots.the support.visibility: `secret` must be \"public\" or \"private\"",
+    "test.toml:28: bots.the support.owners: there is no [clients.nobody]; `keystile client new nobody` makes one",
+    "test.toml:29: bots.the support.ttl.default: must not be longer than ttl.max",
+    "test.toml:30: bots.the support.limits.body: `lots` is not a size; write a number and B, KiB, MiB or GiB, such as \"256KiB\"",
+    "test.toml:30: bots.the support.limits.mint_per_ip: `30` is not a rate; write how many in which time, such as \"30/1m\", or \"off\"",
+    "test.toml:30: bots.the support.limits.streams: must be an integer from 1 to 100000",
+    "test.toml:32: clients.public: a client's name is made of letters, digits, - and _, at most 64, and is not `public`",
+    "test.toml:33: clients.public.secret_sha256: must be the 64 hexadecimal digits that `keystile client new public` prints as secret_sha256",
+    "test.toml:35: clients.website.secret_sha256: is missing: what `keystile client new website` prints",
+    "test.toml:36: clients.website.browser: must be true or false, not a string",
+];
+
+#[test]
+fn a_missing_secret_is_told_by_its_variable() {
+    has(&problem("env = \"KEY\"", "env = \"NOWHERE\""), &["test.toml:8: vendors.acme.keys[0]", "NOWHERE is not set"]);
+    has(&problem("keys = [{ env = \"KEY\" }]", ""), &["vendors.acme.keys: is missing", "{ env = "]);
+    has(&problem("[{ env = \"KEY\" }]", "[]"), &["vendors.acme.keys: must hold at least one key"]);
+}
+
+#[test]
+fn a_secret_that_is_too_short_to_be_scrubbed_is_refused() {
+    has(&problem("env = \"KEY\"", "env = \"SHORT\""), &["vendors.acme.keys[0]", "shorter than 16 bytes"]);
+}
+
+#[test]
+fn a_secret_in_the_configuration_itself_is_refused_and_not_repeated() {
+    let found = problem("{ env = \"KEY\" }", "\"sk-inline-0123456789\"");
+    has(&found, &["vendors.acme.keys[0]", "never written here", "{ file = "]);
+    assert!(!found.contains("sk-inline"));
+}
+
+#[test]
+fn a_key_file_that_everybody_can_read_is_refused() {
+    let folder = folder();
+    let file = folder.path().join("vendor.key");
+    std::fs::write(&file, "sk-0123456789abcdef\n").unwrap();
+    let text = GOOD.replace("{ env = \"KEY\" }", "{ file = \"vendor.key\" }");
+    for (mode, is_good) in [(0o600, true), (0o640, true), (0o644, false), (0o604, false)] {
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        let found = problems_in(folder.path(), &text);
+        assert_eq!(found.is_empty(), is_good, "{mode:o}: {found:?}");
+        if let [only] = found.as_slice() {
+            has(only, &["vendors.acme.keys[0]", "can be read by everybody", "chmod 600"]);
+        }
+    }
+    std::fs::remove_file(&file).unwrap();
+    has(&problems_in(folder.path(), &text)[0], &["vendors.acme.keys[0]", "cannot be read"]);
+}
+
+#[test]
+fn plain_http_on_a_public_address_needs_an_explicit_word() {
+    let server = "[server]\n";
+    for address in ["0.0.0.0:8080", "192.0.2.1:80", "[::]:8080"] {
+        let found = problem(server, &format!("[server]\nlisten = \"{address}\"\n"));
+        has(&found, &["server.listen", "plain HTTP", "tls = ", "127.0.0.1", "insecure = true"]);
+    }
+    for lines in
+        ["listen = \"0.0.0.0:8080\"\ninsecure = true\n", "listen = \"[::1]:8080\"\n", "listen = \"127.0.0.2:80\"\n"]
+    {
+        assert_eq!(problems(&GOOD.replace(server, &format!("{server}{lines}"))), [""; 0]);
+    }
+}
+
+#[test]
+fn a_public_url_is_https_but_for_this_machine() {
+    let good = "\"https://chat.example.com\"";
+    has(&problem(good, "\"http://chat.example.com\""), &["server.public_url", "must be https"]);
+    for wrong in
+        ["https://chat.example.com/", "chat.example.com", "https://chat.example.com/chat", "ftp://chat.example.com"]
+    {
+        has(&problem(good, &format!("\"{wrong}\"")), &["server.public_url", "must be scheme and host"]);
+    }
+    for right in ["http://127.0.0.1:8080", "http://localhost:8080", "http://[::1]:8080"] {
+        assert_eq!(problems(&GOOD.replace(good, &format!("\"{right}\""))), [""; 0], "{right}");
+    }
+    has(&problem("public_url = \"https://chat.example.com\"", ""), &["server.public_url: is missing"]);
+}
+
+/// A second vendor with the same profile: each of its calls is at a path of the first one's.
+const SECOND: &str = "\n[vendors.second]\nprofile = \"chatbotkit\"\nkeys = [{ env = \"KEY\" }]\n";
+
+#[test]
+fn two_vendors_with_one_path_are_refused_with_the_ways_out() {
+    let found = problems(&format!("{GOOD}{SECOND}"));
+    assert!(!found.is_empty());
+    for problem in &found {
+        has(
+            problem,
+            &["vendors.second.mount", "is also of vendors.acme", "mount = \"/name\"", "mount = { host = \"…\" }"],
+        );
+    }
+    has(&found[0], &["`POST /api/v1/"]);
+}
+
+#[test]
+fn a_prefix_or_a_host_of_its_own_ends_a_clash() {
+    for mount in ["\"/second\"", "{ host = \"second.example.com\" }"] {
+        assert_eq!(problems(&format!("{GOOD}{SECOND}mount = {mount}\n")), [""; 0], "{mount}");
+    }
+    let both = GOOD.replace("[vendors.acme]\n", "[vendors.acme]\nmount = { host = \"second.example.com\" }\n");
+    assert!(!problems(&format!("{both}{SECOND}mount = {{ host = \"SECOND.example.com\" }}\n")).is_empty());
+}
+
+#[test]
+fn a_vendor_does_not_stand_where_the_gateways_own_calls_are() {
+    let folder = folder();
+    let profile = "title = \"Own\"\n[[route]]\ncall = \"POST /Bots/{bot}/sessions\"\n";
+    std::fs::write(folder.path().join("own.toml"), profile).unwrap();
+    let vendor = "\n[vendors.own]\nprofile = \"./own.toml\"\nbase_url = \"https://own.example.com\"\nkeys = [{ env = \"KEY\" }]\n";
+    let found = problems_in(folder.path(), &format!("{GOOD}{vendor}mount = \"/v1\"\n"));
+    assert_eq!(found.len(), 1, "{found:#?}");
+    has(&found[0], &["vendors.own.mount", "is also the gateway's own"]);
+    assert_eq!(problems_in(folder.path(), &format!("{GOOD}{vendor}")), [""; 0]);
+}
+
+#[test]
+fn a_private_bot_needs_an_owner() {
+    let found = problem("visibility = \"private\"\nowners = [\"website\"]", "visibility = \"private\"");
+    has(&found, &["bots.staff.owners", "private bot without owners"]);
+    has(
+        &problem("owners = [\"website\"]", "owners = [\"webside\"]"),
+        &["bots.support.owners", "no [clients.webside]", "keystile client new"],
+    );
+}
+
+#[test]
+fn a_public_bot_needs_origins() {
+    has(&problem("origins = [\"https://www.example.com\"]\n", ""), &["bots.support.origins: is missing"]);
+    has(&problem("https://www.example.com", "http://www.example.com"), &["bots.support.origins", "plain HTTP"]);
+}
+
+#[test]
+fn a_public_bot_needs_limits() {
+    for limit in ["mint_per_ip", "per_bot"] {
+        let found = problem("owners = [", &format!("limits = {{ {limit} = \"off\" }}\nowners = ["));
+        has(&found, &["bots.support.limits", "needs mint_per_ip and per_bot"]);
+    }
+    let private = GOOD.replace(
+        "visibility = \"private\"",
+        "visibility = \"private\"\nlimits = { mint_per_ip = \"off\", per_bot = \"off\" }",
+    );
+    assert_eq!(problems(&private), [""; 0]);
+}
+
+#[test]
+fn every_origin_is_allowed_only_with_limits_that_are_written_out() {
+    let origins = "origins = [\"https://www.example.com\"]";
+    has(
+        &problem(origins, "origins = [\"*\"]"),
+        &["bots.support.origins", "every page in the world", "limits.mint_per_ip"],
+    );
+    has(&problem(origins, "origins = [\"*\"]\nlimits = { per_bot = \"60/1m\" }"), &["bots.support.origins"]);
+    let written = "origins = [\"*\"]\nlimits = { mint_per_ip = \"3/1m\", per_bot = \"60/1m\" }";
+    assert_eq!(problems(&GOOD.replace(origins, written)), [""; 0]);
+}
+
+#[test]
+fn a_ttl_is_from_half_an_hour_to_a_day() {
+    let owners = "owners = [\"website\"]\n\n[bots.staff]";
+    let ttl = |ttl: &str| GOOD.replace(owners, &format!("ttl = {{ {ttl} }}\n{owners}"));
+    for good in ["default = \"30m\", max = \"24h\"", "default = \"1d\"", "max = \"30m\""] {
+        assert_eq!(problems(&ttl(good)), [""; 0], "{good}");
+    }
+    for (wrong, path) in [
+        ("default = \"29m\"", "bots.support.ttl.default"),
+        ("max = \"25h\"", "bots.support.ttl.max"),
+        ("max = \"1799s\"", "bots.support.ttl.max"),
+        ("default = \"1800500ms\"", "bots.support.ttl.default"),
+    ] {
+        let found = problems(&ttl(wrong));
+        assert_eq!(found.len(), 1, "{wrong}: {found:?}");
+        has(&found[0], &[path, "30m", "24h"]);
+    }
+    has(
+        &problems(&ttl("default = \"2h\", max = \"1h\""))[0],
+        &["bots.support.ttl.default", "must not be longer than ttl.max"],
+    );
+    has(
+        &problem("[vendors.acme]", "[tokens]\ndefault_ttl = \"29m\"\n[vendors.acme]"),
+        &["tokens.default_ttl", "30m", "24h"],
+    );
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_what_was_meant() {
+    has(&problem("[server]", "[servre]\n[server]"), &["test.toml:2: servre: is not a key here", "the keys are: "]);
+    has(
+        &problem("[server]\n", "[server]\nworker = 4\n"),
+        &["server.worker: is not a key here; did you mean `workers`?"],
+    );
+    has(&problem("owners = [", "owner = [\"website\"]\nowners = ["), &["bots.support.owner", "did you mean `owners`?"]);
+    has(
+        &problem("owners = [", "limits = { perbot = \"1/1s\" }\nowners = ["),
+        &["bots.support.limits.perbot", "did you mean `per_bot`?"],
+    );
+    has(
+        &problem("[clients.website]", "[identity.corp]\nissuer = \"x\"\n[clients.website]"),
+        &["identity: is not a key here"],
+    );
+}
+
+#[test]
+fn a_vendor_off_this_machine_is_reached_by_https_or_with_an_explicit_word() {
+    let base = "base_url = \"https://api.example.com\"";
+    has(
+        &problem(base, "base_url = \"http://api.example.com\""),
+        &["vendors.acme.base_url", "in clear text", "insecure = true"],
+    );
+    for right in
+        ["base_url = \"http://127.0.0.1:9000/v2\"", "base_url = \"http://api.example.com\"\ninsecure = true", ""]
+    {
+        assert_eq!(problems(&GOOD.replace(base, right)), [""; 0], "{right}");
+    }
+    has(
+        &problem(base, "base_url = \"https://user:password@api.example.com\""),
+        &["vendors.acme.base_url", "user or password"],
+    );
+    has(&problem(base, "base_url = \"api.example.com\""), &["vendors.acme.base_url", "must be a URL"]);
+}
+
+#[test]
+fn bots_of_a_vendor_share_one_name_space() {
+    has(
+        &problem("vendor_id = \"bot_2\"", "vendor_id = \"bot_1\""),
+        &["bots.staff", "shares a name or vendor_id with bots.support"],
+    );
+    has(
+        &problem("vendor_id = \"bot_2\"", "vendor_id = \"support\""),
+        &["bots.staff", "shares a name or vendor_id with bots.support"],
+    );
+}
+
+#[test]
+fn what_is_not_toml_is_told_with_its_line() {
+    has(&problems("[server]\nlisten = \n")[0], &["test.toml:2: not TOML"]);
+}

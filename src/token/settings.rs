@@ -32,7 +32,10 @@ impl Settings {
         Self {
             keys: base.join(keys),
             algorithm: choice(table, "algorithm", Algorithm::EdDsa, &Algorithm::ALL, Algorithm::name),
-            default_ttl: table.get("default_ttl").and_then(|value| ttl(&value)).unwrap_or(Duration::from_secs(3600)),
+            default_ttl: table
+                .get("default_ttl")
+                .and_then(|value| read_ttl(&value))
+                .unwrap_or(Duration::from_secs(3600)),
             contact: choice(table, "contact", ContactClaims::Claims, &ContactClaims::ALL, ContactClaims::name),
         }
     }
@@ -46,7 +49,8 @@ fn directory<'d>(value: &Value<'d>) -> Option<&'d str> {
     Some(text)
 }
 
-fn ttl(value: &Value<'_>) -> Option<Duration> {
+/// Reads the life of a token: what does not fit is noted.
+pub fn read_ttl(value: &Value<'_>) -> Option<Duration> {
     let duration = value.duration()?;
     // `exp` counts whole seconds; a fraction would make `expiresAt` and the token's end disagree.
     let fits = (SHORTEST_TTL..=LONGEST_TTL).contains(&duration) && duration.subsec_nanos() == 0;

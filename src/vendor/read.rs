@@ -72,7 +72,7 @@ fn open(value: &Value<'_>) -> Option<Open> {
     let session =
         match table.required("session", "\"text\", or a JSON pointer to the id").and_then(|value| value.text()) {
             Some("text") => Some(SessionSource::Text),
-            Some(_) => pointer(&table, "session")?.map(SessionSource::Pointer),
+            Some(_) => pointer(&table, "session").flatten().map(SessionSource::Pointer),
             None => None,
         };
     let vendor_token = pointer(&table, "vendor_token");
@@ -308,14 +308,14 @@ fn target(table: &Table<'_>, key: &str, free: &[&str]) -> Option<Target> {
 fn parse_target(text: &str, free: &[&str]) -> Result<Target, String> {
     let (method, path) = split_call(text)?;
     let segments = path[1..].split('/').map(|segment| Template::parse(segment, free)).collect::<Result<Vec<_>, _>>()?;
-    let has_values = segments.iter().any(|segment| segment.variables().next().is_some());
-    if segments
-        .iter()
-        .flat_map(Template::variables)
-        .any(|variable| matches!(variable, Variable::Key | Variable::VendorToken))
-    {
+    let variables = || segments.iter().flat_map(Template::variables);
+    if variables().any(|variable| matches!(variable, Variable::Key | Variable::VendorToken)) {
         return Err(format!("`{text}`: a secret does not belong in a path"));
     }
+    if !variables().all(Variable::is_for_vendor) {
+        return Err(format!("`{text}`: our own token is never sent to a vendor"));
+    }
+    let has_values = variables().next().is_some();
     Ok(Target { method, segments, fixed: (!has_values).then(|| path.to_owned()) })
 }
 

@@ -1,1 +1,231 @@
+//! The rules of a profile, one test each.
 
+use super::*;
+
+/// A profile without problems, for tests that spoil it in one place.
+const GOOD: &str = r#"title = "Plain"
+base_url = "https://api.example.com"
+
+[open]
+call = "POST /open"
+set.header = { Authorization = "Bearer {key}" }
+set.body = { ttl = "{ttl}" }
+session = "/data/id"
+vendor_token = "/data/token"
+
+[accept]
+call = "POST /bots/{bot}/open"
+credential = "header X-Api-Key"
+fields = { ttl = "body seconds" }
+status = 201
+reply.json = { token = "{token}" }
+
+[[route]]
+call = "POST /chat/{session}/messages/{mid}"
+to = "/chat/{session}/{mid}"
+set.header = { Authorization = "Bearer {vendor_token}" }
+
+[[route]]
+call = "POST /search"
+set.query = { key = "{key}" }
+allow = { header = [], body = ["text"] }
+
+[error]
+json = { error = "{message}" }
+codes = { 401 = "UNAUTHENTICATED" }
+"#;
+
+fn problems(text: &str) -> Vec<String> {
+    let problems = Problems::default();
+    let profile = read("plain", "plain.toml", text, &problems);
+    let found: Vec<String> = problems.into_sorted().iter().map(ToString::to_string).collect();
+    assert!(profile.is_some() || !found.is_empty(), "nothing came back, and nothing was said to be wrong");
+    found
+}
+
+/// The only problem of the good profile in which `from` reads `to`.
+#[track_caller]
+fn problem(from: &str, to: &str) -> String {
+    assert!(GOOD.contains(from), "{from}");
+    let found = problems(&GOOD.replacen(from, to, 1));
+    assert_eq!(found.len(), 1, "{found:#?}");
+    found.into_iter().next().unwrap()
+}
+
+#[track_caller]
+fn has(problem: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(problem.contains(part), "`{part}` is not in: {problem}");
+    }
+}
+
+#[test]
+fn the_built_in_profiles_have_no_problems() {
+    for (name, text) in BUILT_IN {
+        let problems = Problems::default();
+        let profile = read(name, name, text, &problems);
+        assert_eq!(problems.into_sorted(), []);
+        assert!(profile.is_some_and(|profile| !profile.routes.is_empty()), "{name}");
+    }
+    assert!(built_in("nobody").is_none());
+    assert_eq!(problems(GOOD), [""; 0]);
+}
+
+#[test]
+fn chatbotkits_account_key_opens_sessions_and_lists_messages_and_nothing_else() {
+    let problems = Problems::default();
+    let profile = read("chatbotkit", "chatbotkit", built_in("chatbotkit").unwrap(), &problems).unwrap();
+    let with_key: Vec<&str> =
+        profile.routes.iter().filter(|route| route.carries_key()).map(|route| route.call.as_str()).collect();
+    assert_eq!(with_key, ["GET /api/v1/conversation/{session}/message/list"]);
+}
+
+#[test]
+fn all_problems_of_a_profile_are_reported_at_once() {
+    let found =
+        problems("base_url = 1\nbot_id = \"uuid\"\n[open]\ncall = \"POST open\"\n[[route]]\ncall = \"FETCH\"\n");
+    assert_eq!(found, EXPECTED, "{found:#?}");
+}
+
+/// What is wrong with the thoroughly broken profile.
+const EXPECTED: &[&str] = &[
+    "plain.toml:1: base_url: must be a string, not an integer",
+    "plain.toml:1: title: is missing: the vendor's name, for people",
+    "plain.toml:2: bot_id: `uuid` must be \"text\" or \"number\"",
+    "plain.toml:3: open.session: is missing: \"text\", or a JSON pointer to the id",
+    "plain.toml:4: open.call: `POST open`: a path begins with `/`",
+    "plain.toml:6: route[0].call: `FETCH` must be a method and a path, such as \"POST /chat\"",
+];
+
+#[test]
+fn a_wrong_value_is_told_with_its_place_and_what_would_be_right() {
+    has(&problem("title = \"Plain\"", ""), &["plain.toml:1: title: is missing"]);
+    has(
+        &problem("title = \"Plain\"", "title = \"Plain\"\nbot_id = \"uuid\""),
+        &["plain.toml:2: bot_id", "\"text\" or \"number\""],
+    );
+    has(&problem("\"POST /open\"", "\"/open\""), &["plain.toml:5: open.call"]);
+    has(&problem("session = \"/data/id\"", ""), &["open.session: is missing", "JSON pointer"]);
+    has(&problem("\"/data/id\"", "\"data.id\""), &["plain.toml:8: open.session", "RFC 6901"]);
+    has(&problem("\"/data/token\"", "\"data\""), &["plain.toml:9: open.vendor_token", "RFC 6901"]);
+    has(&problem("\"header X-Api-Key\"", "\"X-Api-Key\""), &["plain.toml:13: accept.credential", "header NAME"]);
+    has(&problem("\"body seconds\"", "\"seconds\""), &["plain.toml:14: accept.fields.ttl", "body NAME"]);
+    has(&problem("status = 201", "status = 302"), &["plain.toml:15: accept.status", "from 200 to 299"]);
+    has(&problem("401 = ", "200 = "), &["plain.toml:30: error.codes.200", "from 400 to 599"]);
+    has(&problem("json = { error = \"{message}\" }", ""), &["error.json: is missing"]);
+    has(
+        &problem("allow = { header = [], ", "limits.body = \"much\"\nallow = { header = [], "),
+        &["route[1].limits.body", "256KiB"],
+    );
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_what_was_meant() {
+    has(
+        &problem("session = ", "sesion = 1\nsession = "),
+        &["plain.toml:8: open.sesion: is not a key here; did you mean `session`?"],
+    );
+    has(&problem("to = ", "who = \"owner\"\nto = "), &["route[0].who: is not a key here", "the keys are: "]);
+}
+
+#[test]
+fn a_session_calls_path_names_the_bot() {
+    has(
+        &problem("\"POST /bots/{bot}/open\"", "\"POST /open-here\""),
+        &["plain.toml:12: accept.call", "must hold {bot}"],
+    );
+}
+
+#[test]
+fn an_answer_has_one_body() {
+    has(&problem("reply.json", "reply.text = \"x\"\nreply.json"), &["accept.reply", "either `text` or `json`"]);
+    has(&problem("reply.json = { token = \"{token}\" }", ""), &["accept.reply", "either `text` or `json`"]);
+}
+
+#[test]
+fn a_placeholder_that_does_not_exist_is_refused_with_those_that_do() {
+    has(
+        &problem("Bearer {vendor_token}", "Bearer {vendortoken}"),
+        &[
+            "plain.toml:21: route[0].set.header.Authorization",
+            "{vendortoken} is not a placeholder",
+            "{vendor_token}",
+            "{mid}",
+        ],
+    );
+    has(
+        &problem("/chat/{session}/{mid}", "/chat/{session}/{id}"),
+        &["plain.toml:20: route[0].to", "{id} is not a placeholder"],
+    );
+    has(&problem("{ttl}", "{ttl"), &["open.set.body.ttl", "brace without its partner"]);
+}
+
+#[test]
+fn the_session_call_cannot_use_what_it_is_to_find_out() {
+    for variable in ["{session}", "{vendor_token}"] {
+        has(&problem("{ttl}", variable), &["open.call", "it is where they come from"]);
+    }
+}
+
+#[test]
+fn a_route_that_carries_the_key_lists_what_passes() {
+    let allow = "allow = { header = [], body = [\"text\"] }\n";
+    for missing in
+        ["", "allow = { header = [] }\n", "allow = { body = [\"text\"] }\n", "allow = { query = [\"page\"] }\n"]
+    {
+        has(&problem(allow, missing), &["route[1].allow", "{key}", "allow.header and allow.body"]);
+    }
+    for written in
+        ["allow = { header = \"*\", body = \"*\" }\n", "allow = { header = [\"x-note\", \"x-my-*\"], body = [] }\n"]
+    {
+        assert_eq!(problems(&GOOD.replace(allow, written)), [""; 0], "{written}");
+    }
+    let get = GOOD.replace(allow, "allow.header = []\n").replace("POST /search", "GET /search");
+    assert_eq!(problems(&get), [""; 0]);
+}
+
+#[test]
+fn our_own_token_is_never_sent_to_a_vendor() {
+    for variable in ["{token}", "{expires_ms}"] {
+        for (from, path) in [
+            ("{vendor_token}", "route[0].set.header.Authorization"),
+            ("{key}", "open.set.header.Authorization"),
+            ("{ttl}", "open.set.body.ttl"),
+        ] {
+            has(&problem(from, variable), &[path, "our own token is never sent to a vendor"]);
+        }
+        let to = "to = \"/chat/{session}/{mid}\"";
+        let found = problems(&GOOD.replace(to, &format!("to = \"/chat/{variable}/{{mid}}\"")));
+        assert!(!found.is_empty(), "{variable} went into a path towards the vendor");
+    }
+}
+
+#[test]
+fn a_secret_does_not_belong_in_a_path() {
+    for variable in ["{key}", "{vendor_token}"] {
+        let found = problem("/chat/{session}/{mid}", &format!("/chat/{variable}/{{mid}}"));
+        has(&found, &["plain.toml:20: route[0].to", "a secret does not belong in a path"]);
+    }
+    has(&problem("POST /open", "POST /open/{key}"), &["plain.toml:5: open.call", "a secret does not belong in a path"]);
+}
+
+#[test]
+fn a_header_that_the_gateway_writes_itself_is_not_set_by_a_profile() {
+    for name in OWN_HEADERS {
+        let found = problem(
+            "set.header = { Authorization = \"Bearer {vendor_token}\" }",
+            &format!("set.header = {{ {name} = \"x\" }}"),
+        );
+        has(&found, &[&format!("route[0].set.header.{name}"), "written by the gateway itself"]);
+    }
+    has(&problem("header = []", "header = [\"a b\"]"), &["route[1].allow.header", "not a header's name"]);
+}
+
+#[test]
+fn a_get_has_no_body_to_write_into() {
+    let found = problem(
+        "POST /chat/{session}/messages/{mid}\"",
+        "GET /chat/{session}/messages/{mid}\"\nset.body = { id = \"{session}\" }",
+    );
+    has(&found, &["route[0].call", "has no body"]);
+}

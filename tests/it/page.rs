@@ -4,7 +4,7 @@ use keystile::demo::Demo;
 use keystile::telemetry::Output;
 use serde_json::Value;
 
-use crate::support::node::run_node;
+use crate::support::node::NodeClient;
 
 struct TestDemo(Demo);
 
@@ -24,7 +24,7 @@ impl Drop for TestDemo {
 fn a_browser_opens_a_session_and_sees_the_answer_grow() {
     let TestDemo(demo) = &TestDemo::start();
 
-    let printed = run_node("page", "page.mjs", &[("KEYSTILE_URL", &demo.url)]);
+    let printed = NodeClient::install("page").run(&["page.mjs"], &[("KEYSTILE_URL", &demo.url)]);
 
     let seen: Value = serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error}: {printed}"));
     assert!(seen["answer"].as_str().unwrap().starts_with("I heard: こんにちは"), "{seen}");

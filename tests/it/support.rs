@@ -2,6 +2,7 @@
 
 pub(crate) mod gateway;
 pub(crate) mod node;
+pub(crate) mod program;
 pub(crate) mod vendor;
 pub(crate) mod wire;
 

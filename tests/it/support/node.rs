@@ -1,28 +1,44 @@
 //! Clients that run in Node.js, from `tests/clients`.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
+
 /// How long npm may take, and how long the client.
 const LIMIT: Duration = Duration::from_secs(180);
 
-/// Installs the client `tests/clients/<folder>` as its lock file says, in a directory of its own, runs its `script`
-/// with `environment` added, and returns what that printed. Panics if either fails.
-pub(crate) fn run_node(folder: &str, script: &str, environment: &[(&str, &str)]) -> String {
-    let client = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(folder);
-    let place = tempfile::tempdir().unwrap();
-    let copy = place.path().join("client");
-    copy_folder(&client, &copy);
+/// A client of `tests/clients` that is ready to run.
+pub(crate) struct NodeClient {
+    place: TempDir,
+    name: String,
+}
 
-    let mut install = Command::new("npm");
-    install.args(["ci", "--no-audit", "--no-fund"]).current_dir(&copy);
-    run(place.path(), install, folder);
-    let mut client = Command::new("node");
-    client.arg(script).current_dir(&copy).envs(environment.iter().copied());
-    run(place.path(), client, folder)
+impl NodeClient {
+    /// Installs `tests/clients/<name>` as its lock file says, in a directory of its own. Panics if that fails.
+    pub(crate) fn install(name: &str) -> Self {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(name);
+        let client = Self { place: tempfile::tempdir().unwrap(), name: name.to_owned() };
+        copy_folder(&source, &client.folder());
+        let mut install = Command::new("npm");
+        install.args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]).current_dir(client.folder());
+        run(client.place.path(), install, name);
+        client
+    }
+
+    /// Runs `node` with `arguments`, and `environment` added, and returns what it printed. Panics if it fails.
+    pub(crate) fn run(&self, arguments: &[&str], environment: &[(&str, &str)]) -> String {
+        let mut node = Command::new("node");
+        node.args(arguments).current_dir(self.folder()).envs(environment.iter().copied());
+        run(self.place.path(), node, &self.name)
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.place.path().join("client")
+    }
 }
 
 fn copy_folder(from: &Path, to: &Path) {
@@ -56,7 +72,7 @@ fn wait(command: &mut Command) -> Option<ExitStatus> {
     let program = command.get_program().to_owned();
     let mut child = command
         .spawn()
-        .unwrap_or_else(|error| panic!("{program:?} cannot be run ({error}): this test needs Node.js with npm"));
+        .unwrap_or_else(|error| panic!("{program:?} cannot be run ({error}): this test needs Node.js 20 or later with npm, which tests/run installs"));
     let end = Instant::now() + LIMIT;
     loop {
         if let Some(status) = child.try_wait().unwrap() {

@@ -1,0 +1,24 @@
+# What is done often. `just` alone lists it.
+
+_:
+    @just --list
+
+# All that must hold before a change is handed on: what the continuous integration runs.
+check:
+    tests/run
+
+# The tests alone; the arguments are those of `cargo test`.
+test *arguments:
+    cargo test --locked {{arguments}}
+
+# The gateway in front of a simulated vendor, with a page to try it in.
+demo *arguments:
+    cargo run --release --locked -- demo {{arguments}}
+
+# Format the tree.
+fmt:
+    cargo fmt
+
+# Licences, banned crates, duplicates, advisories (needs cargo-deny).
+deny:
+    cargo deny --locked check

@@ -1,0 +1,65 @@
+//! The `keystile` program as a process of its own.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+
+/// The program, with nothing in its environment that a developer's shell may have set for it.
+pub(crate) fn keystile() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_keystile"));
+    command.env_remove("RUST_LOG").stdin(Stdio::null());
+    command
+}
+
+/// Runs it to its end.
+pub(crate) fn run(arguments: &[&str]) -> Output {
+    keystile().args(arguments).output().unwrap()
+}
+
+/// Its standard output.
+pub(crate) fn said(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// Its standard error.
+pub(crate) fn complained(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// The program at work. Dropping it ends it.
+pub(crate) struct Running {
+    child: Child,
+    said: BufReader<Box<dyn Read + Send>>,
+}
+
+impl Running {
+    /// Starts it; standard error goes to the file `log`, standard output is read by lines.
+    pub(crate) fn start(command: &mut Command, log: &Path) -> Self {
+        let log = std::fs::File::create(log).unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let said: Box<dyn Read + Send> = Box::new(child.stdout.take().unwrap());
+        Self { child, said: BufReader::new(said) }
+    }
+
+    /// The next line that it says; waits for it.
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.said.read_line(&mut line).unwrap();
+        assert!(!line.is_empty(), "the program ended: {:?}", self.child.wait());
+        line
+    }
+
+    /// Asks it to stop, as a supervisor does, and waits for its end.
+    pub(crate) fn terminate(mut self) -> ExitStatus {
+        let asked = Command::new("bash").args(["-c", &format!("kill -TERM {}", self.child.id())]).status().unwrap();
+        assert!(asked.success());
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has ended already where the test went well.
+        let _ended = self.child.kill().and_then(|()| self.child.wait());
+    }
+}
