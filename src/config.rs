@@ -85,8 +85,10 @@ pub fn load_tokens(file: &Path) -> Result<(token::Settings, String), ConfigError
     let problems = Problems::default();
     let settings = read(&name, &text, &Environment::process(folder_of(file)), &problems);
     let mut problems = problems.into_sorted();
+    // Keys of the document itself count, too: `[token]` would mean other keys than those that were meant.
     problems.retain(|problem| {
-        problem.path.is_empty() || problem.path.starts_with("server") || problem.path.starts_with("tokens")
+        let section = problem.path.split('.').next().unwrap_or_default();
+        problem.file == name && !["vendors", "bots", "clients"].contains(&section)
     });
     match settings {
         Some(settings) if problems.is_empty() => Ok((settings.tokens, settings.gateway.public_url)),

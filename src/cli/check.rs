@@ -34,6 +34,11 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
             say(json!({"ok": false, "problems": problems}));
             Outcome::Misused
         }
+        Err(error @ ConfigError::Unreadable { .. }) if arguments.json => {
+            let problem = json!({"file": file.to_string(), "line": 0, "path": "", "message": error.to_string()});
+            say(json!({"ok": false, "problems": [problem]}));
+            Outcome::Misused
+        }
         Err(error) => complain_of_config(&error),
     }
 }
