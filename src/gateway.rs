@@ -11,7 +11,6 @@ mod cors;
 mod routes;
 mod settings;
 
-use std::borrow::Cow;
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -65,9 +64,6 @@ pub struct Gateway {
 /// A body of this length has mostly come with its head, and hyper clears it away by itself.
 const LONGEST_DRAINED: u64 = 8 << 10;
 
-/// The values of a path's placeholders: no vendor's path has more.
-type PathValues<'p> = [&'p str; 6];
-
 impl Gateway {
     /// Answers a request.
     pub async fn serve(
@@ -113,7 +109,7 @@ impl Gateway {
     fn find(&self, request: &Request<IncomingBody>, path: &str) -> Result<Place<'_>, Missing<'_>> {
         vendor::check(path).map_err(|error| Fault::new(Code::AmbiguousPath, error.to_string()))?;
         let host = host_of(request)?;
-        self.routes.find(host_name(&host), request.method(), path)
+        self.routes.find(host_name(host), request.method(), path)
     }
 
     async fn answer(
@@ -126,25 +122,16 @@ impl Gateway {
         record: &mut Record,
     ) -> Result<Response<Payload>, Fault> {
         let caller = Caller::new(peer.address, request.headers())?;
-        let mut values: PathValues<'_> = Default::default();
-        let mut count = 0;
-        for (slot, value) in values.iter_mut().zip(place.captures.of(path)) {
-            *slot = value;
-            count += 1;
-        }
-        let values = values.get(..count).unwrap_or_default();
+        let values: Vec<&str> = place.captures.of(path).collect();
         match &place.entry.endpoint {
             Endpoint::Route(vendor, route) => {
-                let route = vendor
-                    .profile
-                    .routes
-                    .get(*route)
-                    .ok_or_else(|| Fault::new(Code::NotFound, "there is no such call"))?;
-                let target = CallTarget { vendor, route, values };
+                let missing = || Fault::new(Code::NotFound, "there is no such call");
+                let route = vendor.profile.routes.get(*route).ok_or_else(missing)?;
+                let target = CallTarget { vendor, route, values: &values };
                 self.proxied(request, &target, &caller, scene, record).await
             }
             Endpoint::SessionCall(vendor) => {
-                self.api.accept(vendor, values, &caller, request, scene).await.map(|answer| answer.map(Payload::whole))
+                self.api.accept(vendor, &values, &caller, request, scene).await.map(|answer| answer.map(Payload::whole))
             }
             Endpoint::Own => self.own(request, caller, scene).await,
             Endpoint::Page => Ok(answer::page(self.page.clone().unwrap_or_default())),
@@ -229,7 +216,7 @@ impl Gateway {
     fn preflight(&self, cors: &Cors, request: &Request<IncomingBody>, path: &str) -> Response<Payload> {
         let wanted = cors::wanted_method(request.headers());
         let entry = host_of(request).ok().and_then(|host| match &wanted {
-            Some(method) if vendor::check(path).is_ok() => self.routes.find(host_name(&host), method, path).ok(),
+            Some(method) if vendor::check(path).is_ok() => self.routes.find(host_name(host), method, path).ok(),
             _ => None,
         });
         let entry = entry.map(|place| place.entry);
@@ -294,13 +281,13 @@ fn session_key(id: &str) -> u128 {
 }
 
 /// The host that the request is for: of HTTP/2's `:authority` or an absolute target, else of `Host`.
-fn host_of(request: &Request<IncomingBody>) -> Result<Cow<'_, str>, Fault> {
+fn host_of(request: &Request<IncomingBody>) -> Result<&str, Fault> {
     if let Some(authority) = request.uri().authority() {
-        return Ok(Cow::Borrowed(authority.as_str()));
+        return Ok(authority.as_str());
     }
     let mut hosts = request.headers().get_all(header::HOST).iter();
     match (hosts.next().map(header::HeaderValue::to_str), hosts.next()) {
-        (Some(Ok(host)), None) if !host.is_empty() => Ok(Cow::Borrowed(host)),
+        (Some(Ok(host)), None) if !host.is_empty() => Ok(host),
         _ => Err(Fault::new(Code::BadHost, "send one Host header that names a host")),
     }
 }
