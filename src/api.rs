@@ -4,6 +4,7 @@
 //! in [`Api::open`]: one set of rules, two shapes.
 
 mod accept;
+mod members;
 mod native;
 
 use std::net::IpAddr;
@@ -30,9 +31,6 @@ pub const TOKEN: HeaderName = HeaderName::from_static("keystile-token");
 pub const SESSION: HeaderName = HeaderName::from_static("keystile-session");
 /// The token's end in milliseconds since the epoch, there.
 pub const EXPIRES_AT: HeaderName = HeaderName::from_static("keystile-expires-at");
-
-/// The longest body of a call to open a session.
-const LONGEST_BODY: u64 = 256 << 10;
 
 /// What opens sessions and says what our keys are.
 #[derive(Debug)]
@@ -96,57 +94,50 @@ impl Api {
             .with_state(Arc::clone(self))
     }
 
-    /// Whether whoever presents `credential` may open a session of `bot`. Asked before the body is read: nobody whom we
-    /// do not know makes us hold one.
+    /// Whether whoever presents `credential` may open a session of `bot`, and has not opened too many. Asked before the
+    /// body is read: nobody makes us hold more bodies than it may have sessions.
     fn grant(&self, bot: &Arc<Bot>, credential: Credential<'_>, caller: &Caller) -> Result<MintGrant, Fault> {
         let principal = self.access.identify(credential, caller)?;
-        self.access.may_mint(principal, bot, caller)
+        let grant = self.access.may_mint(principal, bot, caller)?;
+        self.admit(&grant, caller)?;
+        Ok(grant)
     }
 
     /// Opens a session as it was granted: the one way to do it.
-    async fn open(
-        &self,
-        grant: &MintGrant,
-        caller: &Caller,
-        wish: &RawWish,
-        visitor: Option<IpAddr>,
-    ) -> Result<(Opened, Wish), Fault> {
+    async fn open(&self, grant: &MintGrant, wish: &RawWish) -> Result<(Opened, Wish), Fault> {
         let wish = wish.checked(grant)?;
-        self.admit(grant, caller, visitor)?;
         let opened = self.opener.open(grant, &wish).await?;
         Ok((opened, wish))
     }
 
-    /// Limits: an address for pages, a client for owners, and the visitor's address if the owner gives one.
-    fn admit(&self, grant: &MintGrant, caller: &Caller, visitor: Option<IpAddr>) -> Result<(), Fault> {
+    /// Limits: an address for pages, a client for owners, and the bot for all.
+    fn admit(&self, grant: &MintGrant, caller: &Caller) -> Result<(), Fault> {
         let (bot, now) = (grant.bot(), self.clock.now());
-        let by_address = |address: IpAddr| {
-            let Some(rate) = bot.limits.mint_per_ip else { return Ok(()) };
-            let key = Key::new(Kind::MintByAddress, bot.number, Neighbourhood::of(address).bits());
-            self.limiter
-                .take(key, rate, now)
-                .map_err(|wait| limited("too many sessions were opened from this address", wait))
-        };
         match grant.minter() {
-            Minter::Page(_) => by_address(caller.address)?,
+            Minter::Page(_) => self.admit_address(bot, caller.address)?,
             Minter::Owner(client) => {
                 if let Some(rate) = bot.limits.per_bot {
                     let digest = crate::secret::sha256(client.name.as_bytes());
                     let subject = u128::from_be_bytes(std::array::from_fn(|at| digest[at]));
                     let key = Key::new(Kind::MintByClient, bot.number, subject);
-                    self.limiter
-                        .take(key, rate, now)
-                        .map_err(|wait| limited("this client opened too many sessions", wait))?;
+                    let taken = self.limiter.take(key, rate, now);
+                    taken.map_err(|wait| limited("this client opened too many sessions", wait))?;
                 }
-                visitor.map_or(Ok(()), by_address)?;
             }
         }
         if let Some(rate) = bot.limits.per_bot {
-            self.limiter
-                .take_of_bot(bot.number, rate, now)
-                .map_err(|wait| limited("the bot has too many calls", wait))?;
+            let taken = self.limiter.take_of_bot(bot.number, rate, now);
+            taken.map_err(|wait| limited("the bot has too many calls", wait))?;
         }
         Ok(())
+    }
+
+    /// The limit of an address: of whoever calls, or of the visitor for whom an owner calls.
+    fn admit_address(&self, bot: &Bot, address: IpAddr) -> Result<(), Fault> {
+        let Some(rate) = bot.limits.mint_per_ip else { return Ok(()) };
+        let key = Key::new(Kind::MintByAddress, bot.number, Neighbourhood::of(address).bits());
+        let taken = self.limiter.take(key, rate, self.clock.now());
+        taken.map_err(|wait| limited("too many sessions were opened from this address", wait))
     }
 
     /// A wrong credential is told before a wrong name.
@@ -192,22 +183,6 @@ fn renew_after(lifetime: u64, random: [u8; 2]) -> u64 {
     lifetime * (70 + spread) / 100
 }
 
-/// The members of a JSON body, which must be an object; an empty body is an empty object.
-fn members(body: &[u8]) -> Result<serde_json::Map<String, Value>, Fault> {
-    if body.is_empty() {
-        return Ok(serde_json::Map::new());
-    }
-    let wrong = |detail: &'static str| Fault::new(Code::BadRequest, detail);
-    match serde_json::from_slice(body) {
-        Ok(Value::Object(members)) => Ok(members),
-        Ok(_) => Err(wrong("the body must be a JSON object")),
-        Err(error) => Err(Fault::new(
-            Code::BadRequest,
-            format!("the body is not JSON: line {}, column {}", error.line(), error.column()),
-        )),
-    }
-}
-
 /// What the native call answers.
 fn native_answer(opened: &Opened, wish: &Wish, issued_now: u64, renew_after: u64) -> Value {
     let session = &opened.session;
@@ -231,12 +206,5 @@ mod tests {
     fn a_token_is_renewed_at_70_to_85_percent_of_its_life() {
         assert_eq!(renew_after(3600, [0, 0]), 2520);
         assert!((2520..=3060).contains(&renew_after(3600, [255, 255])));
-    }
-
-    #[test]
-    fn a_body_is_an_object_or_empty() {
-        assert!(members(b"").unwrap().is_empty());
-        assert_eq!(members(b"[]").unwrap_err().detail(), "the body must be a JSON object");
-        assert!(members(b"{").unwrap_err().detail().contains("line 1"));
     }
 }

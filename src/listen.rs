@@ -32,7 +32,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 /// And how much of it.
 const LINGER_BYTES: usize = 1 << 20;
-/// A client whose first bytes come one by one is looked at again after this time.
+/// A client whose first bytes come one by one is looked at again after this time, and then after twice as long.
 const PEEK_PAUSE: Duration = Duration::from_millis(5);
 /// After the system had no socket to give: time for others to be closed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -94,7 +94,7 @@ where
         return;
     }
     let Some(tls) = tls else {
-        let is_http2 = within(HEAD_TIMEOUT, begins_http2(&stream)).await.unwrap_or(false);
+        let is_http2 = within(HEAD_TIMEOUT, begins_http2(&stream)).await.unwrap_or_default();
         return http(stream, is_http2, service).await;
     };
     match within(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
@@ -115,6 +115,7 @@ async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T
 async fn begins_http2(stream: &TcpStream) -> bool {
     let mut start = [0; HTTP2_PREFACE.len()];
     // `P` alone may still become a POST: it is decided by the first byte that differs, or when all are there.
+    let mut pause = PEEK_PAUSE;
     loop {
         match stream.peek(&mut start).await {
             Ok(length) if length > 0 && start[..length] == HTTP2_PREFACE[..length] => {
@@ -124,7 +125,8 @@ async fn begins_http2(stream: &TcpStream) -> bool {
             }
             _ => return false,
         }
-        tokio::time::sleep(PEEK_PAUSE).await;
+        tokio::time::sleep(pause).await;
+        pause *= 2;
     }
 }
 

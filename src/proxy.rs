@@ -16,6 +16,7 @@ mod values;
 use std::sync::Arc;
 
 use http::Response;
+use tokio::time::Instant;
 
 pub use self::outgoing::Incoming;
 use self::scrub::Needles;
@@ -25,6 +26,7 @@ use crate::bot::Directory;
 use crate::clock::Clock;
 use crate::fault::{Code, Fault};
 use crate::limit::OpenCall;
+use crate::token::LEEWAY;
 use crate::upstream::{BodyError, SendError, pool};
 
 /// Sends granted calls to vendors.
@@ -56,11 +58,24 @@ impl Proxy {
     ) -> Result<Response<AnswerStream>, Fault> {
         let vendor = target.vendor;
         let is_safe = incoming.method.is_safe();
-        let request = outgoing::request(&grant, target, incoming).await?;
-        let response = pool::send(&vendor.upstream, request).await.map_err(|error| unanswered(error, is_safe))?;
+        let deadline = self.deadline(&grant);
+        // A body that is held back must not carry its call past the end of the token.
+        let request = tokio::time::timeout_at(deadline, outgoing::request(&grant, target, incoming));
+        let request = request.await.map_err(|_elapsed| expired())??;
+        let sent = pool::send(&vendor.upstream, request, deadline).await;
+        let response = sent.map_err(|error| unanswered(error, is_safe))?;
         let keys = self.keys.get(vendor.index).map(Arc::clone);
         answer::passed_on(response, grant, [keys, None], self.clock.now(), open)
     }
+
+    /// When the token of a call is good no more.
+    fn deadline(&self, grant: &CallGrant) -> Instant {
+        Instant::now() + grant.verified().session.expires.plus(LEEWAY).since(self.clock.now())
+    }
+}
+
+fn expired() -> Fault {
+    Fault::new(Code::TokenExpired, "the token expired before the body of the request had come")
 }
 
 /// Where bytes had reached the vendor and its answer is lost, nobody may repeat the call blindly: it could be carried

@@ -8,7 +8,8 @@ use http::{HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
-use super::{Api, LONGEST_BODY, Scene, members, session_headers};
+use super::members::{members, take};
+use super::{Api, Scene, session_headers};
 use crate::access::{Caller, Credential};
 use crate::bot::{Bot, Vendor};
 use crate::fault::{Code, Fault};
@@ -40,9 +41,9 @@ impl Api {
         // Only the first bot counts, and there is one.
         let _first = scene.bot.set(Arc::clone(&bot));
         let grant = self.grant(&bot, credential, caller)?;
-        let body = read_json(&head.headers, body, LONGEST_BODY).await?;
+        let body = read_json(&head.headers, body, bot.limits.body).await?;
         let wish = raw_wish(accept, &body)?;
-        let (opened, wish) = self.open(&grant, caller, &wish, None).await?;
+        let (opened, wish) = self.open(&grant, &wish).await?;
         let _first = scene.session.set(opened.session.id.clone());
         reply(accept, &bot, &opened, &wish)
     }
@@ -56,14 +57,17 @@ fn missing() -> Fault {
 /// What the vendor's own fields say; others are the vendor's business, and there is nobody to pass them to.
 fn raw_wish(accept: &Accept, body: &[u8]) -> Result<RawWish, Fault> {
     let mut members = members(body)?;
-    let mut take = |name: &Option<String>| name.as_ref().and_then(|name| members.remove(name));
+    let mut field = |name: &Option<String>| match name {
+        Some(name) => take(&mut members, name),
+        None => Ok(None),
+    };
     let fields = &accept.fields;
     Ok(RawWish {
-        ttl: take(&fields.ttl),
-        contact: take(&fields.contact),
-        messages: take(&fields.messages),
-        meta: take(&fields.meta),
-        visit: take(&fields.visit),
+        ttl: field(&fields.ttl)?,
+        contact: field(&fields.contact)?,
+        messages: field(&fields.messages)?,
+        meta: field(&fields.meta)?,
+        visit: field(&fields.visit)?,
         origin: None,
     })
 }

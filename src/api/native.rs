@@ -9,7 +9,8 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value};
 
-use super::{Api, LONGEST_BODY, Refused, Scene, members, native_answer, renew_after};
+use super::members::members;
+use super::{Api, Refused, Scene, native_answer, renew_after};
 use crate::access::{Caller, Credential, MintGrant, Minter};
 use crate::fault::{Code, Fault};
 use crate::proxy::outgoing::read_json;
@@ -33,11 +34,13 @@ pub(super) async fn open(
     // Only the first bot counts, and there is one.
     let _first = scene.bot.set(Arc::clone(&bot));
     let grant = api.grant(&bot, credential, &caller)?;
-    let body = read_json::<Body>(&head.headers, body, LONGEST_BODY).await?;
+    let body = read_json::<Body>(&head.headers, body, bot.limits.body).await?;
     let mut fields = members(&body)?;
-    let visitor = visitor(&mut fields, &grant)?;
+    if let Some(address) = visitor(&mut fields, &grant)? {
+        api.admit_address(&bot, address)?;
+    }
     let wish = raw_wish(fields)?;
-    let (opened, wish) = api.open(&grant, &caller, &wish, visitor).await?;
+    let (opened, wish) = api.open(&grant, &wish).await?;
     let _first = scene.session.set(opened.session.id.clone());
     let now = opened.session.issued.seconds();
     let life = opened.session.expires.seconds().saturating_sub(now);

@@ -120,7 +120,17 @@ fn split(text: &str) -> Option<(&str, &str)> {
         && authority
             .bytes()
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._:[]".contains(&byte));
-    (is_scheme && is_authority).then_some((scheme, authority))
+    (is_scheme && is_authority && has_plain_port(scheme, authority)).then_some((scheme, authority))
+}
+
+/// No empty label; a port only where browsers write one: not the scheme's own (RFC 6454 §6.2).
+fn has_plain_port(scheme: &str, authority: &str) -> bool {
+    if authority.starts_with('[') {
+        return authority.parse::<http::uri::Authority>().is_ok();
+    }
+    let (host, port) = authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port)));
+    let is_own = matches!((scheme, port), ("https", Some("443")) | ("http", Some("80")));
+    host.split('.').all(|label| !label.is_empty()) && !is_own && port.is_none_or(|port| port.parse::<u16>().is_ok())
 }
 
 #[cfg(test)]

@@ -341,7 +341,7 @@ fn check_vendor_id(table: &Table<'_>, id: &str, kind: BotId) {
     if kind == BotId::Number && !is_number {
         table.problem("vendor_id", format!("`{id}` must be a number, in quotes: this vendor's bot ids are numbers"));
     }
-    if id.is_empty() {
-        table.problem("vendor_id", "must not be empty");
+    if id.is_empty() || id == "." || id == ".." || id.chars().any(char::is_control) {
+        table.problem("vendor_id", format!("`{}` is no id that a vendor could have", id.escape_debug()));
     }
 }

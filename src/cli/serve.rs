@@ -37,11 +37,13 @@ pub(super) fn run(file: &ConfigFile) -> Outcome {
     }
 }
 
-/// As many descriptors as the system grants: every stream needs two. And no core file, which would hold every key.
+/// No core file, which would hold every key; and as many descriptors as the system grants: every stream needs two.
 fn prepare_process() {
-    let limits = rlimit::increase_nofile_limit(u64::MAX).and_then(|_granted| rlimit::Resource::CORE.set(0, 0));
-    if let Err(error) = limits {
-        tracing::warn!(%error, "the limits of the process could not be set");
+    if let Err(error) = rlimit::Resource::CORE.set(0, 0) {
+        tracing::warn!(%error, "core files could not be forbidden; they would hold keys");
+    }
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        tracing::warn!(%error, "the limit of open connections could not be raised");
     }
 }
 

@@ -534,3 +534,19 @@ fn bots_of_a_vendor_share_one_name_space() {
 fn what_is_not_toml_is_told_with_its_line() {
     has(&problems("[server]\nlisten = \n")[0], &["test.toml:2: not TOML"]);
 }
+
+#[test]
+fn what_could_never_work_is_refused_with_the_way_out() {
+    let api = problem("[server]", "[server]\napi = \"/:v1\"");
+    has(&api, &["server.api", "must be a prefix such as"]);
+    for url in ["https://user:secret@chat.example.com", "https://chat.example.com:99999"] {
+        has(&problem("https://chat.example.com", url), &["server.public_url", "without user"]);
+    }
+    for id in ["..", "."] {
+        has(&problem("\"bot_1\"", &format!("\"{id}\"")), &["bots.support.vendor_id", "no id"]);
+    }
+    has(
+        &problem("https://www.example.com", "https://www.example.com:443"),
+        &["bots.support.origins", "is not an origin"],
+    );
+}

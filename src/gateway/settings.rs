@@ -27,7 +27,7 @@ impl Settings {
             .and_then(|value| public_url(&value));
         let api = table.get("api").and_then(|value| {
             let prefix = value.text()?;
-            let is_prefix = prefix.len() > 1 && !prefix.ends_with('/') && vendor::check(prefix).is_ok();
+            let is_prefix = prefix.strip_prefix('/').is_some_and(|rest| rest.split('/').all(vendor::is_value));
             if !is_prefix {
                 value.problem(format!("`{prefix}` must be a prefix such as \"/v1\""));
             }
@@ -46,7 +46,14 @@ fn public_url(value: &Value<'_>) -> Option<String> {
     let text = value.text()?;
     let uri = text.parse::<Uri>().ok();
     let host = uri.as_ref().and_then(Uri::host).map(|host| host.trim_matches(['[', ']']));
-    let is_root = !text.ends_with('/') && uri.as_ref().is_some_and(|uri| uri.path() == "/" && uri.query().is_none());
+    let is_plain = |uri: &Uri| {
+        let authority = uri.authority().map_or("", |authority| authority.as_str());
+        let port = authority.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'));
+        !authority.contains('@') && port.is_none_or(|port| port.parse::<u16>().is_ok())
+    };
+    let is_root = !text.ends_with('/')
+        && uri.as_ref().is_some_and(is_plain)
+        && uri.as_ref().is_some_and(|uri| uri.path() == "/" && uri.query().is_none());
     match (uri.as_ref().and_then(Uri::scheme_str), host) {
         (Some("https"), Some(_)) if is_root => Some(text.to_owned()),
         (Some("http"), Some(host)) if is_root && is_loopback(host) => Some(text.to_owned()),
@@ -56,7 +63,7 @@ fn public_url(value: &Value<'_>) -> Option<String> {
         }
         _ => {
             value.problem(format!(
-                "`{text}` must be scheme and host, without a slash at the end, such as \"https://chat.example.com\""
+                "`{text}` must be scheme and host, without user and without a slash at the end, such as \"https://chat.example.com\""
             ));
             None
         }

@@ -100,7 +100,7 @@ fn is_reserved(name: &str) -> bool {
         b'k' => name == "keep-alive" || name.starts_with("keystile-"),
         b'o' => matches!(name, "origin"),
         b'p' => name == "proxy" || name.starts_with("proxy-"),
-        b'r' => matches!(name, "range" | "referer"),
+        b'r' => matches!(name, "range" | "referer" | "remote-user"),
         b's' => name.starts_with("sec-"),
         b't' => matches!(name, "te" | "trailer" | "transfer-encoding" | "true-client-ip"),
         b'u' => matches!(name, "upgrade"),
@@ -112,10 +112,16 @@ fn is_reserved(name: &str) -> bool {
                     name,
                     "x-real-ip"
                         | "x-client-ip"
+                        | "x-cluster-client-ip"
                         | "x-request-id"
+                        | "x-remote-user"
+                        | "x-host"
+                        | "x-original-host"
                         | "x-original-url"
                         | "x-rewrite-url"
+                        | "x-http-method"
                         | "x-http-method-override"
+                        | "x-method-override"
                 )
         }
         _ => false,

@@ -13,6 +13,7 @@ use http_body_util::{BodyExt, Limited};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use tokio::time::Instant;
 
 use super::wish::Wish;
 use crate::access::{MintGrant, Minter};
@@ -25,8 +26,10 @@ use crate::secret::Secret;
 use crate::token::{Authority, Binding, Contact, ContactSource, Session, VendorSession};
 use crate::upstream::keys::VendorKey;
 use crate::upstream::{RequestBody, SendError, pool};
-use crate::vendor::{Open, SessionSource, Values, Variable};
+use crate::vendor::{Open, SessionSource, Values, Variable, is_value};
 
+/// No caller waits longer for a session, whatever the vendor's time-outs.
+const LONGEST_OPENING: Duration = Duration::from_secs(120);
 /// The longest answer to a session call that is read.
 const LONGEST_ANSWER: usize = 64 << 10;
 /// The longest id of a vendor's session.
@@ -85,7 +88,7 @@ impl Opener {
         let issued = self.clock.now();
         let expires = end(issued, wish.ttl, answer.ends)?;
         let session = Session {
-            conversation: answer.session.to_string(),
+            conversation: conversation(&answer.session, &id),
             id,
             bot: bot.name.clone(),
             client: match grant.minter() {
@@ -118,6 +121,11 @@ impl Opener {
             _ => self.entropy.token_id(),
         }
     }
+}
+
+/// The vendor's id of the session where it can stand in a path, as clients put it there; else the gateway's.
+fn conversation(session: &VendorSession, id: &str) -> String {
+    Some(session.to_string()).filter(|text| is_value(text)).unwrap_or_else(|| id.to_owned())
 }
 
 fn source_of(grant: &MintGrant, contact: &Contact) -> Option<ContactSource> {
@@ -162,7 +170,7 @@ async fn ask(
 ) -> Result<VendorAnswer, Fault> {
     let vendor = &bot.vendor;
     let request = session_call(open, vendor, values)?;
-    let response = pool::send(&vendor.upstream, request).await.map_err(failed)?;
+    let response = pool::send(&vendor.upstream, request, Instant::now() + LONGEST_OPENING).await.map_err(failed)?;
     let status = response.status();
     let is_encoded = response.headers().get_all(header::CONTENT_ENCODING).iter().any(|encoding| encoding != "identity");
     if status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN {
@@ -188,7 +196,7 @@ async fn ask(
 
 /// A session's id is shown to whoever has the token, so no vendor may put a key or its token there.
 fn holds_a_secret(answer: &VendorAnswer, vendor: &Vendor) -> bool {
-    let VendorSession::Text(id) = &answer.session else { return false };
+    let id = answer.session.to_string();
     vendor.keys.secrets().chain(&answer.token).any(|secret| id.contains(secret.expose()))
 }
 

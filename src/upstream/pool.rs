@@ -10,12 +10,13 @@ use std::error::Error;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1::SendRequest;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::body::{BodyError, RequestBody, Upload};
 use super::connect::connect;
@@ -23,6 +24,8 @@ use super::{SendError, Upstream};
 
 /// Idle connections are not kept longer: servers commonly close theirs after 60 s or more.
 const LONGEST_IDLE: Duration = Duration::from_secs(50);
+/// How long a kept connection may take to be ready; the next one is as good.
+const LONGEST_WAIT: Duration = Duration::from_millis(50);
 /// Idle connections a worker keeps to one vendor.
 const MOST_IDLE: usize = 1024;
 
@@ -65,7 +68,7 @@ fn put_back(slot: usize, sender: SendRequest<RequestBody>) {
     });
 }
 
-/// Sends a call and waits for the head of its answer.
+/// Sends a call and waits for the head of its answer, until `deadline` at most.
 ///
 /// It is sent once. Only where a kept connection turns out to have been closed, and nothing was written to it, the
 /// call goes to the next one. Dropping the future ends the call: the connection is closed.
@@ -73,14 +76,20 @@ fn put_back(slot: usize, sender: SendRequest<RequestBody>) {
 /// # Errors
 ///
 /// See [`SendError`]; all but [`SendError::Connect`] mean that the vendor may have received the call.
-pub async fn send(upstream: &Upstream, request: Request<RequestBody>) -> Result<Response<AnswerBody>, SendError> {
+pub async fn send(
+    upstream: &Upstream,
+    request: Request<RequestBody>,
+    deadline: Instant,
+) -> Result<Response<AnswerBody>, SendError> {
     let upload = request.body().upload();
     let late = async {
-        if let Some(upload) = &upload {
-            upload.ended().await;
+        // The time for the answer begins when the vendor has the call: an upload may take as long as the token lives.
+        if let Some(upload) = &upload
+            && timeout_at(deadline, upload.ended()).await.is_err()
+        {
+            return;
         }
-        // The time for the answer begins when the vendor has the call: an upload may take as long as it takes.
-        tokio::time::sleep(upstream.timeouts.header).await;
+        sleep_until(deadline.min(Instant::now() + upstream.timeouts.header)).await;
     };
     tokio::select! {
         biased;
@@ -99,14 +108,18 @@ async fn exchange(
             Some(sender) => (sender, true),
             None => (connect(upstream).await?, false),
         };
-        if !sender.is_ready() && sender.ready().await.is_err() {
-            if is_kept {
-                continue;
-            }
+        if is_kept && !is_ready_soon(&mut sender).await {
+            continue;
+        }
+        if !is_kept && sender.ready().await.is_err() {
             return Err(SendError::Connect("the vendor closed the new connection".into()));
         }
         match sender.try_send_request(request).await {
-            Ok(response) => return Ok(with_connection(response, upload.map(Arc::clone), upstream.slot, sender)),
+            Ok(response) => {
+                let sender = Some((upstream.slot, sender));
+                let connection = Connection { sender, upload: upload.map(Arc::clone) };
+                return Ok(response.map(|body| AnswerBody::new(body, connection)));
+            }
             Err(mut error) => match error.take_message() {
                 Some(unsent) if is_kept => request = unsent,
                 Some(_) => return Err(SendError::Connect(error.into_error().into())),
@@ -114,6 +127,12 @@ async fn exchange(
             },
         }
     }
+}
+
+/// Whether a kept connection can take a call. One that cannot soon is stuck in what was sent on it before: a vendor may
+/// answer a long body without reading it.
+async fn is_ready_soon(sender: &mut SendRequest<RequestBody>) -> bool {
+    sender.is_ready() || timeout(LONGEST_WAIT, sender.ready()).await.is_ok_and(|ready| ready.is_ok())
 }
 
 fn sent_and_lost(error: hyper::Error) -> SendError {
@@ -129,39 +148,41 @@ fn sent_and_lost(error: hyper::Error) -> SendError {
     }
 }
 
-fn with_connection(
-    response: Response<Incoming>,
-    upload: Option<Arc<Upload>>,
-    slot: usize,
-    sender: SendRequest<RequestBody>,
-) -> Response<AnswerBody> {
-    response.map(|body| {
-        let mut body = AnswerBody { body, upload, connection: Some((slot, sender)) };
-        if body.body.is_end_stream() {
-            body.release();
-        }
-        body
-    })
-}
-
 /// The body of a vendor's answer; it holds its connection until it has been read to the end.
 #[derive(Debug)]
 pub struct AnswerBody {
     body: Incoming,
-    upload: Option<Arc<Upload>>,
-    connection: Option<(usize, SendRequest<RequestBody>)>,
+    connection: Connection,
 }
 
-impl AnswerBody {
+/// The connection of an answer. It is closed with its sender.
+#[derive(Debug)]
+struct Connection {
+    sender: Option<(usize, SendRequest<RequestBody>)>,
+    upload: Option<Arc<Upload>>,
+}
+
+impl Connection {
+    /// The answer has ended: the connection is free, unless the call is still being sent on it.
+    ///
+    /// A vendor may answer before it has the whole body. The next call would wait for the rest of this one's, which its
+    /// caller can hold back for as long as it likes.
     fn release(&mut self) {
-        // A vendor may answer before it has the whole body. The next call would wait for the rest of this one's, which
-        // its caller can hold back for as long as it likes.
-        let is_free = self.upload.as_ref().is_none_or(|upload| upload.has_ended());
-        if let Some((slot, sender)) = self.connection.take()
-            && is_free
+        let is_sent = self.upload.as_ref().is_none_or(|upload| upload.has_ended());
+        if let Some((slot, sender)) = self.sender.take()
+            && is_sent
         {
             put_back(slot, sender);
         }
+    }
+}
+
+impl AnswerBody {
+    fn new(body: Incoming, mut connection: Connection) -> Self {
+        if body.is_end_stream() {
+            connection.release();
+        }
+        Self { body, connection }
     }
 }
 
@@ -175,9 +196,9 @@ impl Body for AnswerBody {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
         match &polled {
-            Poll::Ready(None) => self.release(),
-            Poll::Ready(Some(Ok(_))) if self.body.is_end_stream() => self.release(),
-            Poll::Ready(Some(Err(_))) => self.connection = None,
+            Poll::Ready(None) => self.connection.release(),
+            Poll::Ready(Some(Ok(_))) if self.body.is_end_stream() => self.connection.release(),
+            Poll::Ready(Some(Err(_))) => self.connection.sender = None,
             Poll::Ready(Some(Ok(_))) | Poll::Pending => {}
         }
         polled

@@ -177,22 +177,20 @@ fn segment(text: &str) -> Result<Segment, String> {
 /// Calls by path and method.
 #[derive(Debug)]
 pub struct Table<T> {
-    root: Node<T>,
+    calls: Vec<T>,
+    root: Node,
+    /// Each call's method and path in lower case, with all placeholders alike: two calls with one shape would clash.
+    shapes: HashMap<String, usize>,
 }
 
-#[derive(Debug)]
-struct Node<T> {
-    literals: HashMap<String, Node<T>, ahash::RandomState>,
+#[derive(Debug, Default)]
+struct Node {
+    literals: HashMap<String, Node, ahash::RandomState>,
     /// The literals again in lower case: what a placeholder's value must not be.
     reserved: Vec<String>,
-    value: Option<Box<Node<T>>>,
-    calls: Vec<(Method, T)>,
-}
-
-impl<T> Default for Node<T> {
-    fn default() -> Self {
-        Self { literals: HashMap::default(), reserved: Vec::new(), value: None, calls: Vec::new() }
-    }
+    value: Option<Box<Node>>,
+    /// Methods, and the places of their calls.
+    calls: Vec<(Method, usize)>,
 }
 
 /// What [`Table::find`] found.
@@ -201,7 +199,7 @@ pub enum Found<'t, T> {
     /// A call, and where in the path its placeholders' values are.
     Call(&'t T, Captures),
     /// The path is there, with these methods only.
-    OtherMethods(&'t [(Method, T)]),
+    OtherMethods(Vec<(&'t Method, &'t T)>),
     /// Nothing is at this path.
     Nothing,
 }
@@ -230,7 +228,7 @@ impl Captures {
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Self { root: Node::default() }
+        Self { calls: Vec::new(), root: Node::default(), shapes: HashMap::new() }
     }
 }
 
@@ -241,25 +239,26 @@ impl<T> Table<T> {
     ///
     /// The call that is there already for the same paths and method, compared without case.
     pub fn insert(&mut self, pattern: &Pattern, call: T) -> Result<(), &T> {
+        let place = self.calls.len();
+        let other = *self.shapes.entry(shape(pattern)).or_insert(place);
+        if other < place {
+            return Err(&self.calls[other]);
+        }
         let mut node = &mut self.root;
         for segment in &pattern.segments {
             node = match segment {
                 Segment::Literal(literal) => {
                     let lower = literal.to_ascii_lowercase();
-                    let same = node.literals.keys().find(|name| name.eq_ignore_ascii_case(literal)).cloned();
                     if !node.reserved.contains(&lower) {
                         node.reserved.push(lower);
                     }
-                    // A literal in another case is the same place for the clash test, and matches as first written.
-                    node.literals.entry(same.unwrap_or_else(|| literal.clone())).or_default()
+                    node.literals.entry(literal.clone()).or_default()
                 }
                 Segment::Bot | Segment::Session | Segment::Free(_) => &mut **node.value.get_or_insert_default(),
             };
         }
-        if let Some(at) = node.calls.iter().position(|(method, _)| *method == pattern.method) {
-            return Err(&node.calls[at].1);
-        }
-        node.calls.push((pattern.method.clone(), call));
+        node.calls.push((pattern.method.clone(), place));
+        self.calls.push(call);
         Ok(())
     }
 
@@ -283,12 +282,21 @@ impl<T> Table<T> {
             };
             start = end + 1;
         }
-        match node.calls.iter().find(|(known, _)| known == method) {
+        let calls = || node.calls.iter().filter_map(|(method, place)| Some((method, self.calls.get(*place)?)));
+        match calls().find(|(known, _)| *known == method) {
             Some((_, call)) => Found::Call(call, captures),
             None if node.calls.is_empty() => Found::Nothing,
-            None => Found::OtherMethods(&node.calls),
+            None => Found::OtherMethods(calls().collect()),
         }
     }
+}
+
+fn shape(pattern: &Pattern) -> String {
+    let segments = pattern.segments.iter().map(|segment| match segment {
+        Segment::Literal(literal) => literal.to_ascii_lowercase(),
+        Segment::Bot | Segment::Session | Segment::Free(_) => "{}".to_owned(),
+    });
+    format!("{} /{}", pattern.method, segments.collect::<Vec<_>>().join("/"))
 }
 
 #[cfg(test)]
@@ -352,7 +360,7 @@ mod tests {
     fn another_method_on_a_known_path_is_told() {
         let table = table(&["PUT /sessions/new"]);
         assert!(
-            matches!(table.find(&Method::GET, "/sessions/new"), Found::OtherMethods([(only, _)]) if *only == Method::PUT)
+            matches!(table.find(&Method::GET, "/sessions/new"), Found::OtherMethods(calls) if calls[..] == [(&Method::PUT, &"PUT /sessions/new")])
         );
     }
 
@@ -363,6 +371,17 @@ mod tests {
         assert_eq!(table.insert(&other, "other"), Err(&"POST /Chat/{bot}/send"));
         assert!(table.insert(&Pattern::parse("GET /chat/{session}/SEND").unwrap(), "get").is_ok());
         assert!(table.insert(&Pattern::parse("POST /chat/all/send").unwrap(), "literal").is_ok());
+    }
+
+    #[test]
+    fn paths_that_differ_in_case_are_two_places() {
+        let table = table(&["POST /Acme/talk", "POST /acme/say"]);
+        assert!(
+            found(&table, Method::POST, "/Acme/talk").is_some() && found(&table, Method::POST, "/acme/say").is_some()
+        );
+        assert!(
+            found(&table, Method::POST, "/acme/talk").is_none() && found(&table, Method::POST, "/Acme/say").is_none()
+        );
     }
 
     #[test]

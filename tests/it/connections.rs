@@ -238,3 +238,28 @@ async fn a_body_that_was_left_is_not_read_by_the_next_call() {
     let answer = gateway.post("/echo").bearer_auth(&session.token).body("{}").send().await.unwrap();
     assert_eq!(answer.text().await.unwrap(), "xx");
 }
+
+#[tokio::test]
+async fn a_connection_with_an_unread_long_body_is_not_kept() {
+    // Answers at the head and reads no further, as front ends do with what they refuse.
+    let vendor = TestVendor::raw(|number, mut stream| async move {
+        wire::read_until(&mut stream, "\r\n\r\n").await;
+        wire::write(&mut stream, OK).await;
+        if number > 0 {
+            while wire::next_call(&mut stream).await.is_some() {
+                wire::write(&mut stream, OK).await;
+            }
+        }
+        std::future::pending::<()>().await;
+    });
+    let gateway = TestGateway::in_front_of(&vendor).bot(r#"limits.body = "16MiB""#).start();
+    let session = gateway.mint("support").await;
+    let say = |text: String| {
+        let call = gateway.post(&format!("/sessions/{}/say", session.id)).bearer_auth(&session.token);
+        call.json(&serde_json::json!({ "text": text })).send()
+    };
+
+    assert_eq!(say("x".repeat(12 << 20)).await.unwrap().status(), 200);
+    let other = tokio::time::timeout(Duration::from_secs(5), say("y".to_owned())).await;
+    assert_eq!(other.expect("the next call does not wait for the first one's body").unwrap().status(), 200);
+}

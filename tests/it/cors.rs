@@ -111,7 +111,7 @@ async fn page_of_a_subdomain_is_allowed_by_a_wildcard_and_nothing_near_it() {
 #[tokio::test]
 async fn every_answer_carries_cors_vary_and_a_request_id() {
     let vendor = TestVendor::echo();
-    let gateway = TestGateway::in_front_of(&vendor).bot("limits = { mint_per_ip = \"1/1h\", body = \"1KiB\" }").start();
+    let gateway = TestGateway::in_front_of(&vendor).bot("limits = { mint_per_ip = \"2/1h\", body = \"1KiB\" }").start();
     let session = gateway.mint("support").await;
     let say = format!("/sessions/{}/say", session.id);
     let long = json!({"text": "a".repeat(2000)}).to_string();
@@ -122,8 +122,8 @@ async fn every_answer_carries_cors_vary_and_a_request_id() {
         (200, Method::GET, "/read", token, ""),
         (200, Method::GET, "/.well-known/jwks.json", "", ""),
         (201, Method::POST, mint, "", "{}"),
-        (429, Method::POST, mint, "", "{}"),
         (400, Method::POST, mint, "", "{"),
+        (429, Method::POST, mint, "", "{}"),
         (400, Method::GET, "/a//b", "", ""),
         (401, Method::GET, "/read", "", ""),
         (401, Method::GET, "/read", "forged", ""),

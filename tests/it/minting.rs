@@ -289,3 +289,47 @@ async fn every_answer_with_a_token_is_no_store() {
         assert_eq!(answer.headers()["cache-control"], "no-store", "{path}");
     }
 }
+
+#[tokio::test]
+async fn a_member_that_comes_twice_is_refused_and_names_are_read_in_any_case() {
+    let gateway = TestGateway::chatbotkit().start();
+    let open = |path: &'static str, body: &'static str| {
+        let call = gateway.post(path).bearer_auth(gateway.owner.expose());
+        call.header("content-type", "application/json").body(body).send()
+    };
+    let (native, vendors) = ("/v1/bots/support/sessions", "/api/v1/bot/bot_1/session/create");
+
+    for body in [
+        r#"{"durationInSeconds":1800,"durationInSeconds":86400}"#,
+        r#"{"contact":{"email":"a@b.co","email":"c@d.co"}}"#,
+    ] {
+        assert_eq!(open(native, body).await.unwrap().status(), 400, "{body}");
+        assert_eq!(open(vendors, body).await.unwrap().status(), 400, "{body}");
+    }
+    let both = r#"{"durationInSeconds":1800,"DurationInSeconds":86400}"#;
+    assert_eq!(open(vendors, both).await.unwrap().status(), 400);
+    let answer = open(vendors, r#"{"DurationInSeconds":1800}"#).await.unwrap();
+    let expires: u64 = answer.headers()["keystile-expires-at"].to_str().unwrap().parse().unwrap();
+    assert_eq!(expires, gateway.clock.now().millis() + 1_800_000);
+}
+
+#[tokio::test]
+async fn a_page_that_opens_too_many_sessions_is_refused_before_its_body_is_read() {
+    let gateway = TestGateway::chatbotkit().bot(r#"limits.mint_per_ip = "2/1m""#).start();
+    let open = || {
+        let call = gateway.post("/v1/bots/support/sessions").header("origin", PAGE);
+        call.header("content-type", "application/json").body("no JSON").send()
+    };
+
+    assert_eq!(open().await.unwrap().status(), 400);
+    assert_eq!(open().await.unwrap().status(), 400, "refused ones count");
+    assert_eq!(open().await.unwrap().status(), 429);
+}
+
+#[tokio::test]
+async fn a_body_that_opens_a_session_is_bounded_by_the_bots_limit() {
+    let gateway = TestGateway::chatbotkit().bot(r#"limits.body = "1KiB""#).start();
+    let wish = json!({"contact": {"name": "x".repeat(2000)}});
+
+    assert_eq!(refusal(gateway.ask("support", wish).await).await, (413, "body_too_large".to_owned()));
+}

@@ -5,7 +5,7 @@ use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 
 use crate::support::gateway::{PAGE, Session, TestGateway, refusal};
-use crate::support::vendor::TestVendor;
+use crate::support::vendor::{TestVendor, whole};
 
 fn says(status: u16, code: &str) -> (u16, String) {
     (status, code.to_owned())
@@ -143,4 +143,27 @@ async fn session_ends_with_the_right_of_whoever_opened_it() {
     assert_eq!(verdicts("public", "website").await, [200, 200]);
     assert_eq!(verdicts("private", "website").await, [200, 403], "the bot is private now");
     assert_eq!(verdicts("public", "stranger").await, [403, 200], "the bot has another owner now");
+}
+
+#[tokio::test]
+async fn a_vendors_session_id_that_no_path_can_hold_is_not_given_to_clients() {
+    let profile = r#"
+title = "Odd"
+[open]
+call    = "POST /open"
+session = "/id"
+[[route]]
+call       = "POST /sessions/{session}/say"
+set.header = { Authorization = "Bearer {key}" }
+set.body   = { session = "{session}" }
+allow      = { header = [], body = ["text"] }
+"#;
+    let vendor = TestVendor::answering(|_| whole(200, "application/json", r#"{"id":"conv:1/2"}"#));
+    let gateway = TestGateway::with_profile(&vendor, profile).start();
+    let session = gateway.mint("support").await;
+
+    assert_eq!(session.conversation, session.id);
+    let say = gateway.post(&format!("/sessions/{}/say", session.conversation)).bearer_auth(&session.token);
+    assert_eq!(say.json(&json!({"text": "hi"})).send().await.unwrap().status(), 200);
+    assert_eq!(vendor.last().body, r#"{"text":"hi","session":"conv:1/2"}"#);
 }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::support::gateway::{KEY, PAGE, PLAIN_PROFILE, PUBLIC_URL, Session, TestGateway, claims, refusal};
 use crate::support::vendor::{TestVendor, whole};
+use crate::support::wire;
 
 fn read(gateway: &TestGateway, token: &str) -> RequestBuilder {
     gateway.call(Method::GET, "/read").bearer_auth(token)
@@ -277,4 +278,21 @@ async fn binding_tells_not_even_the_length_of_what_is_sealed() {
 
     let lengths: HashSet<usize> = [sealed(32).await, sealed(33).await, sealed(34).await, sealed(35).await].into();
     assert!(lengths.len() <= 2, "{lengths:?}");
+}
+
+#[tokio::test]
+async fn a_body_that_is_held_back_does_not_carry_its_call_past_the_tokens_end() {
+    let vendor = TestVendor::echo();
+    let gateway = TestGateway::in_front_of(&vendor).start();
+    let session = gateway.mint_with("support", json!({"durationInSeconds": 1800})).await;
+    // All of its life and the leeway but a moment.
+    gateway.clock.advance(Duration::from_millis(1_804_900));
+    let headers = ["content-type: application/json", "content-length: 12"];
+    let call = wire::head(&session, &format!("POST /sessions/{}/say", session.id), &headers);
+
+    let mut stream = wire::send(&gateway, call + "{\"text\":").await;
+    let answer = wire::read_until(&mut stream, "token_expired").await;
+
+    assert_eq!(wire::status(&answer), 401);
+    assert!(vendor.seen().is_empty());
 }
