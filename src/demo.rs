@@ -98,6 +98,7 @@ impl Demo {
     }
 }
 
+/// Limits are wider than the defaults: whoever tries the demo out, by hand or with a script, is one address.
 fn configuration(address: SocketAddr, vendor: SocketAddr, secret_sha256: &str) -> String {
     let port = address.port();
     format!(
@@ -105,6 +106,7 @@ fn configuration(address: SocketAddr, vendor: SocketAddr, secret_sha256: &str) -
         [server]
         listen     = "{address}"
         public_url = "http://{address}"
+        failed_credentials = "1000/1m"
 
         [tokens]
         keys = "signing"
@@ -120,6 +122,7 @@ fn configuration(address: SocketAddr, vendor: SocketAddr, secret_sha256: &str) -
         visibility = "public"
         origins    = ["http://{address}", "http://localhost:{port}"]
         owners     = ["demo"]
+        limits     = {{ mint_per_ip = "1000/1m", per_bot = "10000/1m", per_session = "1000/1m", streams = 32 }}
 
         [clients.demo]
         secret_sha256 = "{secret_sha256}"

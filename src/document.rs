@@ -136,14 +136,16 @@ impl Document {
 }
 
 fn table_node(text: &str, table: &Spanned<DeTable<'_>>) -> Node {
-    let mut entries: Vec<(String, Node)> = Vec::new();
+    let mut entries: Vec<(usize, String, Node)> = Vec::new();
     for (key, value) in table.get_ref() {
         let mut node = value_node(text, value);
         // A header's own line, not the line where its first key stands.
         node.line = line_of(text, key.span().start);
-        entries.push((key.get_ref().to_string(), node));
+        entries.push((key.span().start, key.get_ref().to_string(), node));
     }
-    entries.sort_by_key(|(_, node)| node.line);
+    // In the order in which they were written.
+    entries.sort_by_key(|(start, ..)| *start);
+    let entries = entries.into_iter().map(|(_, key, node)| (key, node)).collect();
     Node { line: line_of(text, table.span().start), kind: Kind::Table(entries) }
 }
 

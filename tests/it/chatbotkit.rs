@@ -211,7 +211,7 @@ async fn an_answer_streams_in_the_form_that_was_asked_for() {
     let session = gateway.mint("support").await;
     let text = "こんにちは、世界 👩‍💻 hello";
     for (accept, begins) in
-        [("application/jsonl", "{\"createdAt\""), ("text/event-stream", "event: sendResult\ndata: {")]
+        [("application/jsonl", "{\"type\":\"sendResult\""), ("text/event-stream", "event: sendResult\ndata: {")]
     {
         let call =
             gateway.post(&path(&session.conversation, "complete")).bearer_auth(&session.token).header("accept", accept);

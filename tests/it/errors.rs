@@ -34,12 +34,12 @@ async fn errors_are_problems_with_code_and_message() {
     assert_eq!(problem.as_object_mut().unwrap().remove("requestId"), Some(json!(id)));
     insta::assert_snapshot!(serde_json::to_string_pretty(&problem).unwrap(), @r#"
     {
-      "code": "owner_required",
-      "detail": "this client does not own the bot",
-      "message": "this client does not own the bot",
-      "status": 403,
+      "type": "urn:keystile:problem:owner_required",
       "title": "Only an owner of the bot may do this",
-      "type": "urn:keystile:problem:owner_required"
+      "status": 403,
+      "detail": "this client does not own the bot",
+      "code": "owner_required",
+      "message": "this client does not own the bot"
     }
     "#);
 }
@@ -128,7 +128,7 @@ async fn on_chatbotkits_paths_errors_take_its_shape_and_codes() {
         let body: Value = answer.json().await.unwrap();
         assert_eq!((got.as_u16(), media.as_str(), &body["code"]), (status, "application/json", &json!(code)), "{body}");
         let names: Vec<&String> = body.as_object().unwrap().keys().collect();
-        assert_eq!(names, ["code", "message"]);
+        assert_eq!(names, ["message", "code"]);
         assert!(!body["message"].as_str().unwrap().is_empty());
     }
 }

@@ -270,7 +270,7 @@ async fn chatbotkits_own_clients_get_its_status_and_shape_and_our_token() {
         let headers = answer.headers().clone();
         let body: Value = answer.json().await.unwrap();
         let names: Vec<&String> = body.as_object().unwrap().keys().collect();
-        assert_eq!(names, ["conversationId", "expiresAt", "id", "messages", "token"]);
+        assert_eq!(names, ["id", "conversationId", "token", "expiresAt", "messages"]);
         assert_eq!((&body["id"], &body["messages"]), (&json!("bot_1"), &hello));
         let claims = claims(body["token"].as_str().unwrap());
         assert_eq!(body["expiresAt"].as_u64().unwrap(), claims["exp"].as_u64().unwrap() * 1000);

@@ -27,7 +27,7 @@ async fn say(gateway: &TestGateway, session: &Session, headers: &[&str], body: &
 /// What the vendor gets for the client's members, with ours behind them.
 fn with_ours(session: &Session, members: &str) -> String {
     let comma = if members.is_empty() { "" } else { "," };
-    format!(r#"{{{members}{comma}"api_key":"{KEY}","session_id":"{}"}}"#, session.id)
+    format!(r#"{{{members}{comma}"session_id":"{}","api_key":"{KEY}"}}"#, session.id)
 }
 
 fn text_of(seen: &Seen) -> &str {

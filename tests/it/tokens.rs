@@ -76,7 +76,7 @@ async fn token_has_these_claims_and_no_others() {
 
     let (claims, others) = (claims(&session.token), claims(&other.token));
     let names: Vec<&str> = claims.as_object().unwrap().keys().map(String::as_str).collect();
-    insta::assert_debug_snapshot!(names.join(" "), @r#""aud auth_time bnd bot cid client_id exp iat iss jti nbf scope sid sub""#);
+    insta::assert_debug_snapshot!(names.join(" "), @r#""iss aud sub sid jti iat nbf exp auth_time client_id bot cid scope bnd""#);
     assert_eq!((&claims["iss"], &claims["aud"]), (&json!(PUBLIC_URL), &json!(PUBLIC_URL)));
     assert_eq!(
         (&claims["bot"], &claims["client_id"], &claims["scope"]),
