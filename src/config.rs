@@ -28,7 +28,7 @@ pub struct Settings {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("{file} cannot be read: {source}")]
+    #[error("keystile: {file} cannot be read: {source}; -c FILE names another")]
     Unreadable {
         /// The file.
         file: String,

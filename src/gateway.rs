@@ -236,7 +236,8 @@ impl Gateway {
             Ok(response) => response,
             Err(fault) => {
                 record.code = Some(fault.code());
-                answer::log(&fault, &record);
+                let vendor = scene.bot.get().map(|bot| &bot.vendor).or(shape).map(|vendor| vendor.name.as_str());
+                answer::log(&fault, &record, vendor.unwrap_or("-"));
                 answer::of(&fault, shape.map(|vendor| vendor.profile.as_ref()), record.id)
             }
         };

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::serve::until_asked_to_stop;
 use super::{Outcome, complain_of, say};
-use crate::demo::Demo;
+use crate::demo::{Demo, DemoError};
 use crate::document::Environment;
 use crate::telemetry::{self, Output};
 
@@ -27,7 +27,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         Ok(demo) => demo,
         Err(error) => {
             complain_of(&error);
-            return Outcome::Failed;
+            return if matches!(error, DemoError::NotLoopback(_)) { Outcome::Misused } else { Outcome::Failed };
         }
     };
     if arguments.json {
@@ -58,14 +58,14 @@ and its page talks with the token, and no key (paste this):
 
   TOKEN=$(echo "$SESSION" | sed -E 's/.*"token":"([^"]*)".*/\1/')
   CONVERSATION=$(echo "$SESSION" | sed -E 's/.*"conversationId":"([^"]*)".*/\1/')
-  curl -N {url}/api/v1/conversation/$CONVERSATION/complete \
+  curl -sN {url}/api/v1/conversation/$CONVERSATION/complete \
     -H "Authorization: Bearer $TOKEN" \
     -H 'Content-Type: application/json' -H 'Accept: application/jsonl' \
     -d '{{"text":"Hello, is anybody there?"}}'
 
 ChatBotKit's own session call works as well, with the client credential in the key's place:
 
-  curl -s {url}/api/v1/bot/chatbotkit/session/create -X POST -H 'Authorization: Bearer {client}'
+  curl -s {url}/api/v1/bot/chatbotkit/session/create -X POST -H 'Authorization: Bearer {client}'; echo
 "#
     )
 }

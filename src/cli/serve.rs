@@ -15,6 +15,7 @@ pub(super) fn run(file: &ConfigFile) -> Outcome {
         Err(error) => return complain_of_config(&error),
     };
     prepare_process();
+    let public_url = settings.gateway.public_url.clone();
     let (workers, has_tls) = (settings.listen.workers, settings.listen.tls.is_some());
     let world = World { clock: Clock::system(), entropy: Entropy::system(), records: Output::Stderr };
     let bound = match Bound::new(settings, world, None) {
@@ -27,7 +28,7 @@ pub(super) fn run(file: &ConfigFile) -> Outcome {
     let address = bound.address();
     match bound.start() {
         Ok(running) => {
-            tracing::info!(%address, workers, tls = has_tls, "listening");
+            tracing::info!(%address, public_url, workers, tls = has_tls, "listening");
             until_asked_to_stop(&running)
         }
         Err(error) => {

@@ -9,13 +9,13 @@ use super::keys::{authority, date};
 use super::{ConfigFile, Outcome, complain_of, say};
 use crate::clock::Timestamp;
 use crate::fault::Fault;
-use crate::token::Inspection;
+use crate::token::{Inspection, Refusal};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Decode, verify and explain a session token.
     #[command(
-        after_help = "Example:\n  keystile token inspect eyJhbGciOiJFZERTQSIs…\n  pbpaste | keystile token inspect -"
+        after_help = "Example:\n  keystile token inspect eyJhbGciOiJFZERTQSIs…\n  keystile token inspect - < token.txt"
     )]
     Inspect {
         /// The token, or `-` to read it from standard input.
@@ -104,6 +104,11 @@ fn as_json(inspection: &Inspection) -> Value {
 fn as_text(inspection: &Inspection) -> String {
     let verdict = match &inspection.verdict {
         Ok(()) => "The token is valid: this gateway minted it, and would accept it now.".to_owned(),
+        Err(refusal @ Refusal::UnknownKey) => {
+            format!(
+                "The token is refused: {refusal}. It is of another gateway or key directory; a demo's keys end with it."
+            )
+        }
         Err(refusal) => format!("The token is refused: {refusal}."),
     };
     let shown = |value: &Option<Value>| {
@@ -118,6 +123,7 @@ fn as_text(inspection: &Inspection) -> String {
     }
     match &inspection.binding {
         Some(_) => text.push_str(&format!("\n\nbound to {:#}", binding(inspection))),
+        None if inspection.claims.is_none() => {}
         None => text.push_str("\n\nThe binding does not open: it was sealed for another token, or with another key."),
     }
     text

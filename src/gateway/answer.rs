@@ -83,13 +83,13 @@ fn challenge(code: Code) -> Option<&'static str> {
 
 /// What an operator can do something about is a warning; what a caller did wrong is on the record, and in the log only
 /// where it is asked for.
-pub(super) fn log(fault: &Fault, record: &Record) {
+pub(super) fn log(fault: &Fault, record: &Record, vendor: &str) {
     let (id, code) = (record.id, fault.code().name());
     let route = record.route.as_deref().unwrap_or("-");
     match fault.code().blame() {
         Blame::Client => tracing::debug!(%id, code, route, "refused: {fault:?}"),
         Blame::Gateway => tracing::error!(%id, code, route, "failed: {fault:?}"),
-        Blame::Vendor => tracing::warn!(%id, code, route, "vendor: {fault:?}"),
+        Blame::Vendor => tracing::warn!(%id, code, route, vendor, "vendor: {fault:?}"),
     }
 }
 

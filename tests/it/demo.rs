@@ -116,6 +116,6 @@ fn what_the_demo_prints_can_be_pasted() {
 #[test]
 fn the_demo_refuses_an_address_that_others_can_reach() {
     let ran = keystile().args(["demo", "--listen", "0.0.0.0:0"]).output().unwrap();
-    assert_eq!(ran.status.code(), Some(1));
+    assert_eq!(ran.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&ran.stderr).contains("this machine itself only"));
 }

@@ -44,6 +44,9 @@ pub struct Settings {
     pub pace: Duration,
 }
 
+/// Where the vendor's own paths begin.
+const ROOT: &str = "/v1/";
+
 /// The simulated vendor.
 pub struct ChatBotKit {
     settings: Settings,
@@ -51,18 +54,12 @@ pub struct ChatBotKit {
     entropy: Entropy,
     journal: Arc<Journal>,
     conversations: Mutex<Conversations>,
-    root: &'static str,
 }
 
 impl ChatBotKit {
     /// A vendor without any conversation yet.
     pub fn new(settings: Settings, clock: Clock, entropy: Entropy) -> Arc<Self> {
-        Arc::new(Self::under("/v1/", settings, clock, entropy))
-    }
-
-    /// The same, with its paths under `root`: its SDK calls any host but the vendor's own under `/api/v1/`.
-    fn under(root: &'static str, settings: Settings, clock: Clock, entropy: Entropy) -> Self {
-        Self { settings, clock, entropy, journal: Arc::default(), conversations: Mutex::default(), root }
+        Arc::new(Self { settings, clock, entropy, journal: Arc::default(), conversations: Mutex::default() })
     }
 
     /// Serves until the future is dropped, which also ends its connections.
@@ -87,7 +84,7 @@ impl ChatBotKit {
 
     async fn route(self: Arc<Self>, call: Call) -> Result<Answer, Fault> {
         let path = call.head.uri.path().to_owned();
-        let rest = path.strip_prefix(self.root).ok_or_else(Fault::not_found)?;
+        let rest = path.strip_prefix(ROOT).ok_or_else(Fault::not_found)?;
         let segments: Vec<&str> = rest.split('/').collect();
         match (&call.head.method, segments.as_slice()) {
             (&Method::POST, ["bot", bot, "session", "create"]) => self.create(bot, call).await,

@@ -1,8 +1,5 @@
 //! The simulated vendor over real sockets.
 
-use std::path::Path;
-use std::process::Command;
-
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -28,13 +25,9 @@ impl Drop for Running {
 
 impl Running {
     async fn start(pace: Duration) -> Self {
-        Self::start_at(Timestamp::from_seconds(1_800_000_000), "/v1/", pace).await
-    }
-
-    async fn start_at(time: Timestamp, root: &'static str, pace: Duration) -> Self {
         let settings = Settings { key: Secret::new(KEY), bots: vec!["bot1".to_owned()], pace };
-        let clock = Clock::manual(time);
-        let vendor = Arc::new(ChatBotKit::under(root, settings, clock.clone(), Entropy::system()));
+        let clock = Clock::manual(Timestamp::from_seconds(1_800_000_000));
+        let vendor = ChatBotKit::new(settings, clock.clone(), Entropy::system());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a socket");
         let base = format!("http://{}", listener.local_addr().expect("an address"));
         let task = tokio::spawn(Arc::clone(&vendor).serve(listener));
@@ -240,30 +233,4 @@ async fn eventually(condition: impl Fn() -> bool) {
         }
     };
     tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("the condition holds in the end");
-}
-
-/// The client of tests/clients meets the vendor itself here, to know that both are right before a gateway stands
-/// between them.
-#[tokio::test]
-#[ignore = "needs node, and `npm ci` in tests/clients/chatbotkit"]
-async fn the_vendors_own_sdk_works() {
-    // An hour ago, so that a session of then has expired now, where the client compares with its own clock.
-    let start = Timestamp::from_millis(Clock::system().now().millis() - 3_600_000);
-    let running = Running::start_at(start, "/api/v1/", Duration::from_millis(1)).await;
-    let create = "/api/v1/bot/bot1/session/create";
-    let expired: Value = running.post(create, KEY, &json!({})).await.json().await.expect("JSON");
-    running.clock.advance(Duration::from_secs(3600));
-    let other: Value = running.post(create, KEY, &json!({})).await.json().await.expect("JSON");
-    let part = |session: &Value, name: &str| session[name].as_str().expect("a string").to_owned();
-    let mut node = Command::new("node");
-    node.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/chatbotkit/session.mjs"))
-        .env("KEYSTILE_URL", &running.base)
-        .env("KEYSTILE_BOT", "bot1")
-        .env("KEYSTILE_SECRET", KEY)
-        .env("KEYSTILE_EXPIRED_TOKEN", part(&expired, "token"))
-        .env("KEYSTILE_EXPIRED_CONVERSATION", part(&expired, "conversationId"))
-        .env("KEYSTILE_OTHER_CONVERSATION", part(&other, "conversationId"));
-    let output = tokio::task::spawn_blocking(move || node.output()).await.expect("node ran").expect("node is there");
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
 }
