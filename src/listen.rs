@@ -34,6 +34,8 @@ const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 1 << 20;
 /// A client whose first bytes come one by one is looked at again after this time, and then after twice as long.
 const PEEK_PAUSE: Duration = Duration::from_millis(5);
+/// But never longer than this: a request that came meanwhile waits for it.
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 /// After the system had no socket to give: time for others to be closed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// What begins every HTTP/2 connection (RFC 9113 §3.4), as far as it tells it from HTTP/1.
@@ -126,7 +128,7 @@ async fn begins_http2(stream: &TcpStream) -> bool {
             _ => return false,
         }
         tokio::time::sleep(pause).await;
-        pause *= 2;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 

@@ -65,7 +65,7 @@ impl Proxy {
         let sent = pool::send(&vendor.upstream, request, deadline).await;
         let response = sent.map_err(|error| unanswered(error, is_safe))?;
         let keys = self.keys.get(vendor.index).map(Arc::clone);
-        answer::passed_on(response, grant, [keys, None], self.clock.now(), open)
+        answer::passed_on(response, grant, keys, self.clock.now(), open)
     }
 
     /// When the token of a call is good no more.

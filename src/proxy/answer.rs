@@ -21,7 +21,7 @@ pub(super) const EXPIRES_IN: HeaderName = HeaderName::from_static("keystile-expi
 pub(super) fn passed_on(
     response: Response<AnswerBody>,
     grant: CallGrant,
-    [keys, _]: [Option<Arc<Needles>>; 2],
+    keys: Option<Arc<Needles>>,
     now: Timestamp,
     open: Option<OpenCall>,
 ) -> Result<Response<AnswerStream>, Fault> {
@@ -51,6 +51,12 @@ fn usable(status: StatusCode, headers: &HeaderMap) -> Result<(), Fault> {
     }
     if status.is_redirection() || status.is_informational() {
         return failed(format!("the vendor answered {status}"));
+    }
+    let is_chunked_only = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+    if !headers.get_all(header::TRANSFER_ENCODING).iter().all(is_chunked_only) {
+        return failed(
+            "the vendor's answer has a transfer-coding besides chunked; it could not be scrubbed".to_owned(),
+        );
     }
     if headers
         .get_all(header::CONTENT_ENCODING)

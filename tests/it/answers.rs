@@ -167,6 +167,15 @@ async fn a_vendors_trailers_do_not_pass() {
 }
 
 #[tokio::test]
+async fn an_answer_with_a_transfer_coding_besides_chunked_is_502() {
+    for coding in ["gzip, chunked", "gzip\r\ntransfer-encoding: chunked"] {
+        let head = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: {coding}\r\n\r\n2\r\nok\r\n0\r\n\r\n");
+        let answer = answered(head.leak()).await;
+        assert_eq!((wire::status(&answer), code(&answer).as_str()), (502, "vendor_failed"), "{coding:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_answer_that_is_no_http_is_502_and_shows_nothing_of_it() {
     let answer = answered("SSH-2.0-OpenSSH_9.9 secret\r\n\r\n").await;
 
