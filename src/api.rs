@@ -23,6 +23,7 @@ use crate::clock::Clock;
 use crate::fault::{Code, Fault};
 use crate::limit::{Key, Kind, Limiter};
 use crate::net::Neighbourhood;
+use crate::proxy::Intake;
 use crate::session::{Opened, Opener, RawWish, Wish};
 
 /// The token, on the answers of vendors' session calls.
@@ -39,6 +40,8 @@ pub struct Api {
     pub access: Arc<Access>,
     /// Opens sessions.
     pub opener: Opener,
+    /// Reads bodies.
+    pub intake: Intake,
     /// What counts mints.
     pub limiter: Arc<Limiter>,
     /// The time.

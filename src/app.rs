@@ -8,7 +8,6 @@ use std::thread::JoinHandle;
 use bytes::Bytes;
 use hyper::service::service_fn;
 use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
 
 use crate::access::Access;
 use crate::api::Api;
@@ -19,7 +18,7 @@ use crate::gateway::{Gateway, Routes};
 use crate::id::Entropy;
 use crate::limit::Limiter;
 use crate::listen;
-use crate::proxy::Proxy;
+use crate::proxy::{Intake, Proxy};
 use crate::session::Opener;
 use crate::telemetry::{Output, Records};
 use crate::token::{Authority, KeysError};
@@ -83,13 +82,19 @@ impl Bound {
             failures: settings.gateway.failed_credentials,
         });
         let opener = Opener { authority: Arc::clone(&authority), clock: clock.clone(), entropy };
-        let api =
-            Arc::new(Api { access: Arc::clone(&access), opener, limiter: Arc::clone(&limiter), clock: clock.clone() });
+        let intake = Intake::new(settings.gateway.body_timeout, settings.gateway.bodies);
+        let api = Arc::new(Api {
+            access: Arc::clone(&access),
+            opener,
+            intake: intake.clone(),
+            limiter: Arc::clone(&limiter),
+            clock: clock.clone(),
+        });
         let prefix = settings.gateway.api.as_str();
         let gateway = Arc::new(Gateway {
             routes: Routes::new(&directory, prefix, page.is_some()),
             own: api.router(prefix),
-            proxy: Proxy::new(&directory, clock.clone()),
+            proxy: Proxy::new(&directory, intake, clock.clone()),
             records: Records::new(settings.listen.workers, records),
             access,
             api,
@@ -97,10 +102,10 @@ impl Bound {
             clock,
             page,
         });
-        let listen::Settings { address, tls, workers } = settings.listen;
+        let listen::Settings { address, tls, workers, timeouts, bounds } = settings.listen;
         let (sockets, address) =
             listen::bind(address, workers).map_err(|source| StartError::Bind { address, source })?;
-        Ok(Self { gateway, authority, listener: listen::Bound { sockets, address, tls } })
+        Ok(Self { gateway, authority, listener: listen::Bound { sockets, address, tls, timeouts, bounds } })
     }
 
     /// The address that clients connect to.
@@ -122,13 +127,14 @@ impl Bound {
         let (stop, stopped) = watch::channel(false);
         let writer = self.gateway.records.start().map_err(StartError::Worker)?;
         let mut workers = Vec::new();
-        for (number, socket) in self.listener.sockets.into_iter().enumerate() {
-            let tls = self.listener.tls.as_ref().map(|config| TlsAcceptor::from(Arc::clone(config)));
+        let listen::Bound { sockets, tls, timeouts, bounds, .. } = self.listener;
+        for (number, socket) in sockets.into_iter().enumerate() {
+            let terms = listen::Terms { tls: tls.clone(), worker: number, timeouts, bounds: bounds.clone() };
             let (gateway, stopped) = (Arc::clone(&self.gateway), stopped.clone());
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Worker)?;
             let work = move || {
-                runtime.block_on(worker(gateway, socket, tls, number, stopped));
+                runtime.block_on(worker(gateway, socket, terms, stopped));
                 // Not waiting for look-ups of names, which can take longer than anybody's patience.
                 runtime.shutdown_background();
             };
@@ -143,15 +149,15 @@ impl Bound {
 async fn worker(
     gateway: Arc<Gateway>,
     socket: std::net::TcpListener,
-    tls: Option<TlsAcceptor>,
-    number: usize,
+    terms: listen::Terms,
     mut stopped: watch::Receiver<bool>,
 ) {
     let service = |peer| {
         let gateway = Arc::clone(&gateway);
         service_fn(move |request| Arc::clone(&gateway).serve(peer, request))
     };
-    let accepting = listen::serve(socket, tls, number, service);
+    let number = terms.worker;
+    let accepting = listen::serve(socket, terms, service);
     tokio::select! {
         accepted = accepting => if let Err(error) = accepted {
             tracing::error!(%error, worker = number, "a worker cannot accept connections");

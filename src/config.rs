@@ -115,9 +115,10 @@ pub fn read(file: &str, text: &str, environment: &Environment, problems: &Proble
     let document = Document::parse(file, text, problems)?;
     let root = document.root(problems);
     let server = root.section("server");
-    let listen = listen::Settings::read(&server, environment);
-    let gateway = gateway::Settings::read(&server);
-    drop(server);
+    let (timeouts, limits) = (server.section("timeouts"), server.section("limits"));
+    let listen = listen::Settings::read(&server, &timeouts, &limits, environment);
+    let gateway = gateway::Settings::read(&server, &timeouts, &limits);
+    drop((server, timeouts, limits));
     let tokens = token::Settings::read(&root.section("tokens"), environment.folder());
     let bots = bot::Settings::read(&root, environment, problems, tokens.default_ttl);
     for (index, clash) in gateway::clashes(&bots.vendors, &gateway.api) {

@@ -116,6 +116,8 @@ codes! {
     SessionMoved = "session_moved", 409, Client, "The session belongs to an earlier configuration";
     /// The vendor may have carried the call out, but its answer was lost: to repeat it could do it twice.
     MaybeSent = "maybe_sent", 409, Vendor, "The vendor may have received the call, but its answer was lost";
+    /// The body of the request did not come in time.
+    RequestTimeout = "request_timeout", 408, Client, "The request did not come in time";
     /// The body is longer than the limit.
     BodyTooLarge = "body_too_large", 413, Client, "The body is too large";
     /// The route reads JSON.
@@ -128,6 +130,8 @@ codes! {
     TooManyFailures = "too_many_failures", 429, Client, "Too many failed credentials";
     /// A bug or an exhausted machine.
     Internal = "internal", 500, Gateway, "The gateway failed";
+    /// The gateway holds as many bodies as it has memory for.
+    Overloaded = "overloaded", 503, Gateway, "The gateway has too much to do";
     /// No connection to the vendor could be had; nothing was sent.
     VendorUnreachable = "vendor_unreachable", 502, Vendor, "The vendor cannot be reached";
     /// The vendor's answer is not what its profile says.
@@ -230,6 +234,7 @@ mod tests {
             Code::TooManyStreams,
             Code::TooManyFailures,
             Code::Internal,
+            Code::Overloaded,
             Code::VendorUnreachable,
             Code::VendorFailed,
             Code::VendorTimeout,

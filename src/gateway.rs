@@ -74,8 +74,8 @@ impl Gateway {
         let now = self.clock.now();
         let mut record = Box::new(Record::begin(&self.records, peer.worker, peer.address, request.method(), now));
         record.received = Received::of(request.body().size_hint().exact());
-        let may_be_unread = request.version() < http::Version::HTTP_2
-            && request.body().size_hint().exact().is_none_or(|length| length > LONGEST_DRAINED);
+        let is_http1 = request.version() < http::Version::HTTP_2;
+        let may_be_unread = request.body().size_hint().exact().is_none_or(|length| length > LONGEST_DRAINED);
         let cors = Cors::of(request.headers());
         let path = request.uri().path_and_query().cloned();
         let path = path.as_ref().map_or("/", |path| path.path());
@@ -95,9 +95,12 @@ impl Gateway {
                 Ok(place) => self.answer(peer, request, place, path, &scene, &mut record).await,
             }
         };
-        let is_refused = outcome.is_err();
+        let is_unread = match &outcome {
+            Ok(_) => false,
+            Err(fault) => may_be_unread || fault.code() == Code::RequestTimeout,
+        };
         let mut response = self.finish(outcome, shape, &cors, &scene, record);
-        if is_refused && may_be_unread {
+        if is_http1 && is_unread {
             // hyper ends a connection on which a body was left unread, and cannot know it yet when it writes the head: a
             // client that was not told would send its next call on it, and lose it.
             response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));

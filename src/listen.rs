@@ -3,10 +3,16 @@
 //! Every worker has its own listener on the same address (`SO_REUSEPORT`): the kernel spreads connections, and no
 //! worker hands one to another. A connection is served by whatever hyper service it is given.
 
+mod bounds;
+mod calls;
+mod http1;
+mod http2;
 mod settings;
 mod socket;
+mod stream;
 mod tls;
 
+use std::error::Error;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -14,24 +20,15 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
-use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
+pub use self::bounds::{Bounds, Timeouts, some_time};
 pub use self::settings::Settings;
 pub use self::socket::{bind, free_address};
+use self::stream::Stream;
 
-/// How long a client may take for the head of a request, or be idle between two.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long a client may take for the TLS handshake.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a client may go on sending a body that nobody reads, once its call is answered.
-const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
-/// And how much of it.
-const LINGER_BYTES: usize = 1 << 20;
 /// A client whose first bytes come one by one is looked at again after this time, and then after twice as long.
 const PEEK_PAUSE: Duration = Duration::from_millis(5);
 /// But never longer than this: a request that came meanwhile waits for it.
@@ -50,28 +47,59 @@ pub struct Peer {
     pub worker: usize,
 }
 
+/// What answers the requests of a connection.
+pub trait HttpService<B>:
+    Service<Request<Incoming>, Response = Response<B>, Error: Error + Send + Sync, Future: Send> + Send + Sync + 'static
+{
+}
+
+impl<B, S> HttpService<B> for S where
+    S: Service<Request<Incoming>, Response = Response<B>, Error: Error + Send + Sync, Future: Send>
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+/// The body of an answer.
+pub trait AnswerBody: Body<Data: Send, Error: Error + Send + Sync> + Send + Unpin + 'static {}
+
+impl<B: Body<Data: Send, Error: Error + Send + Sync> + Send + Unpin + 'static> AnswerBody for B {}
+
+/// How one worker serves its connections.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// TLS, if it is spoken.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// The worker's number.
+    pub worker: usize,
+    /// How long a client may take.
+    pub timeouts: Timeouts,
+    /// How much it may have.
+    pub bounds: Bounds,
+}
+
 /// Accepts connections for ever and serves each with what `service` makes for its peer. Cancel-safe: dropping it stops
 /// accepting; connections that are open go on.
 pub async fn serve<S, B>(
     listener: std::net::TcpListener,
-    tls: Option<TlsAcceptor>,
-    worker: usize,
+    terms: Terms,
     service: impl Fn(Peer) -> S,
 ) -> std::io::Result<()>
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error: std::error::Error + Send + Sync, Future: Send>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-    B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
+    S: HttpService<B>,
+    B: AnswerBody,
 {
     let listener = TcpListener::from_std(listener)?;
+    let terms = Arc::new(terms);
     loop {
         match listener.accept().await {
             Ok((stream, address)) => {
-                let service = service(Peer { address: address.ip().to_canonical(), worker });
-                tokio::spawn(connection(stream, tls.clone(), service));
+                // Without a place it is closed at once: the client, or the load balancer before it, can go elsewhere.
+                let Some(slot) = terms.bounds.connections.take() else { continue };
+                let stream = Stream::new(stream, terms.timeouts.send, slot);
+                let service = service(Peer { address: address.ip().to_canonical(), worker: terms.worker });
+                tokio::spawn(connection(stream, Arc::clone(&terms), service));
             }
             Err(error) => {
                 // Out of descriptors, or a client that had left already: neither is a reason to stop.
@@ -82,28 +110,29 @@ where
     }
 }
 
-async fn connection<S, B>(stream: TcpStream, tls: Option<TlsAcceptor>, service: S)
+async fn connection<S, B>(stream: Stream, terms: Arc<Terms>, service: S)
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error: std::error::Error + Send + Sync, Future: Send>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-    B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
+    S: HttpService<B>,
+    B: AnswerBody,
 {
-    if let Err(error) = stream.set_nodelay(true) {
+    let Terms { tls, timeouts, bounds, .. } = &*terms;
+    if let Err(error) = stream.tcp().set_nodelay(true) {
         tracing::debug!(%error, "the client left at once");
         return;
     }
+    let watch = stream.watch();
     let Some(tls) = tls else {
-        let is_http2 = within(HEAD_TIMEOUT, begins_http2(&stream)).await.unwrap_or_default();
-        return http(stream, is_http2, service).await;
+        return if within(timeouts.head, begins_http2(stream.tcp())).await.unwrap_or_default() {
+            http2::serve(stream, service, *timeouts, bounds).await;
+        } else {
+            http1::serve(stream, watch, service, *timeouts, bounds).await;
+        };
     };
-    match within(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
-        Some(Ok(stream)) => {
-            let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-            http(stream, is_http2, service).await;
+    match within(timeouts.handshake, TlsAcceptor::from(Arc::clone(tls)).accept(stream)).await {
+        Some(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
+            http2::serve(stream, service, *timeouts, bounds).await;
         }
+        Some(Ok(stream)) => http1::serve(stream, watch, service, *timeouts, bounds).await,
         Some(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
         None => tracing::debug!("a TLS handshake took too long"),
     }
@@ -132,50 +161,6 @@ async fn begins_http2(stream: &TcpStream) -> bool {
     }
 }
 
-async fn http<S, B>(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, is_http2: bool, service: S)
-where
-    S: Service<Request<Incoming>, Response = Response<B>, Error: std::error::Error + Send + Sync, Future: Send>
-        + Send
-        + Sync
-        + 'static,
-    B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
-{
-    let io = TokioIo::new(io);
-    let served = if is_http2 {
-        http2::Builder::new(TokioExecutor::new()).timer(TokioTimer::new()).serve_connection(io, service).await
-    } else {
-        let mut builder = http1::Builder::new();
-        builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-        match builder.serve_connection(io, service).without_shutdown().await {
-            Ok(parts) => {
-                let _gave_up = within(LINGER_TIMEOUT, linger(parts.io.into_inner())).await;
-                Ok(())
-            }
-            Err(error) => Err(error),
-        }
-    };
-    if let Err(error) = served {
-        tracing::debug!(%error, "a connection ended with an error");
-    }
-}
-
-/// Says that nothing more comes, and lets the client finish what it is sending. A call that is refused before its body
-/// was read ends its connection; closed at once, with bytes unread, the kernel would answer them with a reset, and the
-/// client would lose the refusal that it has not read yet (RFC 9112 §9.6).
-async fn linger(mut io: impl AsyncRead + AsyncWrite + Unpin) {
-    let mut thrown_away = [0; 4096];
-    let mut left = LINGER_BYTES;
-    if io.shutdown().await.is_err() {
-        return;
-    }
-    while let Ok(length @ 1..) = io.read(&mut thrown_away).await {
-        match left.checked_sub(length) {
-            Some(less) => left = less,
-            None => return,
-        }
-    }
-}
-
 /// What a listener needs, once it is bound.
 #[derive(Debug)]
 pub struct Bound {
@@ -185,10 +170,16 @@ pub struct Bound {
     pub address: SocketAddr,
     /// TLS, if it is spoken.
     pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// How long a client may take.
+    pub timeouts: Timeouts,
+    /// How much it may have.
+    pub bounds: Bounds,
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt;
+
     use super::*;
 
     /// What is made of a connection on which `first` comes alone and `rest` after it was looked at.

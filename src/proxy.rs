@@ -6,8 +6,9 @@
 
 mod answer;
 mod farewell;
+mod intake;
 mod json;
-pub(crate) mod outgoing;
+mod outgoing;
 mod query;
 mod scrub;
 mod stream;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use http::Response;
 use tokio::time::Instant;
 
+pub use self::intake::Intake;
 pub use self::outgoing::Incoming;
 use self::scrub::Needles;
 pub use self::stream::{AnswerStream, Cut};
@@ -34,14 +36,15 @@ use crate::upstream::{BodyError, SendError, pool};
 pub struct Proxy {
     /// By vendor: its keys, as they are searched for in its answers.
     keys: Vec<Arc<Needles>>,
+    intake: Intake,
     clock: Clock,
 }
 
 impl Proxy {
     /// A proxy for the vendors of `directory`.
-    pub fn new(directory: &Directory, clock: Clock) -> Self {
+    pub fn new(directory: &Directory, intake: Intake, clock: Clock) -> Self {
         let keys = directory.vendors().map(|(vendor, _)| Arc::new(Needles::of(vendor.keys.secrets()))).collect();
-        Self { keys, clock }
+        Self { keys, intake, clock }
     }
 
     /// Makes the call. `open` counts it as open until its answer has ended.
@@ -60,7 +63,7 @@ impl Proxy {
         let is_safe = incoming.method.is_safe();
         let deadline = self.deadline(&grant);
         // A body that is held back must not carry its call past the end of the token.
-        let request = tokio::time::timeout_at(deadline, outgoing::request(&grant, target, incoming));
+        let request = tokio::time::timeout_at(deadline, outgoing::request(&grant, target, incoming, &self.intake));
         let request = request.await.map_err(|_elapsed| expired())??;
         let sent = pool::send(&vendor.upstream, request, deadline).await;
         let response = sent.map_err(|error| unanswered(error, is_safe))?;

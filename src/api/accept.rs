@@ -13,7 +13,6 @@ use super::{Api, Scene, session_headers};
 use crate::access::{Caller, Credential};
 use crate::bot::{Bot, Vendor};
 use crate::fault::{Code, Fault};
-use crate::proxy::outgoing::read_json;
 use crate::session::{Opened, RawWish, Wish};
 use crate::vendor::{Accept, Reply, Values, Variable};
 
@@ -41,7 +40,7 @@ impl Api {
         // Only the first bot counts, and there is one.
         let _first = scene.bot.set(Arc::clone(&bot));
         let grant = self.grant(&bot, credential, caller)?;
-        let body = read_json(&head.headers, body, bot.limits.body).await?;
+        let body = self.intake.json(&head.headers, body, bot.limits.body).await?;
         let wish = raw_wish(accept, &body)?;
         let (opened, wish) = self.open(&grant, &wish).await?;
         let _first = scene.session.set(opened.session.id.clone());

@@ -13,7 +13,6 @@ use super::members::members;
 use super::{Api, Refused, Scene, native_answer, renew_after};
 use crate::access::{Caller, Credential, MintGrant, Minter};
 use crate::fault::{Code, Fault};
-use crate::proxy::outgoing::read_json;
 use crate::session::RawWish;
 
 /// What the body may have.
@@ -34,7 +33,7 @@ pub(super) async fn open(
     // Only the first bot counts, and there is one.
     let _first = scene.bot.set(Arc::clone(&bot));
     let grant = api.grant(&bot, credential, &caller)?;
-    let body = read_json::<Body>(&head.headers, body, bot.limits.body).await?;
+    let body = api.intake.json::<Body>(&head.headers, body, bot.limits.body).await?;
     let mut fields = members(&body)?;
     if let Some(address) = visitor(&mut fields, &grant)? {
         api.admit_address(&bot, address)?;

@@ -5,10 +5,11 @@ use std::time::Duration;
 use http::Uri;
 
 use crate::document::{Rate, Table, Value};
+use crate::listen::some_time;
 use crate::net::is_loopback;
 use crate::vendor;
 
-/// `public_url`, `api` and `failed_credentials` of `[server]`.
+/// `public_url`, `api`, `failed_credentials`, `timeouts.body` and `limits.bodies` of `[server]`.
 #[derive(Debug)]
 pub struct Settings {
     /// The address that clients use; the issuer of tokens.
@@ -17,11 +18,15 @@ pub struct Settings {
     pub api: String,
     /// How many wrong credentials an address has.
     pub failed_credentials: Option<Rate>,
+    /// How long a client may take for the body of a request.
+    pub body_timeout: Duration,
+    /// Bytes of all bodies that are read whole.
+    pub bodies: u64,
 }
 
 impl Settings {
     /// Reads them; what is wrong is noted.
-    pub fn read(table: &Table<'_>) -> Self {
+    pub fn read(table: &Table<'_>, timeouts: &Table<'_>, limits: &Table<'_>) -> Self {
         let public_url = table
             .required("public_url", "the address that clients use, such as \"https://chat.example.com\"")
             .and_then(|value| public_url(&value));
@@ -37,6 +42,8 @@ impl Settings {
         Self {
             public_url: public_url.unwrap_or_default(),
             api: api.unwrap_or_else(|| "/v1".to_owned()),
+            body_timeout: timeouts.get("body").and_then(|value| some_time(&value)).unwrap_or(Duration::from_secs(30)),
+            bodies: limits.get("bodies").and_then(|value| value.size()).unwrap_or(256 << 20),
             failed_credentials: table.get("failed_credentials").and_then(|value| Rate::read(&value)).unwrap_or(default),
         }
     }

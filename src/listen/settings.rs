@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::num::NonZero;
 use std::sync::Arc;
 
+use super::bounds::{Bounds, Timeouts};
 use super::tls::server_config;
 use crate::document::{Environment, Table};
 
-/// `listen`, `tls`, `insecure` and `workers` of `[server]`.
+/// `listen`, `tls`, `insecure` and `workers` of `[server]`, and its time-outs and limits for connections.
 #[derive(Debug)]
 pub struct Settings {
     /// The address.
@@ -16,11 +17,15 @@ pub struct Settings {
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// How many workers.
     pub workers: usize,
+    /// How long a client may take.
+    pub timeouts: Timeouts,
+    /// How much it may have.
+    pub bounds: Bounds,
 }
 
 impl Settings {
     /// Reads them; what is wrong is noted.
-    pub fn read(table: &Table<'_>, environment: &Environment) -> Self {
+    pub fn read(table: &Table<'_>, timeouts: &Table<'_>, limits: &Table<'_>, environment: &Environment) -> Self {
         let address = table.get("listen").and_then(|value| {
             let address = value.text()?.parse().ok();
             if address.is_none() {
@@ -43,7 +48,8 @@ impl Settings {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         let workers =
             table.get("workers").and_then(|value| value.integer(1, 1024)).and_then(|count| usize::try_from(count).ok());
-        Self { address, tls, workers: workers.unwrap_or(cores) }
+        let (timeouts, bounds) = (Timeouts::read(timeouts), Bounds::read(limits));
+        Self { address, tls, workers: workers.unwrap_or(cores), timeouts, bounds }
     }
 }
 

@@ -1,16 +1,15 @@
 //! The call as the vendor gets it: built anew from the route, never copied.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming as IncomingBody};
 use serde_json::Value;
 
+use super::intake::Intake;
 use super::json::{self, Rules};
 use super::query;
 use super::values::CallValues;
@@ -39,6 +38,7 @@ pub(super) async fn request(
     grant: &CallGrant,
     target: &CallTarget<'_>,
     incoming: Incoming,
+    intake: &Intake,
 ) -> Result<Request<RequestBody>, Fault> {
     let route = target.route;
     let values = CallValues { grant, target };
@@ -49,11 +49,12 @@ pub(super) async fn request(
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.remove(header::CONTENT_ENCODING);
         let limit = route.body_limit.unwrap_or(grant.bot().limits.body);
-        let body = read_json(&incoming.headers, incoming.body, limit).await?;
+        let body = intake.json(&incoming.headers, incoming.body, limit).await?;
         if let Some(count) = &incoming.count {
             count.store(u64::try_from(body.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
         }
-        RequestBody::whole(rewritten(route, &values, &body)?)
+        let rewritten = rewritten(route, &values, &body)?;
+        RequestBody::whole(body.replaced_by(rewritten))
     } else if incoming.method.is_safe() {
         // No list says what may be in the body of a GET, so nothing may: the account key would vouch for it.
         RequestBody::empty()
@@ -182,56 +183,11 @@ fn is_named_by_connection(name: &HeaderName, headers: &HeaderMap) -> bool {
     })
 }
 
-fn rewritten(route: &Route, values: &CallValues<'_>, body: &[u8]) -> Result<Bytes, Fault> {
+fn rewritten(route: &Route, values: &CallValues<'_>, body: &[u8]) -> Result<Vec<u8>, Fault> {
     let set: Vec<(&str, Option<Value>)> =
         route.set.body.iter().map(|(name, shape)| (name.as_str(), shape.fill(values))).collect();
     let rules = Rules { strip: &route.strip.body, allow: route.allow.body.as_deref(), set: &set };
-    Ok(Bytes::from(json::rewrite(body, &rules)?))
-}
-
-/// Reads a JSON body whole.
-///
-/// # Errors
-///
-/// A body that is not `application/json` in UTF-8 without content-coding, longer than `limit`, or broken off.
-pub(crate) async fn read_json<B>(headers: &HeaderMap, body: B, limit: u64) -> Result<Bytes, Fault>
-where
-    B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>>,
-{
-    if body.is_end_stream() {
-        return Ok(Bytes::new());
-    }
-    if !is_json(headers) {
-        return Err(Fault::new(
-            Code::UnsupportedMediaType,
-            "send the body as `Content-Type: application/json` in UTF-8, without a Content-Encoding",
-        ));
-    }
-    let too_large = || Fault::new(Code::BodyTooLarge, format!("the body is longer than {limit} bytes"));
-    if body.size_hint().lower() > limit {
-        return Err(too_large());
-    }
-    let limited = Limited::new(body, usize::try_from(limit).unwrap_or(usize::MAX));
-    match limited.collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
-        Err(error) => Err(Fault::new(Code::BadRequest, "the body of the request broke off").because(error)),
-    }
-}
-
-fn is_json(headers: &HeaderMap) -> bool {
-    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
-    let (Some(Ok(text)), None) = (types.next().map(HeaderValue::to_str), types.next()) else { return false };
-    let mut parts = text.split(';').map(str::trim);
-    let is_json = parts.next().is_some_and(|media| media.eq_ignore_ascii_case("application/json"));
-    let is_utf8 = parts.all(|parameter| match parameter.split_once('=') {
-        Some((name, value)) if name.eq_ignore_ascii_case("charset") => {
-            value.trim_matches('"').eq_ignore_ascii_case("utf-8")
-        }
-        _ => true,
-    });
-    let is_plain = headers.get_all(header::CONTENT_ENCODING).iter().all(|coding| coding == "identity");
-    is_json && is_utf8 && is_plain
+    Ok(json::rewrite(body, &rules)?)
 }
 
 fn streamed(grant: &CallGrant, body: IncomingBody, count: Option<Arc<AtomicU64>>) -> Result<RequestBody, Fault> {

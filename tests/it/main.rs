@@ -13,6 +13,7 @@ mod connections;
 mod cors;
 mod demo;
 mod errors;
+mod greedy;
 mod limits;
 mod minting;
 mod page;

@@ -1,0 +1,234 @@
+//! The calls of one connection, and whether their answers are being read.
+//!
+//! An answer's body is polled only when the client has taken enough of what came before. A client that takes nothing
+//! keeps the body, and the vendor's call behind it, for as long as nobody looks: with HTTP/1 behind a full socket, with
+//! HTTP/2 also behind a window that stays closed while the socket is fine. So each body notes for the future that polls
+//! it whether something was offered that is not yet asked past, and [`Patience`] ends that future.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// What the body that was polled last has said. A worker polls one future at a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Offer {
+    /// There is no body, or it waits for its vendor.
+    #[default]
+    None,
+    /// A part was handed over, and the body was not polled since.
+    Unread,
+    /// The same, handed over just now.
+    Fresh,
+}
+
+thread_local! {
+    static OFFER: Cell<Offer> = const { Cell::new(Offer::None) };
+}
+
+/// The calls of one connection.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    open: AtomicUsize,
+    begun: AtomicUsize,
+}
+
+impl Calls {
+    /// One more, open until what comes back is dropped.
+    pub(super) fn begin(self: &Arc<Self>) -> Call {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        Call(Arc::clone(self))
+    }
+
+    /// Whether any is open.
+    pub(super) fn are_open(&self) -> bool {
+        self.open.load(Ordering::Relaxed) > 0
+    }
+
+    /// How many there were.
+    pub(super) fn begun(&self) -> usize {
+        self.begun.load(Ordering::Relaxed)
+    }
+}
+
+/// One open call.
+#[derive(Debug)]
+pub(super) struct Call(Arc<Calls>);
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The body of an answer, with its call.
+#[derive(Debug)]
+pub(super) struct Answer<B> {
+    body: B,
+    _call: Call,
+}
+
+impl<B> Answer<B> {
+    pub(super) fn new(body: B, call: Call) -> Self {
+        Self { body, _call: call }
+    }
+}
+
+impl<B> Drop for Answer<B> {
+    fn drop(&mut self) {
+        OFFER.set(Offer::None);
+    }
+}
+
+impl<B: Body + Unpin> Body for Answer<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        OFFER.set(if matches!(polled, Poll::Ready(Some(Ok(_)))) { Offer::Fresh } else { Offer::None });
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The client did not take what it was offered.
+#[derive(Debug, thiserror::Error)]
+#[error("the client does not read its answer")]
+pub(super) struct Unread;
+
+/// Ends a future whose answer the client does not read. It costs nothing while the client keeps up.
+#[derive(Debug)]
+pub(super) struct Patience {
+    limit: Duration,
+    offer: Offer,
+    deadline: Instant,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Patience {
+    /// Patience for this long with each part of an answer.
+    pub(super) fn new(limit: Duration) -> Self {
+        Self { limit, offer: Offer::None, deadline: Instant::now(), timer: None }
+    }
+
+    /// Polls the future on which answers are sent.
+    pub(super) fn poll<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        inner: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<Result<T, Unread>> {
+        let outer = OFFER.replace(self.offer);
+        let polled = inner(context);
+        self.offer = OFFER.replace(outer);
+        match (polled, self.offer) {
+            (Poll::Ready(output), _) => Poll::Ready(Ok(output)),
+            (Poll::Pending, Offer::None) => Poll::Pending,
+            (Poll::Pending, Offer::Fresh) => {
+                self.offer = Offer::Unread;
+                self.deadline = Instant::now() + self.limit;
+                self.poll_deadline(context)
+            }
+            (Poll::Pending, Offer::Unread) => self.poll_deadline(context),
+        }
+    }
+
+    fn poll_deadline<T>(&mut self, context: &mut Context<'_>) -> Poll<Result<T, Unread>> {
+        let deadline = self.deadline;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        while timer.as_mut().poll(context).is_ready() {
+            if Instant::now() >= deadline {
+                return Poll::Ready(Err(Unread));
+            }
+            // It was set for an earlier part. One that is too early costs a look; one that is set for each part, more.
+            timer.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
+
+    /// Runs a future to its end, or until its answer is not read any more: then it is dropped.
+    pub(super) async fn with(mut self, future: impl Future<Output = ()>) {
+        let mut future = pin!(future);
+        let ended = poll_fn(|context| self.poll(context, |context| future.as_mut().poll(context)));
+        if let Err(error) = ended.await {
+            tracing::debug!(%error, "a call was given up");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use bytes::Bytes;
+    use http_body_util::{BodyExt, Full};
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    /// Sends one part, and then a client reads on after `wait` each time.
+    async fn reads_on_after(wait: Duration, times: usize) -> Result<(), Unread> {
+        let mut patience = Patience::new(LIMIT);
+        let calls = Arc::new(Calls::default());
+        let parts = (0..times).map(|_| Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"part"))));
+        let body = http_body_util::StreamBody::new(futures_util::stream::iter(parts));
+        let mut answer = Answer::new(body, calls.begin());
+        let mut sending = pin!(async move {
+            while answer.frame().await.is_some() {
+                tokio::time::sleep(wait).await;
+            }
+        });
+        poll_fn(|context| patience.poll(context, |context| sending.as_mut().poll(context))).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_does_not_read_on_is_given_up() {
+        assert!(reads_on_after(LIMIT + Duration::from_secs(1), 1).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_reads_slowly_is_not() {
+        assert!(reads_on_after(LIMIT - Duration::from_secs(1), 20).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_vendor_is_not_the_clients_fault() {
+        let mut patience = Patience::new(LIMIT);
+        let calls = Arc::new(Calls::default());
+        let parts = futures_util::stream::once(async {
+            tokio::time::sleep(LIMIT * 10).await;
+            Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"part")))
+        });
+        let mut answer = Answer::new(http_body_util::StreamBody::new(Box::pin(parts)), calls.begin());
+        let mut sending = pin!(async move { while answer.frame().await.is_some() {} });
+        let sent = poll_fn(|context| patience.poll(context, |context| sending.as_mut().poll(context))).await;
+        assert!(sent.is_ok());
+    }
+
+    #[test]
+    fn a_call_is_open_until_its_answer_is_dropped() {
+        let calls = Arc::new(Calls::default());
+        let answer = Answer::new(Full::new(Bytes::new()), calls.begin());
+        assert!(calls.are_open());
+        drop(answer);
+        assert!(!calls.are_open() && calls.begun() == 1);
+    }
+}

@@ -1,0 +1,106 @@
+//! One HTTP/1.1 connection.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use hyper::server::conn::http1::Builder;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use super::bounds::{Bounds, Timeouts};
+use super::calls::{Answer, Calls, Patience};
+use super::stream::Watch;
+use super::{AnswerBody, HttpService, within};
+
+/// Bytes that wait to be written, beyond which an answer's body is not asked for more.
+const BUFFER: usize = 128 << 10;
+/// How many headers hyper has room for without asking for memory at each request.
+const USUAL_HEADERS: usize = 100;
+/// How long a client may go on sending a body that nobody reads, once its call is answered.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+/// And how much of it.
+const LINGER_BYTES: usize = 1 << 20;
+
+/// Why a connection was ended from here.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("the client left while its call was open")]
+    Left,
+    #[error("the client does not read its answer")]
+    Unread,
+    #[error(transparent)]
+    Http(#[from] hyper::Error),
+}
+
+/// Serves the requests of a connection until it ends or is upgraded.
+pub(super) async fn serve<S, B>(
+    io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    watch: Watch,
+    service: S,
+    timeouts: Timeouts,
+    bounds: &Bounds,
+) where
+    S: HttpService<B>,
+    B: AnswerBody,
+{
+    let calls = Arc::new(Calls::default());
+    let counted = Arc::clone(&calls);
+    let service = service_fn(move |request| {
+        let (answer, call) = (service.call(request), counted.begin());
+        async move { answer.await.map(|response| response.map(|body| Answer::new(body, call))) }
+    });
+    let mut builder = Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(timeouts.head);
+    builder.max_buf_size(BUFFER.max(bounds.head as usize)).max_header_size(bounds.head as usize);
+    if bounds.headers != USUAL_HEADERS {
+        builder.max_headers(bounds.headers);
+    }
+    let mut connection = builder.serve_connection(TokioIo::new(io), service).with_upgrades();
+
+    let mut patience = Patience::new(timeouts.send);
+    let mut left = pin!(watch.left());
+    let ended = poll_fn(|context| {
+        match patience.poll(context, |context| Pin::new(&mut connection).poll(context)) {
+            Poll::Ready(Ok(served)) => return Poll::Ready(served.map_err(Ended::Http)),
+            Poll::Ready(Err(_unread)) => return Poll::Ready(Err(Ended::Unread)),
+            Poll::Pending => {}
+        }
+        // Between calls hyper reads, and sees it by itself.
+        if calls.are_open() && left.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Err(Ended::Left));
+        }
+        Poll::Pending
+    });
+    match ended.await {
+        Ok(()) => {}
+        Err(Ended::Http(error)) => tracing::debug!(%error, "a connection ended with an error"),
+        Err(error) => {
+            tracing::debug!(%error, "a connection was ended");
+            return;
+        }
+    }
+    if let Some(parts) = connection.into_parts() {
+        let _gave_up = within(LINGER_TIMEOUT, linger(parts.io.into_inner())).await;
+    }
+}
+
+/// Says that nothing more comes, and lets the client finish what it is sending. A call that is refused before its body
+/// was read ends its connection; closed at once, with bytes unread, the kernel would answer them with a reset, and the
+/// client would lose the refusal that it has not read yet (RFC 9112 §9.6).
+async fn linger(mut io: impl AsyncRead + AsyncWrite + Unpin) {
+    let mut thrown_away = [0; 4096];
+    let mut left = LINGER_BYTES;
+    if io.shutdown().await.is_err() {
+        return;
+    }
+    while let Ok(length @ 1..) = io.read(&mut thrown_away).await {
+        match left.checked_sub(length) {
+            Some(less) => left = less,
+            None => return,
+        }
+    }
+}

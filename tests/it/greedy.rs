@@ -1,0 +1,231 @@
+//! Clients that are slow, take more than their share, or leave without a word: each costs a bounded time and a bounded
+//! amount, and the others do not notice.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Empty;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use reqwest::Method;
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::support::gateway::{PAGE, Session, TestGateway};
+use crate::support::vendor::{TestVendor, streaming};
+use crate::support::{eventually, wire};
+
+/// All that the gateway still sends, until it closes.
+async fn rest(stream: &mut TcpStream) -> String {
+    let mut text = Vec::new();
+    // A reset is an end as well.
+    let _end = stream.read_to_end(&mut text).await;
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// A vendor whose answers never end, and how many of them are being written.
+fn endless() -> (TestVendor, Arc<AtomicUsize>) {
+    let open = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&open);
+    let vendor = TestVendor::raw(move |_, mut stream| {
+        let count = Arc::clone(&count);
+        async move {
+            wire::read_until(&mut stream, "\r\n\r\n").await;
+            count.fetch_add(1, Ordering::SeqCst);
+            wire::write(&mut stream, "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n\r\n").await;
+            while stream.write_all(&[b'x'; 65_536]).await.is_ok() {}
+            count.fetch_sub(1, Ordering::SeqCst);
+        }
+    });
+    (vendor, open)
+}
+
+async fn is_served(gateway: &TestGateway, session: &Session) -> u16 {
+    let call = gateway.call(Method::GET, "/read").bearer_auth(&session.token);
+    call.send().await.unwrap().status().as_u16()
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_behind_a_pipelined_byte_ends_the_vendors_call() {
+    let (vendor, senders) = streaming("text/event-stream");
+    let gateway = TestGateway::in_front_of(&vendor).start();
+    let session = gateway.mint("support").await;
+
+    let mut client = wire::send(&gateway, wire::head(&session, "GET /read", &[]) + "G").await;
+    wire::read_until(&mut client, "\r\n\r\n").await;
+    let sender = senders.lock().unwrap().pop().unwrap();
+    assert!(!sender.is_closed());
+    drop(client);
+
+    eventually("the end of the vendor's call", || sender.is_closed()).await;
+}
+
+#[tokio::test]
+async fn a_half_close_counts_as_leaving() {
+    for pipelined in ["", "GET /read HTTP/1.1\r\nhost: gateway\r\n\r\n"] {
+        let (vendor, senders) = streaming("text/event-stream");
+        let gateway = TestGateway::in_front_of(&vendor).start();
+        let session = gateway.mint("support").await;
+
+        let mut client = wire::send(&gateway, wire::head(&session, "GET /read", &[]) + pipelined).await;
+        wire::read_until(&mut client, "\r\n\r\n").await;
+        let sender = senders.lock().unwrap().pop().unwrap();
+        client.shutdown().await.unwrap();
+
+        eventually("the end of the vendor's call", || sender.is_closed()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_keeps_neither_the_vendors_call_nor_its_place() {
+    let (vendor, open) = endless();
+    let gateway = TestGateway::in_front_of(&vendor)
+        .server(r#"timeouts = { send = "250ms" }"#)
+        .bot("limits = { streams = 1 }")
+        .start();
+    let session = gateway.mint("support").await;
+
+    let client = wire::send(&gateway, wire::head(&session, "GET /read", &[])).await;
+    eventually("the vendor's call", || open.load(Ordering::SeqCst) == 1).await;
+    assert_eq!(is_served(&gateway, &session).await, 429);
+
+    eventually("the end of the vendor's call", || open.load(Ordering::SeqCst) == 0).await;
+    assert_eq!(is_served(&gateway, &session).await, 200);
+    drop(client);
+}
+
+#[tokio::test]
+async fn a_stream_whose_window_stays_closed_is_given_up_and_its_connection_is_not() {
+    let (vendor, open) = endless();
+    let gateway = TestGateway::in_front_of(&vendor).server(r#"timeouts = { send = "250ms" }"#).start();
+    let session = gateway.mint("support").await;
+    let stream = wire::connect(&gateway).await;
+    let (mut sender, connection) =
+        http2::Builder::new(TokioExecutor::new()).handshake(TokioIo::new(stream)).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let call = |path: &str| {
+        let request = Request::get(format!("{}{path}", gateway.url));
+        request.header("authorization", format!("Bearer {}", session.token)).body(Empty::<Bytes>::new()).unwrap()
+    };
+
+    let unread = sender.send_request(call("/read")).await.unwrap();
+
+    eventually("the vendor's call", || open.load(Ordering::SeqCst) == 1).await;
+    eventually("the end of the vendor's call", || open.load(Ordering::SeqCst) == 0).await;
+    assert!(!connection.is_finished());
+    assert_eq!(sender.send_request(call("/nothing")).await.unwrap().status(), 404);
+    drop(unread);
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_in_time_is_408_and_the_connection_ends() {
+    let vendor = TestVendor::echo();
+    let gateway = TestGateway::in_front_of(&vendor).server(r#"timeouts = { body = "150ms" }"#).start();
+    let session = gateway.mint("support").await;
+    let json = ["content-type: application/json", "content-length: 20"];
+    let call = wire::head(&session, &format!("POST /sessions/{}/say", session.id), &json);
+    let mint = format!(
+        "POST /v1/bots/support/sessions HTTP/1.1\r\nhost: gateway\r\norigin: {PAGE}\r\n{}\r\n\r\n",
+        json.join("\r\n")
+    );
+    for head in [call, mint] {
+        let mut client = wire::send(&gateway, head + "{").await;
+        let answer = rest(&mut client).await;
+        assert_eq!(wire::status(&answer), 408, "{answer}");
+        assert!(answer.contains("request_timeout") && answer.contains("connection: close"), "{answer}");
+    }
+    assert!(vendor.seen().is_empty());
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_come_in_time_ends_the_connection() {
+    let vendor = TestVendor::echo();
+    let gateway = TestGateway::in_front_of(&vendor).server(r#"timeouts = { head = "150ms" }"#).start();
+    for begun in ["", "P", "PRI * HTTP/2.0", "GET /read HTTP/1.1\r\nhost: gateway\r\nx-slow: "] {
+        let mut client = wire::send(&gateway, begun).await;
+        let answer = rest(&mut client).await;
+        assert!(!answer.contains("200") && !answer.contains("404"), "{begun:?}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn an_http2_connection_without_calls_is_ended() {
+    let vendor = TestVendor::echo();
+    let gateway = TestGateway::in_front_of(&vendor).server(r#"timeouts = { head = "150ms" }"#).start();
+    let stream = wire::connect(&gateway).await;
+    let (mut sender, connection) =
+        http2::Builder::new(TokioExecutor::new()).handshake(TokioIo::new(stream)).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let request = Request::get(format!("{}/nothing", gateway.url)).body(Empty::<Bytes>::new()).unwrap();
+    assert_eq!(sender.send_request(request).await.unwrap().status(), 404);
+
+    assert!(connection.await.unwrap().is_ok(), "it is told to go, and goes");
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_long_or_has_too_many_fields_is_431() {
+    let vendor = TestVendor::echo();
+    let gateway = TestGateway::in_front_of(&vendor).server(r#"limits = { head = "8KiB", headers = 20 }"#).start();
+    let session = gateway.mint("support").await;
+    let long = format!("x-long: {}", "x".repeat(9000));
+    let many: Vec<String> = (0..20).map(|number| format!("x-{number}: y")).collect();
+    for headers in [vec![long.as_str()], many.iter().map(String::as_str).collect()] {
+        let mut client = wire::send(&gateway, wire::head(&session, "GET /read", &headers)).await;
+        assert_eq!(wire::status(&rest(&mut client).await), 431);
+    }
+    assert!(vendor.seen().is_empty());
+}
+
+#[tokio::test]
+async fn a_connection_beyond_the_bound_is_closed_and_one_that_ends_makes_room() {
+    let vendor = TestVendor::echo();
+    let gateway = TestGateway::in_front_of(&vendor).server("limits = { connections = 3 }").start();
+    let kept: Vec<TcpStream> = futures_util::future::join_all((0..3).map(|_| wire::connect(&gateway))).await;
+    let get = "GET /nothing HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n";
+    let mut one_more = wire::connect(&gateway).await;
+    wire::write(&mut one_more, get).await;
+    assert_eq!(rest(&mut one_more).await, "");
+
+    drop(kept);
+
+    let is_served = AtomicBool::new(false);
+    while !is_served.load(Ordering::Relaxed) {
+        let mut client = wire::connect(&gateway).await;
+        wire::write(&mut client, get).await;
+        is_served.store(rest(&mut client).await.contains("404"), Ordering::Relaxed);
+    }
+}
+
+#[tokio::test]
+async fn bodies_that_are_held_together_have_a_bound_and_leave_it_with_their_calls() {
+    let vendor = TestVendor::echo();
+    let gateway = TestGateway::in_front_of(&vendor).server(r#"limits = { bodies = "100KiB" }"#).start();
+    let session = gateway.mint("support").await;
+    let body = json!({"text": "x".repeat(60 << 10)}).to_string();
+    let length = format!("content-length: {}", body.len());
+    let headers = ["content-type: application/json", "connection: close", &length];
+    let call = wire::head(&session, &format!("POST /sessions/{}/say", session.id), &headers) + &body;
+    let (all_but_one, last) = call.split_at(call.len() - 1);
+
+    // Each has sent all but one byte, and there is no room for both.
+    let mut clients = [wire::send(&gateway, all_but_one).await, wire::send(&gateway, all_but_one).await];
+    let [first, second] = &mut clients;
+    let refused = tokio::select! {
+        _answered = first.readable() => 0,
+        _answered = second.readable() => 1,
+    };
+    let answer = rest(&mut clients[refused]).await;
+    assert_eq!(wire::status(&answer), 503);
+    assert!(answer.contains("overloaded") && answer.contains("retry-after: 1\r\n"), "{answer}");
+
+    let other = &mut clients[1 - refused];
+    wire::write(other, last).await;
+    assert_eq!(wire::status(&rest(other).await), 200);
+    assert_eq!(vendor.seen().len(), 1);
+    // All of it is free again.
+    let mut again = wire::send(&gateway, &call).await;
+    assert_eq!(wire::status(&rest(&mut again).await), 200);
+}
