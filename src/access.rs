@@ -15,7 +15,7 @@ use std::sync::Arc;
 use http::{HeaderMap, header};
 
 pub use self::call::{CallGrant, CallTarget};
-pub use self::credential::Credential;
+pub use self::credential::{BEARER_PROTOCOL, Credential};
 pub use self::mint::{MintGrant, Minter};
 use crate::bot::{Bot, Client, Directory, Origin};
 use crate::clock::Clock;

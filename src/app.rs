@@ -81,7 +81,7 @@ impl Bound {
             own_origin: Origin::of(issuer),
             failures: settings.gateway.failed_credentials,
         });
-        let opener = Opener { authority: Arc::clone(&authority), clock: clock.clone(), entropy };
+        let opener = Opener { authority: Arc::clone(&authority), clock: clock.clone(), entropy: entropy.clone() };
         let intake = Intake::new(settings.gateway.body_timeout, settings.gateway.bodies);
         let api = Arc::new(Api {
             access: Arc::clone(&access),
@@ -94,7 +94,7 @@ impl Bound {
         let gateway = Arc::new(Gateway {
             routes: Routes::new(&directory, prefix, page.is_some()),
             own: api.router(prefix),
-            proxy: Proxy::new(&directory, intake, clock.clone()),
+            proxy: Proxy::new(&directory, intake, settings.gateway.sockets, clock.clone(), entropy),
             records: Records::new(settings.listen.workers, records),
             access,
             api,

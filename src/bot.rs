@@ -99,6 +99,8 @@ pub struct Limits {
     pub body: u64,
     /// Bytes of a body that streams.
     pub upload: Option<u64>,
+    /// Bytes of a WebSocket message.
+    pub message: u64,
 }
 
 /// One assistant of a vendor, as this gateway offers it.

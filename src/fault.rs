@@ -122,6 +122,8 @@ codes! {
     BodyTooLarge = "body_too_large", 413, Client, "The body is too large";
     /// The route reads JSON.
     UnsupportedMediaType = "unsupported_media_type", 415, Client, "The body must be application/json";
+    /// The WebSocket is asked for in a version that is not spoken here.
+    UpgradeRequired = "upgrade_required", 426, Client, "Another version of the protocol is required";
     /// A limit on calls or mints is reached.
     RateLimited = "rate_limited", 429, Client, "Too many requests";
     /// The session has as many open streams as it may.

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use bytes::Bytes;
-use http::{Request, Response, header};
+use http::{Request, Response, StatusCode, header};
 use hyper::body::{Body as _, Incoming as IncomingBody};
 use tower::ServiceExt;
 
@@ -34,7 +34,7 @@ use crate::fault::{Code, Fault};
 use crate::limit::{Key, Kind, Limiter, OpenCall};
 use crate::listen::Peer;
 use crate::net::host_name;
-use crate::proxy::{Incoming, Proxy};
+use crate::proxy::{Admit, Handshake, Incoming, Proxy, Upgrade, asks_for_upgrade};
 use crate::telemetry::{Received, Record, Records};
 use crate::vendor;
 
@@ -75,6 +75,7 @@ impl Gateway {
         let mut record = Box::new(Record::begin(&self.records, peer.worker, peer.address, request.method(), now));
         record.received = Received::of(request.body().size_hint().exact());
         let is_http1 = request.version() < http::Version::HTTP_2;
+        let asks_for_upgrade = asks_for_upgrade(request.headers());
         let may_be_unread = request.body().size_hint().exact().is_none_or(|length| length > LONGEST_DRAINED);
         let cors = Cors::of(request.headers());
         let path = request.uri().path_and_query().cloned();
@@ -100,9 +101,11 @@ impl Gateway {
             Err(fault) => may_be_unread || fault.code() == Code::RequestTimeout,
         };
         let mut response = self.finish(outcome, shape, &cors, &scene, record);
-        if is_http1 && is_unread {
+        let is_refused_upgrade = asks_for_upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS;
+        if is_http1 && (is_unread || is_refused_upgrade) {
             // hyper ends a connection on which a body was left unread, and cannot know it yet when it writes the head: a
-            // client that was not told would send its next call on it, and lose it.
+            // client that was not told would send its next call on it, and lose it. What stands behind the request for
+            // another protocol may be written in that protocol, and is not read as HTTP.
             response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
         }
         Ok(response)
@@ -150,9 +153,10 @@ impl Gateway {
         scene: &Scene,
         record: &mut Record,
     ) -> Result<Response<Payload>, Fault> {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        let handshake = if target.route.takes_socket { Handshake::of(&mut head)? } else { None };
         let key_header = target.vendor.profile.accept.as_ref().map(|accept| &accept.credential);
-        let credential = Credential::presented(&head.headers, key_header)?;
+        let credential = Credential::presented(&head.headers, key_header, handshake.is_some())?;
         let principal = self.access.identify(credential, caller)?;
         if let Some(bot) = self.access.bot_of(&principal) {
             // From here on the bot's own list says which pages may read the answer, a refusal too.
@@ -165,8 +169,28 @@ impl Gateway {
         let query = head.uri.query().map(str::to_owned);
         let count = record.received.counter();
         let incoming = Incoming { method: head.method, query, headers: head.headers, body, count };
-        let response = self.proxy.forward(grant, target, incoming, open).await?;
-        Ok(response.map(Payload::stream))
+        let Some(handshake) = handshake else {
+            let response = self.proxy.forward(grant, target, incoming, open).await?;
+            return Ok(response.map(Payload::stream));
+        };
+        let admit = self.each_message(&grant);
+        Ok(match self.proxy.upgrade(grant, target, incoming, handshake, admit, open).await? {
+            Upgrade::Done(response) => response.map(Payload::socket),
+            Upgrade::Refused(response) => response.map(Payload::stream),
+        })
+    }
+
+    /// A message in a WebSocket counts as a call. One too many waits: an answer that refuses it has no place there.
+    fn each_message(&self, grant: &CallGrant) -> Admit {
+        let (limiter, clock, bot) = (Arc::clone(&self.limiter), self.clock.clone(), Arc::clone(grant.bot()));
+        let session = session_key(&grant.verified().session.id);
+        Box::new(move || {
+            let now = clock.now();
+            if let Some(rate) = bot.limits.per_session {
+                limiter.take(Key::new(Kind::Session, 0, session), rate, now)?;
+            }
+            bot.limits.per_bot.map_or(Ok(()), |rate| limiter.take_of_bot(bot.number, rate, now))
+        })
     }
 
     /// Limits, from the narrowest to the widest: what a session wastes is not taken from the others of its bot.

@@ -11,22 +11,25 @@ mod json;
 mod outgoing;
 mod query;
 mod scrub;
+mod socket;
 mod stream;
 mod values;
 
 use std::sync::Arc;
 
-use http::Response;
+use http::{Response, StatusCode};
 use tokio::time::Instant;
 
 pub use self::intake::Intake;
 pub use self::outgoing::Incoming;
 use self::scrub::Needles;
+pub use self::socket::{Admit, Handshake, Socket, SocketTimeouts, asks_for_upgrade};
 pub use self::stream::{AnswerStream, Cut};
 use crate::access::{CallGrant, CallTarget};
 use crate::bot::Directory;
 use crate::clock::Clock;
 use crate::fault::{Code, Fault};
+use crate::id::Entropy;
 use crate::limit::OpenCall;
 use crate::token::LEEWAY;
 use crate::upstream::{BodyError, SendError, pool};
@@ -37,14 +40,25 @@ pub struct Proxy {
     /// By vendor: its keys, as they are searched for in its answers.
     keys: Vec<Arc<Needles>>,
     intake: Intake,
+    sockets: SocketTimeouts,
     clock: Clock,
+    entropy: Entropy,
+}
+
+/// What comes of the request for a WebSocket.
+#[derive(Debug)]
+pub enum Upgrade {
+    /// It is open.
+    Done(Response<Socket>),
+    /// The vendor answered otherwise.
+    Refused(Response<AnswerStream>),
 }
 
 impl Proxy {
     /// A proxy for the vendors of `directory`.
-    pub fn new(directory: &Directory, intake: Intake, clock: Clock) -> Self {
+    pub fn new(directory: &Directory, intake: Intake, sockets: SocketTimeouts, clock: Clock, entropy: Entropy) -> Self {
         let keys = directory.vendors().map(|(vendor, _)| Arc::new(Needles::of(vendor.keys.secrets()))).collect();
-        Self { keys, intake, clock }
+        Self { keys, intake, sockets, clock, entropy }
     }
 
     /// Makes the call. `open` counts it as open until its answer has ended.
@@ -69,6 +83,39 @@ impl Proxy {
         let response = sent.map_err(|error| unanswered(error, is_safe))?;
         let keys = self.keys.get(vendor.index).map(Arc::clone);
         answer::passed_on(response, grant, keys, self.clock.now(), open)
+    }
+
+    /// Makes a call that asks for a WebSocket. `admit` is asked for each message of the client.
+    ///
+    /// # Errors
+    ///
+    /// Why the caller gets no answer of the vendor's.
+    pub async fn upgrade(
+        &self,
+        grant: CallGrant,
+        target: &CallTarget<'_>,
+        incoming: Incoming,
+        handshake: Handshake,
+        admit: Admit,
+        open: Option<OpenCall>,
+    ) -> Result<Upgrade, Fault> {
+        let vendor = target.vendor;
+        let mut request = outgoing::request(&grant, target, incoming, &self.intake).await?;
+        let accept = handshake.ask(request.headers_mut(), self.entropy.bytes())?;
+        let sent = pool::send_alone(&vendor.upstream, request, self.deadline(&grant)).await;
+        let mut response = sent.map_err(|error| unanswered(error, true))?;
+        let (now, keys) = (self.clock.now(), self.keys.get(vendor.index).map(Arc::clone));
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return answer::passed_on(response, grant, keys, now, open).map(Upgrade::Refused);
+        }
+        let headers = handshake.answer(response.headers(), &accept)?;
+        let lost =
+            |error: hyper::Error| Fault::new(Code::VendorFailed, "the vendor did not open a WebSocket").because(error);
+        let bytes = hyper::upgrade::on(&mut response).await.map_err(lost)?;
+        let needles = [keys, answer::token_needles(&grant)];
+        let ends_in = grant.verified().session.expires.since(now);
+        let socket = Socket::new(handshake, bytes, needles, ends_in, self.sockets, admit, grant, open);
+        Ok(Upgrade::Done(socket::switching(headers, socket)))
     }
 
     /// When the token of a call is good no more.

@@ -21,7 +21,6 @@ use http::uri::{Scheme, Uri};
 use rustls::pki_types::ServerName;
 
 pub use self::body::{BodyError, RequestBody};
-pub use self::connect::upgradable;
 use self::settings::{Proxy, host_of, is_allowed};
 pub use self::settings::{Settings, Timeouts};
 use self::tls::Tls;

@@ -4,6 +4,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::fault::{Code, Fault};
 
+/// The WebSocket subprotocol behind which a token stands: a browser's WebSocket has no other place for one.
+pub const BEARER_PROTOCOL: &str = "keystile.bearer";
+
 /// The one credential of a request, not yet checked.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Credential<'r> {
@@ -27,32 +30,33 @@ impl std::fmt::Debug for Credential<'_> {
 
 impl<'r> Credential<'r> {
     /// The credential in `Authorization: Bearer`, or where the vendor's clients put their key (`key_header`): there
-    /// also without `Bearer`.
+    /// also without `Bearer`. In the request for a WebSocket also behind [`BEARER_PROTOCOL`].
     ///
     /// # Errors
     ///
     /// Two different credentials; a header that cannot be read. The same one twice is one.
-    pub fn presented(headers: &'r HeaderMap, key_header: Option<&HeaderName>) -> Result<Self, Fault> {
+    pub fn presented(headers: &'r HeaderMap, key_header: Option<&HeaderName>, is_socket: bool) -> Result<Self, Fault> {
         let mut found: Option<&str> = None;
-        let mut take = |values: http::header::GetAll<'r, HeaderValue>, may_be_raw: bool| {
-            for value in values {
-                let text = bearer(value, may_be_raw)?;
-                match found {
-                    Some(other) if other != text => {
-                        return Err(Fault::new(
-                            Code::TwoCredentials,
-                            "send one credential; this request has two different ones",
-                        ));
-                    }
-                    _ => found = Some(text),
-                }
+        let mut take = |text: &'r str| match found {
+            Some(other) if other != text => {
+                Err(Fault::new(Code::TwoCredentials, "send one credential; this request has two different ones"))
             }
-            Ok(())
+            _ => {
+                found = Some(text);
+                Ok(())
+            }
         };
         let is_own = key_header.is_some_and(|name| *name == header::AUTHORIZATION);
-        take(headers.get_all(header::AUTHORIZATION), is_own)?;
-        if let Some(name) = key_header.filter(|_| !is_own) {
-            take(headers.get_all(name), true)?;
+        for value in headers.get_all(header::AUTHORIZATION) {
+            take(bearer(value, is_own)?)?;
+        }
+        for value in key_header.filter(|_| !is_own).into_iter().flat_map(|name| headers.get_all(name)) {
+            take(bearer(value, true)?)?;
+        }
+        if is_socket {
+            for value in headers.get_all(header::SEC_WEBSOCKET_PROTOCOL) {
+                in_protocols(value)?.into_iter().try_for_each(&mut take)?;
+            }
         }
         Ok(match found {
             None | Some("") => Self::None,
@@ -60,6 +64,22 @@ impl<'r> Credential<'r> {
             Some(text) => Self::Token(text),
         })
     }
+}
+
+/// The token in a list of WebSocket protocols.
+fn in_protocols(value: &HeaderValue) -> Result<Option<&str>, Fault> {
+    let wrong = || {
+        let detail =
+            "the credential must be offered as the protocols `keystile.bearer, <token>`, in this order and once";
+        Fault::new(Code::InvalidToken, detail)
+    };
+    let list = value.to_str().map_err(|_not_ascii| wrong())?;
+    let mut words = list.split(',').map(str::trim).skip_while(|word| *word != BEARER_PROTOCOL);
+    if words.next().is_none() {
+        return Ok(None);
+    }
+    let token = words.next().filter(|token| !token.is_empty()).ok_or_else(wrong)?;
+    if words.any(|word| word == BEARER_PROTOCOL) { Err(wrong()) } else { Ok(Some(token)) }
 }
 
 /// The token of `Bearer <token>` (RFC 6750 §2.1; the scheme in any case).
@@ -83,7 +103,7 @@ mod tests {
         for (name, value) in values {
             headers.append(*name, HeaderValue::from_static(value));
         }
-        match Credential::presented(&headers, key.map(HeaderName::from_static).as_ref()) {
+        match Credential::presented(&headers, key.map(HeaderName::from_static).as_ref(), true) {
             Ok(Credential::None) => Ok("none".into()),
             Ok(Credential::Token(token)) => Ok(format!("token {token}")),
             Ok(Credential::Client(secret)) => Ok(format!("client {secret}")),
@@ -100,6 +120,21 @@ mod tests {
         let places = [("authorization", "Bearer a"), ("x-api-key", "b")];
         assert_eq!(presented(&places, Some("x-api-key")), Err(Code::TwoCredentials));
         assert_eq!(presented(&places, None).as_deref(), Ok("token a"));
+    }
+
+    #[test]
+    fn a_websocket_offers_its_token_as_a_protocol() {
+        const NAME: &str = "sec-websocket-protocol";
+        assert_eq!(presented(&[(NAME, "chat, keystile.bearer, a.b.c, v2")], None).as_deref(), Ok("token a.b.c"));
+        assert_eq!(presented(&[(NAME, "chat"), (NAME, "keystile.bearer,a.b.c")], None).as_deref(), Ok("token a.b.c"));
+        assert_eq!(presented(&[(NAME, "chat, a.b.c")], None).as_deref(), Ok("none"));
+        assert_eq!(
+            presented(&[(NAME, "keystile.bearer, a"), ("authorization", "Bearer b")], None),
+            Err(Code::TwoCredentials)
+        );
+        for wrong in ["keystile.bearer", "keystile.bearer, ", "keystile.bearer, a, keystile.bearer, b"] {
+            assert_eq!(presented(&[(NAME, wrong)], None), Err(Code::InvalidToken), "{wrong}");
+        }
     }
 
     #[test]

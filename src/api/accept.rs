@@ -33,7 +33,7 @@ impl Api {
         let (head, body) = request.into_parts();
         let accept = vendor.profile.accept.as_ref().ok_or_else(missing)?;
         let name = accept.bot_in(values).ok_or_else(missing)?;
-        let credential = Credential::presented(&head.headers, Some(&accept.credential))?;
+        let credential = Credential::presented(&head.headers, Some(&accept.credential), false)?;
         let Some(bot) = self.access.directory.bot_of(vendor, name).map(Arc::clone) else {
             return Err(self.unknown_bot(credential, caller));
         };

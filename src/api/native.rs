@@ -26,7 +26,7 @@ pub(super) async fn open(
     request: Request,
 ) -> Result<Response, Refused> {
     let (head, body) = request.into_parts();
-    let credential = Credential::presented(&head.headers, None)?;
+    let credential = Credential::presented(&head.headers, None, false)?;
     let Some(bot) = api.access.directory.bot(&name).map(Arc::clone) else {
         return Err(api.unknown_bot(credential, &caller).into());
     };

@@ -309,6 +309,7 @@ fn limits(table: &Table<'_>) -> (Limits, bool) {
         streams,
         body: section.get("body").and_then(|value| value.size()).unwrap_or(256 << 10),
         upload,
+        message: section.get("message").and_then(|value| value.size()).unwrap_or(1 << 20),
     };
     let are_said = section.get("mint_per_ip").is_some() && section.get("per_bot").is_some();
     (limits, are_said)

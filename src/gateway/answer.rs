@@ -34,6 +34,10 @@ pub(super) fn of(fault: &Fault, shape: Option<&Profile>, id: RequestId) -> Respo
     {
         headers.insert(header::ALLOW, allow);
     }
+    if code == Code::UpgradeRequired {
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    }
     if let Some(wait) = fault.wait() {
         // Whole seconds, rounded up: a client that comes back then is not too early.
         headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)));

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
-use crate::proxy::{AnswerStream, Cut};
+use crate::proxy::{AnswerStream, Cut, Socket};
 use crate::telemetry::Record;
 
 /// What an answer is made of.
@@ -21,6 +21,8 @@ pub(super) enum Payload {
     Own(axum::body::Body),
     /// A vendor's, as it comes.
     Stream(Box<AnswerStream>),
+    /// Nothing: a WebSocket begins behind the head.
+    Socket(Box<Socket>),
 }
 
 impl Payload {
@@ -32,6 +34,10 @@ impl Payload {
         Self::Own(body)
     }
 
+    pub(super) fn socket(socket: Socket) -> Self {
+        Self::Socket(Box::new(socket))
+    }
+
     pub(super) fn stream(stream: AnswerStream) -> Self {
         Self::Stream(Box::new(stream))
     }
@@ -41,12 +47,20 @@ impl Payload {
 #[derive(Debug)]
 pub struct Body {
     payload: Payload,
-    record: Box<Record>,
+    /// Written when it is dropped. A WebSocket has taken its record along.
+    record: Option<Box<Record>>,
 }
 
 impl Body {
+    /// The body of an answer. A WebSocket begins its work here: what agreed to it is all done.
     pub(super) fn new(payload: Payload, record: Box<Record>) -> Self {
-        Self { payload, record }
+        match payload {
+            Payload::Socket(socket) => {
+                socket.start(record);
+                Self { payload: Payload::whole(Bytes::new()), record: None }
+            }
+            payload => Self { payload, record: Some(record) },
+        }
     }
 }
 
@@ -76,11 +90,14 @@ impl HttpBody for Body {
             Payload::Whole(whole) => Pin::new(whole).poll_frame(context).map_err(|never| match never {}),
             Payload::Own(own) => Pin::new(own).poll_frame(context).map_err(|error| BodyCut(error.into())),
             Payload::Stream(stream) => Pin::new(&mut **stream).poll_frame(context).map_err(|cut| BodyCut(cut.into())),
+            Payload::Socket(_) => Poll::Ready(None),
         };
-        match &polled {
-            Poll::Ready(Some(Ok(frame))) => body.record.sent(frame.data_ref().map_or(0, Bytes::len)),
-            Poll::Ready(None) => body.record.is_complete = true,
-            Poll::Ready(Some(Err(_))) | Poll::Pending => {}
+        if let Some(record) = &mut body.record {
+            match &polled {
+                Poll::Ready(Some(Ok(frame))) => record.sent(frame.data_ref().map_or(0, Bytes::len)),
+                Poll::Ready(None) => record.is_complete = true,
+                Poll::Ready(Some(Err(_))) | Poll::Pending => {}
+            }
         }
         polled
     }
@@ -90,6 +107,7 @@ impl HttpBody for Body {
             Payload::Whole(whole) => whole.is_end_stream(),
             Payload::Own(own) => own.is_end_stream(),
             Payload::Stream(stream) => stream.is_end_stream(),
+            Payload::Socket(_) => true,
         }
     }
 
@@ -98,21 +116,24 @@ impl HttpBody for Body {
             Payload::Whole(whole) => whole.size_hint(),
             Payload::Own(own) => own.size_hint(),
             Payload::Stream(stream) => stream.size_hint(),
+            Payload::Socket(_) => SizeHint::with_exact(0),
         }
     }
 }
 
 impl Drop for Body {
     fn drop(&mut self) {
+        let is_end = self.is_end_stream();
+        let Some(record) = &mut self.record else { return };
         // hyper does not ask again once the length that was promised is sent.
-        if self.is_end_stream() {
-            self.record.is_complete = true;
+        if is_end {
+            record.is_complete = true;
         }
         if let Payload::Stream(stream) = &self.payload
             && let Some(cut) = stream.cut()
         {
-            self.record.code = Some(cut.code());
-            self.record.is_complete &= cut == Cut::Expired;
+            record.code = Some(cut.code());
+            record.is_complete &= cut == Cut::Expired;
         }
     }
 }

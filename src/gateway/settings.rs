@@ -7,9 +7,10 @@ use http::Uri;
 use crate::document::{Rate, Table, Value};
 use crate::listen::some_time;
 use crate::net::is_loopback;
+use crate::proxy::SocketTimeouts;
 use crate::vendor;
 
-/// `public_url`, `api`, `failed_credentials`, `timeouts.body` and `limits.bodies` of `[server]`.
+/// `public_url`, `api` and `failed_credentials` of `[server]`, and its time-outs and limits for what is in a connection.
 #[derive(Debug)]
 pub struct Settings {
     /// The address that clients use; the issuer of tokens.
@@ -20,6 +21,8 @@ pub struct Settings {
     pub failed_credentials: Option<Rate>,
     /// How long a client may take for the body of a request.
     pub body_timeout: Duration,
+    /// How long a WebSocket may be silent.
+    pub sockets: SocketTimeouts,
     /// Bytes of all bodies that are read whole.
     pub bodies: u64,
 }
@@ -38,11 +41,16 @@ impl Settings {
             }
             is_prefix.then(|| prefix.to_owned())
         });
+        let time = |key: &str, default| {
+            timeouts.get(key).and_then(|value| some_time(&value)).unwrap_or(Duration::from_secs(default))
+        };
+        let sockets = SocketTimeouts { ping: time("websocket_ping", 30), idle: time("websocket_idle", 600) };
         let default = Some(Rate::new(60, Duration::from_secs(60)));
         Self {
             public_url: public_url.unwrap_or_default(),
             api: api.unwrap_or_else(|| "/v1".to_owned()),
-            body_timeout: timeouts.get("body").and_then(|value| some_time(&value)).unwrap_or(Duration::from_secs(30)),
+            body_timeout: time("body", 30),
+            sockets,
             bodies: limits.get("bodies").and_then(|value| value.size()).unwrap_or(256 << 20),
             failed_credentials: table.get("failed_credentials").and_then(|value| Rate::read(&value)).unwrap_or(default),
         }

@@ -27,7 +27,7 @@ pub(super) fn passed_on(
 ) -> Result<Response<AnswerStream>, Fault> {
     let (head, body) = response.into_parts();
     usable(head.status, &head.headers)?;
-    let token = grant.verified().binding.token.as_ref().map(|token| Arc::new(Needles::of([token])));
+    let token = token_needles(&grant);
     let mut headers = passing(&head.headers, [keys.as_deref(), token.as_deref()]);
     let expires = grant.verified().session.expires;
     headers.insert(EXPIRES_IN, HeaderValue::from(expires.since(now).as_secs()));
@@ -38,6 +38,11 @@ pub(super) fn passed_on(
     *response.status_mut() = head.status;
     *response.headers_mut() = headers;
     Ok(response)
+}
+
+/// The vendor's own token of the session, as it is searched for.
+pub(super) fn token_needles(grant: &CallGrant) -> Option<Arc<Needles>> {
+    grant.verified().binding.token.as_ref().map(|token| Arc::new(Needles::of([token])))
 }
 
 /// Whether an answer is one that can be passed on at all.

@@ -36,7 +36,7 @@ pub(super) async fn connect(upstream: &Upstream) -> Result<SendRequest<RequestBo
 /// # Errors
 ///
 /// [`SendError::Connect`]: nothing was sent.
-pub async fn upgradable(upstream: &Upstream) -> Result<SendRequest<RequestBody>, SendError> {
+pub(super) async fn upgradable(upstream: &Upstream) -> Result<SendRequest<RequestBody>, SendError> {
     in_time(upstream, async {
         let stream = reach(upstream).await?;
         match &upstream.tls {

@@ -19,7 +19,7 @@ use hyper::client::conn::http1::SendRequest;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::body::{BodyError, RequestBody, Upload};
-use super::connect::connect;
+use super::connect::{connect, upgradable};
 use super::{SendError, Upstream};
 
 /// Idle connections are not kept longer: servers commonly close theirs after 60 s or more.
@@ -96,6 +96,26 @@ pub async fn send(
         result = exchange(upstream, request, upload.as_ref()) => result,
         () = late => Err(SendError::Timeout),
     }
+}
+
+/// The same on a connection of its own, which may become something else than HTTP.
+///
+/// # Errors
+///
+/// See [`send`].
+pub async fn send_alone(
+    upstream: &Upstream,
+    request: Request<RequestBody>,
+    deadline: Instant,
+) -> Result<Response<AnswerBody>, SendError> {
+    let exchange = async {
+        let mut sender = upgradable(upstream).await?;
+        let answer = sender.try_send_request(request).await;
+        let response = answer.map_err(|error| sent_and_lost(error.into_error()))?;
+        Ok(response.map(|body| AnswerBody { body, connection: Connection { sender: None, upload: None } }))
+    };
+    let late = deadline.min(Instant::now() + upstream.timeouts.connect + upstream.timeouts.header);
+    timeout_at(late, exchange).await.unwrap_or(Err(SendError::Timeout))
 }
 
 async fn exchange(

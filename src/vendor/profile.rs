@@ -244,6 +244,8 @@ pub struct Route {
     pub allow: Allow,
     /// The longest JSON body that is read; absent: the bot's.
     pub body_limit: Option<u64>,
+    /// Whether a WebSocket may be asked for here: only where the profile lets `Upgrade` pass.
+    pub takes_socket: bool,
     /// Whether this is the call by which a contact becomes known: it passes only while the session has none.
     pub identifies: bool,
 }

@@ -168,14 +168,16 @@ fn route(value: &Value<'_>, identifying: Option<&Target>) -> Option<Route> {
     let (allow, says_body) = allow(&table);
     let limits = table.section("limits");
     let body_limit = limits.get("body").map(|value| value.size());
-    let (target, set) = (to?, set?);
+    let (target, set, allow) = (to?, set?, allow?);
+    let takes_socket = allow.header.iter().flatten().any(|name| name.exact() == Some("upgrade"));
     let route = Route {
+        takes_socket,
         identifies: identifying.is_some_and(|identify| identify.is_same_call(&target)),
         call: call?,
         target,
         set,
         strip: strip?,
-        allow: allow?,
+        allow,
         body_limit: turn(body_limit)?,
     };
     is_sound(&table, &route, says_body).then_some(route)
@@ -191,6 +193,10 @@ fn is_sound(table: &Table<'_>, route: &Route, says_body: bool) -> bool {
             "a call that carries {key} lists what passes of a client's call: allow.header and allow.body, each a list \
              of names, or \"*\" for all",
         );
+        return false;
+    }
+    if route.takes_socket && route.call.method != http::Method::GET {
+        table.problem("call", "allow.header names Upgrade, so WebSockets pass: they are asked for with GET");
         return false;
     }
     if route.rewrites_body() && has_no_body {

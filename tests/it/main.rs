@@ -22,6 +22,7 @@ mod rewriting;
 mod scrubbing;
 mod sdk;
 mod sessions;
+mod sockets;
 mod streaming;
 mod support;
 mod tidy;

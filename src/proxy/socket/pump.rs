@@ -1,0 +1,434 @@
+//! Moves the bytes of one WebSocket in both directions until one side, or the clock, ends it.
+//!
+//! Nothing is read from one side while bytes wait for the other: a slow client slows the vendor, and the other way
+//! round. All timers are one, set to the next thing that can happen.
+
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf, split};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::frame::{Violation, Writer, close, ping};
+use super::relay::{Down, Seen, Up};
+use crate::fault::Code;
+
+/// How long the beginning of what may be a secret is held back.
+const HOLD: Duration = Duration::from_millis(50);
+/// How long the other side may take to answer a close, and to go.
+const GOODBYE: Duration = Duration::from_secs(5);
+/// Bytes that are read at once. A message may be longer.
+const PART: usize = 16 << 10;
+
+/// The close codes that an application gives itself begin at 4000 (RFC 6455 §7.4.2): ours for the end of the token.
+const EXPIRED: u16 = 4401;
+const GOING_AWAY: u16 = 1001;
+const BROKEN: u16 = 1011;
+
+/// When a WebSocket ends, and what it may do until then.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    /// When the token ends: from then on at the next border of two frames.
+    pub(super) ends: Instant,
+    /// When it is cut without one.
+    pub(super) latest: Instant,
+    /// A side that is silent for so long is asked for a sign of life, and given up after as long again.
+    pub(super) ping: Duration,
+    /// Without a message for so long it ends.
+    pub(super) idle: Duration,
+}
+
+/// Why it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// One side closed, and the other agreed or has gone.
+    Closed,
+    /// The token ended.
+    Expired,
+    /// Nobody said anything for too long.
+    Idle,
+    /// The client broke off, or gave no sign of life.
+    ClientLost,
+    /// The vendor broke off, or gave no sign of life.
+    VendorLost,
+    /// The client's frames are wrong.
+    ClientViolation(Violation),
+    /// The vendor's frames are wrong.
+    VendorViolation(Violation),
+}
+
+impl End {
+    /// Whether it ended as it should.
+    pub(super) fn is_complete(self) -> bool {
+        matches!(self, Self::Closed | Self::Expired | Self::Idle)
+    }
+
+    /// What stands on the record.
+    pub(super) fn code(self) -> Option<Code> {
+        match self {
+            Self::Closed | Self::Idle | Self::ClientLost => None,
+            Self::Expired => Some(Code::TokenExpired),
+            Self::VendorLost | Self::VendorViolation(_) => Some(Code::VendorFailed),
+            Self::ClientViolation(Violation::TooLong) => Some(Code::BodyTooLarge),
+            Self::ClientViolation(Violation::Protocol) => Some(Code::BadRequest),
+        }
+    }
+
+    /// What the client is told, if it still listens.
+    fn farewell(self) -> Option<(u16, &'static str)> {
+        match self {
+            Self::Closed | Self::ClientLost => None,
+            Self::Expired => Some((EXPIRED, "the token has expired")),
+            Self::Idle => Some((GOING_AWAY, "nothing was said for too long")),
+            Self::VendorLost => Some((BROKEN, "the vendor broke off")),
+            Self::ClientViolation(violation) => Some((violation.status(), "the frame is refused")),
+            Self::VendorViolation(_) => Some((BROKEN, "the vendor's frame is refused")),
+        }
+    }
+}
+
+/// One side: what was read from it, what waits to be written to it.
+struct Side<S> {
+    read: ReadHalf<S>,
+    write: WriteHalf<S>,
+    inbox: BytesMut,
+    out: BytesMut,
+    is_flushed: bool,
+    written: u64,
+    heard: Instant,
+    asked: Option<Instant>,
+    has_ended: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite> Side<S> {
+    fn new(stream: S) -> Self {
+        let (read, write) = split(stream);
+        let (inbox, out, heard) = (BytesMut::new(), BytesMut::new(), Instant::now());
+        Self { read, write, inbox, out, is_flushed: true, written: 0, heard, asked: None, has_ended: false }
+    }
+
+    fn is_written(&self) -> bool {
+        self.out.is_empty() && self.is_flushed
+    }
+
+    fn hears(&mut self, now: Instant) {
+        self.heard = now;
+        self.asked = None;
+    }
+
+    /// When it has to be asked for a sign of life, or given up.
+    fn due(&self, ping: Duration) -> Instant {
+        self.asked.unwrap_or(self.heard) + ping
+    }
+
+    /// Asks for a sign of life if it is time; says whether there was none although it was asked for.
+    fn ask(&mut self, writer: Writer, terms: Terms, is_heard: bool, may_write: bool, now: Instant) -> bool {
+        if now < self.due(terms.ping) {
+            return false;
+        }
+        if !is_heard {
+            // Whom we do not read cannot give a sign of life.
+            self.hears(now);
+            return false;
+        }
+        if self.asked.is_some() {
+            return true;
+        }
+        if may_write {
+            self.out.extend_from_slice(&ping(writer));
+            self.asked = Some(now);
+        } else {
+            // In the middle of a frame: asked next time.
+            self.heard = now;
+        }
+        false
+    }
+
+    /// Reads a part into the inbox, or to the end.
+    async fn read(read: &mut ReadHalf<S>, inbox: &mut BytesMut) -> bool {
+        inbox.reserve(PART);
+        matches!(read.read_buf(inbox).await, Ok(1..))
+    }
+
+    /// Writes some of what waits, and flushes when it was the last. Cancel-safe.
+    async fn write(
+        write: &mut WriteHalf<S>,
+        out: &mut BytesMut,
+        is_flushed: &mut bool,
+        written: &mut u64,
+    ) -> io::Result<()> {
+        if !out.is_empty() {
+            let length = write.write_buf(out).await?;
+            *written += u64::try_from(length).unwrap_or_default();
+            *is_flushed = false;
+        }
+        if out.is_empty() {
+            write.flush().await?;
+            *is_flushed = true;
+        }
+        Ok(())
+    }
+}
+
+/// What happened next.
+enum Event {
+    Read(Who),
+    Ended(Who),
+    Else,
+}
+
+#[derive(Clone, Copy)]
+enum Who {
+    Client,
+    Vendor,
+}
+
+/// The end, once it has begun.
+struct Ending {
+    end: End,
+    until: Instant,
+    /// Whether the client is expected to answer our close.
+    waits: bool,
+}
+
+/// How a WebSocket went.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) end: End,
+    pub(super) sent: u64,
+    pub(super) hits: u32,
+}
+
+/// A WebSocket at work. `A` says whether a message of the client may pass now, or how long it has to wait.
+pub(super) struct Pump<C, V, A> {
+    client: Side<C>,
+    vendor: Side<V>,
+    down: Down,
+    up: Up,
+    /// What the client wrote and may not pass yet.
+    kept: Bytes,
+    paused: Option<Instant>,
+    terms: Terms,
+    admit: A,
+    received: Arc<AtomicU64>,
+    last_message: Instant,
+    held_since: Option<Instant>,
+    one_has_closed: Option<Instant>,
+    ending: Option<Ending>,
+}
+
+impl<C, V, A> Pump<C, V, A>
+where
+    C: AsyncRead + AsyncWrite,
+    V: AsyncRead + AsyncWrite,
+    A: FnMut() -> Result<(), Duration>,
+{
+    /// Between `client` and `vendor`; `received` counts what the client sends.
+    pub(super) fn new(
+        (client, vendor): (C, V),
+        (down, up): (Down, Up),
+        terms: Terms,
+        received: Arc<AtomicU64>,
+        admit: A,
+    ) -> Self {
+        Self {
+            client: Side::new(client),
+            vendor: Side::new(vendor),
+            down,
+            up,
+            kept: Bytes::new(),
+            paused: None,
+            terms,
+            admit,
+            received,
+            last_message: Instant::now(),
+            held_since: None,
+            one_has_closed: None,
+            ending: None,
+        }
+    }
+
+    /// Until it has ended.
+    pub(super) async fn run(mut self) -> Report {
+        let mut timer = pin!(sleep_until(self.next_look(Instant::now())));
+        loop {
+            let now = Instant::now();
+            if let Some(end) = self.look(now) {
+                return Report { end, sent: self.client.written, hits: self.down.hits() };
+            }
+            let next = self.next_look(now);
+            // A timer that is set too early costs one needless look; one that is set anew for each part costs more.
+            if timer.deadline() > next || timer.is_elapsed() {
+                timer.as_mut().reset(next);
+            }
+            match self.next(timer.as_mut()).await {
+                Event::Read(Who::Client) => self.hear_client(),
+                Event::Read(Who::Vendor) => self.hear_vendor(),
+                Event::Ended(Who::Client) => {
+                    self.client.has_ended = true;
+                    self.end(if self.up.has_closed() { End::Closed } else { End::ClientLost });
+                }
+                Event::Ended(Who::Vendor) => {
+                    self.vendor.has_ended = true;
+                    self.end(if self.down.has_closed() { End::Closed } else { End::VendorLost });
+                }
+                Event::Else => {}
+            }
+        }
+    }
+
+    async fn next(&mut self, timer: Pin<&mut Sleep>) -> Event {
+        let (may_hear_client, may_hear_vendor) = (self.may_hear_client(), self.may_hear_vendor());
+        let (may_tell_client, may_tell_vendor) = (!self.client.is_written(), !self.vendor.is_written());
+        let (client, vendor) = (&mut self.client, &mut self.vendor);
+        tokio::select! {
+            told = Side::<C>::write(&mut client.write, &mut client.out, &mut client.is_flushed, &mut client.written),
+                if may_tell_client => if told.is_ok() { Event::Else } else { Event::Ended(Who::Client) },
+            told = Side::<V>::write(&mut vendor.write, &mut vendor.out, &mut vendor.is_flushed, &mut vendor.written),
+                if may_tell_vendor => if told.is_ok() { Event::Else } else { Event::Ended(Who::Vendor) },
+            more = Side::<C>::read(&mut client.read, &mut client.inbox),
+                if may_hear_client => if more { Event::Read(Who::Client) } else { Event::Ended(Who::Client) },
+            more = Side::<V>::read(&mut vendor.read, &mut vendor.inbox),
+                if may_hear_vendor => if more { Event::Read(Who::Vendor) } else { Event::Ended(Who::Vendor) },
+            () = timer => Event::Else,
+        }
+    }
+
+    fn may_hear_client(&self) -> bool {
+        !self.client.has_ended && self.vendor.is_written() && self.paused.is_none()
+    }
+
+    fn may_hear_vendor(&self) -> bool {
+        !self.vendor.has_ended && self.client.is_written() && self.ending.is_none()
+    }
+
+    fn hear_client(&mut self) {
+        let now = Instant::now();
+        let bytes = self.client.inbox.split().freeze();
+        self.received.fetch_add(u64::try_from(bytes.len()).unwrap_or_default(), Ordering::Relaxed);
+        self.client.hears(now);
+        self.kept = bytes;
+        self.pass_on(now);
+    }
+
+    /// Gives the vendor what the client wrote.
+    fn pass_on(&mut self, now: Instant) {
+        if self.ending.is_some() {
+            // Only its answer to our close is of interest.
+            let (mut nowhere, mut kept) = (BytesMut::new(), std::mem::take(&mut self.kept));
+            if self.up.push(&mut kept, &mut nowhere, || Ok(())).is_err() {
+                self.client.has_ended = true;
+            }
+            return;
+        }
+        match self.up.push(&mut self.kept, &mut self.vendor.out, &mut self.admit) {
+            Ok(Seen { data, wait }) => {
+                if data {
+                    self.last_message = now;
+                }
+                self.paused = wait.map(|wait| now + wait);
+            }
+            Err(violation) => self.end(End::ClientViolation(violation)),
+        }
+    }
+
+    fn hear_vendor(&mut self) {
+        let now = Instant::now();
+        let bytes = self.vendor.inbox.split().freeze();
+        self.vendor.hears(now);
+        match self.down.push(bytes, now >= self.terms.ends, &mut self.client.out) {
+            Ok(seen) => {
+                if seen.data {
+                    self.last_message = now;
+                }
+                self.held_since = self.down.is_releasable().then_some(now);
+            }
+            Err(violation) => self.end(End::VendorViolation(violation)),
+        }
+    }
+
+    /// Does what is due; says whether all is done.
+    fn look(&mut self, now: Instant) -> Option<End> {
+        if self.ending.is_none() {
+            self.look_at_clock(now);
+        }
+        if self.ending.is_none() {
+            self.look_at_sides(now);
+        }
+        let Ending { end, until, waits } = self.ending.as_ref()?;
+        let client_is_told = self.client.is_written() && (!waits || self.up.has_closed());
+        let is_done = (self.client.has_ended || client_is_told) && (self.vendor.has_ended || self.vendor.is_written());
+        (is_done || now >= *until).then_some(*end)
+    }
+
+    fn look_at_clock(&mut self, now: Instant) {
+        if now >= self.terms.latest || (now >= self.terms.ends && self.down.is_at_border()) {
+            return self.end(End::Expired);
+        }
+        if now >= self.last_message + self.terms.idle {
+            return self.end(End::Idle);
+        }
+        if self.held_since.is_some_and(|since| now >= since + HOLD) {
+            self.held_since = None;
+            self.down.release(&mut self.client.out);
+        }
+        if self.paused.is_some_and(|until| now >= until) {
+            self.paused = None;
+            self.pass_on(now);
+        }
+    }
+
+    fn look_at_sides(&mut self, now: Instant) {
+        let (down_has, up_has) = (self.down.has_closed(), self.up.has_closed());
+        if down_has || up_has {
+            let since = *self.one_has_closed.get_or_insert(now);
+            if (down_has && up_has) || now >= since + GOODBYE {
+                self.end(End::Closed);
+            }
+            return;
+        }
+        let (hears_client, hears_vendor) = (self.may_hear_client(), self.may_hear_vendor());
+        if self.client.ask(Writer::Server, self.terms, hears_client, self.down.is_at_border(), now) {
+            self.end(End::ClientLost);
+        } else if self.vendor.ask(Writer::Client, self.terms, hears_vendor, self.up.is_at_border(), now) {
+            self.end(End::VendorLost);
+        }
+    }
+
+    /// Begins the end: each side that can still be told is told.
+    fn end(&mut self, end: End) {
+        if self.ending.is_some() {
+            return;
+        }
+        let mut waits = end == End::Closed && !self.up.has_closed();
+        if let Some((code, reason)) = end.farewell()
+            && !self.down.has_closed()
+            && self.down.is_at_border()
+        {
+            self.client.out.extend_from_slice(&close(Writer::Server, code, reason));
+            waits = true;
+        }
+        if !self.up.has_closed() && self.up.is_at_border() {
+            self.vendor.out.extend_from_slice(&close(Writer::Client, GOING_AWAY, ""));
+        }
+        (self.kept, self.paused) = (Bytes::new(), None);
+        self.ending = Some(Ending { end, until: Instant::now() + GOODBYE, waits });
+    }
+
+    /// The next moment at which something can be due.
+    fn next_look(&self, now: Instant) -> Instant {
+        if let Some(ending) = &self.ending {
+            return ending.until;
+        }
+        let token = if now < self.terms.ends { self.terms.ends } else { self.terms.latest };
+        let sides = self.client.due(self.terms.ping).min(self.vendor.due(self.terms.ping));
+        let others =
+            [self.held_since.map(|since| since + HOLD), self.paused, self.one_has_closed.map(|since| since + GOODBYE)];
+        let first = token.min(sides).min(self.last_message + self.terms.idle);
+        others.into_iter().flatten().fold(first, Instant::min)
+    }
+}
