@@ -50,3 +50,9 @@ pub mod telemetry;
 pub mod token;
 pub mod upstream;
 pub mod vendor;
+
+/// A door for fuzz targets and benches. No part of the interface: it may change with any commit.
+#[doc(hidden)]
+pub mod internal {
+    pub use crate::proxy::internal::{Needles, Scrubber, body, headers, uri};
+}

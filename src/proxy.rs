@@ -7,6 +7,7 @@
 mod answer;
 mod farewell;
 mod intake;
+pub(crate) mod internal;
 mod json;
 mod outgoing;
 mod query;

@@ -16,7 +16,7 @@ use super::values::CallValues;
 use crate::access::{CallGrant, CallTarget};
 use crate::fault::{Code, Fault};
 use crate::upstream::RequestBody;
-use crate::vendor::Route;
+use crate::vendor::{Route, Values};
 
 /// What came from the client.
 #[derive(Debug)]
@@ -42,8 +42,10 @@ pub(super) async fn request(
 ) -> Result<Request<RequestBody>, Fault> {
     let route = target.route;
     let values = CallValues { grant, target };
-    let uri = uri(route, &values, target, incoming.query.as_deref())?;
-    let mut headers = headers(route, &values, target, &incoming.headers)?;
+    let upstream = &target.vendor.upstream;
+    let uri = uri(route, &values, upstream.prefix(), incoming.query.as_deref())?;
+    let credential = target.vendor.profile.accept.as_ref().map(|accept| &accept.credential);
+    let mut headers = headers(route, &values, upstream.authority(), credential, &incoming.headers)?;
     let body = if route.rewrites_body() {
         // What we write is ours to name: a client may have sent no body and so no type.
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -68,11 +70,12 @@ pub(super) async fn request(
     Ok(request)
 }
 
-fn uri(route: &Route, values: &CallValues<'_>, target: &CallTarget<'_>, query: Option<&str>) -> Result<Uri, Fault> {
+/// The target: the route's path below `prefix`, and the query.
+pub(super) fn uri(route: &Route, values: &impl Values, prefix: &str, query: Option<&str>) -> Result<Uri, Fault> {
     let path = route.target.path(values).ok_or_else(|| {
         Fault::new(Code::SessionMoved, "the session has no value for a part of this call's path; open a new session")
     })?;
-    let mut text = format!("{}{path}", target.vendor.upstream.prefix());
+    let mut text = format!("{prefix}{path}");
     query::rewrite(query, route, values, &mut text)?;
     let failed =
         |error: http::uri::InvalidUri| Fault::new(Code::Internal, "the vendor's call could not be made").because(error);
@@ -134,19 +137,20 @@ fn is_basic(name: &HeaderName) -> bool {
     *name == header::ACCEPT || *name == header::CONTENT_TYPE || *name == header::ACCEPT_LANGUAGE
 }
 
-fn headers(
+/// The headers, for the host `authority`. `credential` is where the vendor's own clients put their key.
+pub(super) fn headers(
     route: &Route,
-    values: &CallValues<'_>,
-    target: &CallTarget<'_>,
+    values: &impl Values,
+    authority: &HeaderValue,
+    credential: Option<&HeaderName>,
     from: &HeaderMap,
 ) -> Result<HeaderMap, Fault> {
-    let key_header = target.vendor.profile.accept.as_ref().map(|accept| &accept.credential);
     let mut headers = HeaderMap::with_capacity(from.len() + 4);
-    headers.insert(header::HOST, target.vendor.upstream.authority().clone());
+    headers.insert(header::HOST, authority.clone());
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     for (name, value) in from {
         let is_kept = !is_reserved(name.as_str())
-            && !key_header.is_some_and(|ours| is_same(ours, name))
+            && !credential.is_some_and(|ours| is_same(ours, name))
             && !route.set.header.iter().any(|(ours, _)| is_same(ours, name))
             && (is_basic(name)
                 || route.allow.header.as_ref().is_none_or(|list| list.iter().any(|known| known.matches(name))))
@@ -183,7 +187,8 @@ fn is_named_by_connection(name: &HeaderName, headers: &HeaderMap) -> bool {
     })
 }
 
-fn rewritten(route: &Route, values: &CallValues<'_>, body: &[u8]) -> Result<Vec<u8>, Fault> {
+/// The JSON body.
+pub(super) fn rewritten(route: &Route, values: &impl Values, body: &[u8]) -> Result<Vec<u8>, Fault> {
     let set: Vec<(&str, Option<Value>)> =
         route.set.body.iter().map(|(name, shape)| (name.as_str(), shape.fill(values))).collect();
     let rules = Rules { strip: &route.strip.body, allow: route.allow.body.as_deref(), set: &set };

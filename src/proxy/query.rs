@@ -1,9 +1,8 @@
 //! The query of a call: parsed, decoded, and written anew from what the route names.
 
-use super::values::CallValues;
 use crate::fault::{Code, Fault};
 use crate::net::percent_encode;
-use crate::vendor::{Route, Template};
+use crate::vendor::{Route, Template, Values};
 
 /// Appends the outgoing query to `path`, with its `?` if there is one.
 ///
@@ -11,7 +10,7 @@ use crate::vendor::{Route, Template};
 pub(super) fn rewrite(
     query: Option<&str>,
     route: &Route,
-    values: &CallValues<'_>,
+    values: &impl Values,
     path: &mut String,
 ) -> Result<(), Fault> {
     if query.is_none_or(str::is_empty) && route.set.query.is_empty() {
