@@ -10,6 +10,8 @@ use std::ops::Range;
 
 use http::Method;
 
+use super::template::Variable;
+
 /// The longest value of a placeholder in a path.
 const LONGEST_VALUE: usize = 128;
 /// More placeholders than any vendor's path has.
@@ -112,11 +114,16 @@ impl Pattern {
     pub fn parse(text: &str) -> Result<Self, String> {
         let (method, path) = split_call(text)?;
         let segments = path[1..].split('/').map(segment).collect::<Result<Vec<_>, _>>()?;
-        let values = segments.iter().filter(|segment| !matches!(segment, Segment::Literal(_))).count();
+        let pattern = Self { method, segments, text: text.to_owned() };
+        let free = pattern.free();
+        if let Some(name) = free.iter().enumerate().find_map(|(at, name)| free[..at].contains(name).then_some(name)) {
+            return Err(format!("`{text}` has {{{name}}} twice; give each segment a name of its own"));
+        }
+        let values = pattern.segments.iter().filter(|segment| !matches!(segment, Segment::Literal(_))).count();
         if values > MOST_VALUES {
             return Err(format!("`{text}` has more than {MOST_VALUES} placeholders"));
         }
-        Ok(Self { method, segments, text: text.to_owned() })
+        Ok(pattern)
     }
 
     /// The same call below `prefix` (`/` or `/a/b`).
@@ -166,6 +173,10 @@ fn segment(text: &str) -> Result<Segment, String> {
     match text.strip_prefix('{').and_then(|text| text.strip_suffix('}')) {
         Some("bot") => Ok(Segment::Bot),
         Some("session") => Ok(Segment::Session),
+        // It would stand for what the client writes, where the profile means ours.
+        Some(name) if Variable::named(name).is_some() => {
+            Err(format!("`{text}` is a placeholder with a meaning of its own; name the segment otherwise"))
+        }
         Some(name) if !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') => {
             Ok(Segment::Free(name.to_owned()))
         }

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use http::{HeaderName, Method};
 
-use super::path::{Pattern, Segment, is_value};
+use super::path::{Pattern, Segment};
 use super::template::{Shape, Template, Values, Variable};
-use crate::net::percent_encode;
 
 /// A vendor's API, as the gateway fronts it.
 #[derive(Debug)]
@@ -50,8 +49,8 @@ pub struct Target {
 }
 
 impl Target {
-    /// The path, built from the template: each value is escaped where it is not plain, so that it stays one segment.
-    /// Nothing, if a placeholder has no value or one that could not stay a segment.
+    /// The path, built from the template: its literals stand as they are, and each value is escaped where it is not
+    /// plain, so that it stays in its segment. Nothing, if a placeholder has no value or one that could not stay there.
     pub fn path(&self, values: &impl Values) -> Option<String> {
         if let Some(fixed) = &self.fixed {
             return Some(fixed.clone());
@@ -59,13 +58,11 @@ impl Target {
         let mut out = String::new();
         for segment in &self.segments {
             out.push('/');
-            let text = segment.fill(values)?;
-            if is_value(&text) {
-                out.push_str(&text);
-            } else if text.is_empty() || text == "." || text == ".." {
+            let start = out.len();
+            segment.fill_escaped(values, &mut out)?;
+            // Of a literal alone this was asked when the profile was read; it may be empty behind the last slash.
+            if segment.variables().next().is_some() && matches!(&out[start..], "" | "." | "..") {
                 return None;
-            } else {
-                percent_encode(&text, &mut out);
             }
         }
         Some(out)

@@ -1,6 +1,6 @@
 //! Reading a profile's file, with every problem kept.
 
-use http::{HeaderName, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::path::{Pattern, split_call};
 use super::profile::{
@@ -262,7 +262,12 @@ fn set(table: &Table<'_>, free: &[&str]) -> Option<Set> {
             value.problem(format!("`{header}` is written by the gateway itself"));
             return None;
         }
-        Some((header, for_vendor(value, Template::parse(value.text()?, free))?))
+        let template = for_vendor(value, Template::parse(value.text()?, free))?;
+        if template.literals().any(|literal| HeaderValue::from_bytes(literal.as_bytes()).is_err()) {
+            value.problem("no header can hold a line break or another control character");
+            return None;
+        }
+        Some((header, template))
     });
     let query = entries(&section, "query", |name, value| {
         Some((name.to_owned(), for_vendor(value, Template::parse(value.text()?, free))?))

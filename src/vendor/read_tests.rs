@@ -222,6 +222,59 @@ fn a_header_that_the_gateway_writes_itself_is_not_set_by_a_profile() {
 }
 
 #[test]
+fn a_header_that_could_never_be_sent_is_refused_when_it_is_read() {
+    for wrong in ["\\n", "\\u0000", "\\u007f"] {
+        let found = problem("Bearer {vendor_token}", &format!("Bearer {{vendor_token}}{wrong}"));
+        has(&found, &["plain.toml:21: route[0].set.header.Authorization", "control character"]);
+    }
+}
+
+#[test]
+fn a_free_segment_never_stands_for_what_is_ours() {
+    for name in ["key", "vendor_token", "contact", "ttl", "token"] {
+        let found = problem("/messages/{mid}\"\nto", &format!("/messages/{{{name}}}\"\nto"));
+        has(&found, &["plain.toml:19: route[0].call", "a meaning of its own"]);
+    }
+    has(
+        &problem("{session}/messages/{mid}\"", "{mid}/messages/{mid}\""),
+        &["plain.toml:19: route[0].call", "{mid} twice"],
+    );
+}
+
+/// The path towards the vendor for `to`, where `{session}` and `{mid}` have these values.
+fn path(to: &str, session: &'static str, mid: &'static str) -> Option<String> {
+    struct Two([&'static str; 2]);
+    impl crate::vendor::Values for Two {
+        fn value(&self, variable: &Variable) -> Option<std::borrow::Cow<'_, serde_json::Value>> {
+            let [session, mid] = self.0;
+            let text = if *variable == Variable::Session { session } else { mid };
+            Some(std::borrow::Cow::Owned(text.into()))
+        }
+    }
+    let problems = Problems::default();
+    let text = GOOD.replace("/chat/{session}/{mid}", to);
+    let profile = read("plain", "plain.toml", &text, &problems).unwrap();
+    assert!(problems.is_empty(), "{:?}", problems.into_sorted());
+    profile.routes[0].target.path(&Two([session, mid]))
+}
+
+#[test]
+fn the_literals_of_a_path_stand_as_they_are_and_its_values_are_escaped() {
+    assert_eq!(path("/v1:list/{mid};v={session}", "1/2", "a").as_deref(), Some("/v1:list/a;v=1%2F2"));
+    assert_eq!(path("/a,b/@me/{mid}:send", "", "a~b").as_deref(), Some("/a,b/@me/a~b:send"));
+    assert_eq!(path("/{session}/{mid}/", "s", "m").as_deref(), Some("/s/m/"));
+}
+
+#[test]
+fn a_value_never_makes_a_segment_vanish_or_climb() {
+    for (session, mid) in [("", "m"), (".", "m"), ("..", "m"), ("s", "..")] {
+        assert_eq!(path("/chat/{session}/{mid}", session, mid), None, "{session} {mid}");
+    }
+    assert_eq!(path("/.{session}", ".", ""), None);
+    assert_eq!(path("/chat/{session}", "../x", "").as_deref(), Some("/chat/..%2Fx"));
+}
+
+#[test]
 fn a_get_has_no_body_to_write_into() {
     let found = problem(
         "POST /chat/{session}/messages/{mid}\"",

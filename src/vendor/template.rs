@@ -8,6 +8,8 @@ use std::fmt;
 
 use serde_json::Value;
 
+use crate::net::percent_encode;
+
 /// What a placeholder stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Variable {
@@ -46,7 +48,8 @@ pub enum Variable {
 }
 
 impl Variable {
-    fn named(name: &str) -> Option<Self> {
+    /// The placeholder of this name, if it is one that every profile has.
+    pub(super) fn named(name: &str) -> Option<Self> {
         Some(match name {
             "key" => Self::Key,
             "bot" => Self::Bot,
@@ -137,6 +140,26 @@ impl Template {
             }
         }
         Some(out)
+    }
+
+    /// Appends the text for a path, with all values percent-encoded and the literals as they are; nothing comes back
+    /// if a placeholder has no value.
+    pub(super) fn fill_escaped(&self, values: &impl Values, out: &mut String) -> Option<()> {
+        for piece in &self.0 {
+            match piece {
+                Piece::Literal(literal) => out.push_str(literal),
+                Piece::Placeholder(variable) => percent_encode(&values.text(variable)?, out),
+            }
+        }
+        Some(())
+    }
+
+    /// The text that stands in it beside the placeholders.
+    pub(super) fn literals(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|piece| match piece {
+            Piece::Literal(literal) => Some(literal.as_str()),
+            Piece::Placeholder(_) => None,
+        })
     }
 
     /// The placeholders in it.
