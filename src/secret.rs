@@ -51,6 +51,11 @@ impl Secret {
             ));
             return None;
         }
+        // Of two lines in a file the second is no part of the key, and no header carries both.
+        if secret.expose().chars().any(char::is_control) {
+            value.problem("the secret has a line break or another control character in it; no header could carry it");
+            return None;
+        }
         Some(secret)
     }
 
@@ -132,6 +137,22 @@ mod tests {
     fn a_secret_is_never_in_its_debug_output() {
         let secret = Secret::new("sk-live-0123456789abcdef");
         assert!(!format!("{secret:?} {:?}", Some(&secret)).contains("0123456789"));
+    }
+
+    #[test]
+    fn a_secret_that_no_header_could_carry_is_refused() {
+        let read = |text: &str| {
+            let environment = Environment::given("/", [("KEY", text)]);
+            let problems = crate::document::Problems::default();
+            let document = crate::document::Document::parse("test.toml", "key = { env = \"KEY\" }", &problems).unwrap();
+            let secret = Secret::read(&document.root(&problems).get("key").unwrap(), &environment);
+            (secret.is_some(), problems.into_sorted())
+        };
+        assert_eq!(read("sk-live-0123456789abcdef\n"), (true, vec![]), "white space around it is no part of it");
+        for wrong in ["sk-live-0123456789\nsk-live-abcdef", "sk-live-0123456789\u{0}abcdef"] {
+            let (is_read, problems) = read(wrong);
+            assert!(!is_read && problems[0].message.contains("control character"), "{problems:?}");
+        }
     }
 
     #[test]
