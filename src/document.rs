@@ -121,11 +121,13 @@ impl Document {
     /// Parses `text`; what is not TOML is noted, and nothing comes back.
     pub fn parse(file: &str, text: &str, problems: &Problems) -> Option<Self> {
         let (root, errors) = DeTable::parse_recoverable(text);
+        let lines = Lines::of(text);
         for error in &errors {
-            let line = error.span().map_or(1, |span| line_of(text, span.start));
+            let line = error.span().map_or(1, |span| lines.at(span.start));
             problems.add(file, line, "", format!("not TOML: {}", error.message()));
         }
-        errors.is_empty().then(|| Self { file: file.to_owned(), root: table_node(text, &root) })
+        let root = || Node { line: 1, kind: lines.table(root.get_ref()) };
+        errors.is_empty().then(|| Self { file: file.to_owned(), root: root() })
     }
 
     /// The whole document as a table.
@@ -135,37 +137,46 @@ impl Document {
     }
 }
 
-fn table_node(text: &str, table: &Spanned<DeTable<'_>>) -> Node {
-    let mut entries: Vec<(usize, String, Node)> = Vec::new();
-    for (key, value) in table.get_ref() {
-        let mut node = value_node(text, value);
-        // A header's own line, not the line where its first key stands.
-        node.line = line_of(text, key.span().start);
-        entries.push((key.span().start, key.get_ref().to_string(), node));
+/// Where the lines of a text end. Counted once: a count for each value would take quadratic time.
+struct Lines(Vec<usize>);
+
+impl Lines {
+    fn of(text: &str) -> Self {
+        Self(text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect())
     }
-    // In the order in which they were written.
-    entries.sort_by_key(|(start, ..)| *start);
-    let entries = entries.into_iter().map(|(_, key, node)| (key, node)).collect();
-    Node { line: line_of(text, table.span().start), kind: Kind::Table(entries) }
-}
 
-fn value_node(text: &str, value: &Spanned<DeValue<'_>>) -> Node {
-    let line = line_of(text, value.span().start);
-    let kind = match value.get_ref() {
-        DeValue::String(string) => Kind::Text(string.to_string()),
-        DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix())
-            .map_or(Kind::Other("an integer out of range"), Kind::Integer),
-        DeValue::Boolean(boolean) => Kind::Boolean(*boolean),
-        DeValue::Float(_) => Kind::Other("a float"),
-        DeValue::Datetime(_) => Kind::Other("a date"),
-        DeValue::Array(array) => Kind::Array(array.iter().map(|item| value_node(text, item)).collect()),
-        DeValue::Table(table) => return table_node(text, &Spanned::new(value.span(), table.clone())),
-    };
-    Node { line, kind }
-}
+    /// The line, from 1, of the byte at `offset`.
+    fn at(&self, offset: usize) -> usize {
+        self.0.partition_point(|end| *end < offset) + 1
+    }
 
-fn line_of(text: &str, offset: usize) -> usize {
-    text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count() + 1
+    fn table(&self, table: &DeTable<'_>) -> Kind {
+        let mut entries: Vec<(usize, String, Node)> = Vec::new();
+        for (key, value) in table {
+            let start = key.span().start;
+            // A header's own line, not the line where its first key stands.
+            let node = Node { line: self.at(start), kind: self.kind(value.get_ref()) };
+            entries.push((start, key.get_ref().to_string(), node));
+        }
+        // In the order in which they were written.
+        entries.sort_by_key(|(start, ..)| *start);
+        Kind::Table(entries.into_iter().map(|(_, key, node)| (key, node)).collect())
+    }
+
+    fn kind(&self, value: &DeValue<'_>) -> Kind {
+        let node =
+            |item: &Spanned<DeValue<'_>>| Node { line: self.at(item.span().start), kind: self.kind(item.get_ref()) };
+        match value {
+            DeValue::String(string) => Kind::Text(string.to_string()),
+            DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix())
+                .map_or(Kind::Other("an integer out of range"), Kind::Integer),
+            DeValue::Boolean(boolean) => Kind::Boolean(*boolean),
+            DeValue::Float(_) => Kind::Other("a float"),
+            DeValue::Datetime(_) => Kind::Other("a date"),
+            DeValue::Array(array) => Kind::Array(array.iter().map(node).collect()),
+            DeValue::Table(table) => self.table(table),
+        }
+    }
 }
 
 /// One value, with the place where it stands.
@@ -383,16 +394,15 @@ impl<'d> Table<'d> {
 impl Drop for Table<'_> {
     fn drop(&mut self) {
         let taken = self.taken.borrow();
-        for (name, _) in self.entries().iter().filter(|(name, _)| !taken.contains(name)) {
+        let Value { file, problems, path, .. } = &self.value;
+        for (name, node) in self.entries().iter().filter(|(name, _)| !taken.contains(name)) {
             let near = taken.iter().find(|known| is_near(known, name));
             let known = taken.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-            self.problem(
-                name,
-                match near {
-                    Some(near) => format!("is not a key here; did you mean `{near}`?"),
-                    None => format!("is not a key here; the keys are: {known}"),
-                },
-            );
+            let message = match near {
+                Some(near) => format!("is not a key here; did you mean `{near}`?"),
+                None => format!("is not a key here; the keys are: {known}"),
+            };
+            problems.add(file, node.line, &join(path, name), message);
         }
     }
 }
@@ -421,6 +431,17 @@ mod tests {
             read(&document.root(&problems));
         }
         problems.into_sorted().iter().map(ToString::to_string).collect()
+    }
+
+    /// It took most of a minute while lines were counted anew for each value, and takes less than a second.
+    #[test]
+    fn reading_takes_a_time_that_grows_with_the_text_only() {
+        let start = std::time::Instant::now();
+        let lines = 20_000;
+        let keys: String = (0..lines).map(|number| format!("k{number} = 1\n")).collect();
+        assert_eq!(problems_of(&keys, |_| {}).len(), lines);
+        assert!(problems_of(&"= =\n".repeat(lines), |_| {}).len() >= lines);
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     }
 
     #[test]
