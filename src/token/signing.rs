@@ -37,7 +37,7 @@ pub(super) struct SigningKey {
     /// The header of its tokens, encoded.
     header: String,
     pair: Pair,
-    verifier: DecodingKey,
+    verifier: Verifier,
     /// The public key as a JWK; an HMAC key has none.
     jwk: Option<String>,
 }
@@ -131,13 +131,41 @@ impl SigningKey {
 
     /// Whether the signature is this key's.
     pub(super) fn verify(&self, parts: &Parts<'_>) -> Result<(), Refusal> {
-        let algorithm = match self.algorithm {
-            Algorithm::EdDsa => jsonwebtoken::Algorithm::EdDSA,
-            Algorithm::Es256 => jsonwebtoken::Algorithm::ES256,
-            Algorithm::Rs256 => jsonwebtoken::Algorithm::RS256,
-            Algorithm::Hs256 => jsonwebtoken::Algorithm::HS256,
-        };
-        match jsonwebtoken::crypto::verify(parts.signature, parts.signed.as_bytes(), &self.verifier, algorithm) {
+        self.verifier.verify(parts)
+    }
+}
+
+/// The half of a key that signatures are checked with: public, but for HMAC. It is for one algorithm.
+pub(super) struct Verifier {
+    algorithm: jsonwebtoken::Algorithm,
+    key: DecodingKey,
+}
+
+impl Verifier {
+    /// An Ed25519 key by its point, in base64url.
+    pub(super) fn ed25519(x: &str) -> Option<Self> {
+        Some(Self { algorithm: jsonwebtoken::Algorithm::EdDSA, key: DecodingKey::from_ed_components(x).ok()? })
+    }
+
+    /// A P-256 key by the coordinates of its point, in base64url.
+    pub(super) fn p256(x: &str, y: &str) -> Option<Self> {
+        Some(Self { algorithm: jsonwebtoken::Algorithm::ES256, key: DecodingKey::from_ec_components(x, y).ok()? })
+    }
+
+    /// An RSA key by its modulus and exponent, in base64url.
+    pub(super) fn rsa(n: &str, e: &str) -> Option<Self> {
+        Some(Self { algorithm: jsonwebtoken::Algorithm::RS256, key: DecodingKey::from_rsa_components(n, e).ok()? })
+    }
+
+    /// An HMAC key of [`HMAC_BYTES`].
+    pub(super) fn hmac(secret: &[u8]) -> Option<Self> {
+        let key = (secret.len() == HMAC_BYTES).then(|| DecodingKey::from_secret(secret))?;
+        Some(Self { algorithm: jsonwebtoken::Algorithm::HS256, key })
+    }
+
+    pub(super) fn verify(&self, parts: &Parts<'_>) -> Result<(), Refusal> {
+        let Self { algorithm, key } = self;
+        match jsonwebtoken::crypto::verify(parts.signature, parts.signed.as_bytes(), key, *algorithm) {
             Ok(true) => Ok(()),
             Ok(false) | Err(_) => Err(Refusal::Signature),
         }
@@ -145,12 +173,12 @@ impl SigningKey {
 }
 
 /// A pair, what verifies it, and the required members of its JWK in the order of their names.
-type Parsed = (Pair, DecodingKey, Zeroizing<String>);
+type Parsed = (Pair, Verifier, Zeroizing<String>);
 
 fn ed25519(private: &[u8]) -> Option<Parsed> {
     let pair = Ed25519KeyPair::from_pkcs8(private).ok()?;
     let x = URL_SAFE_NO_PAD.encode(pair.public_key());
-    let verifier = DecodingKey::from_ed_components(&x).ok()?;
+    let verifier = Verifier::ed25519(&x)?;
     Some((Pair::Ed25519(pair), verifier, okp_members(&x)))
 }
 
@@ -164,7 +192,7 @@ fn p256(private: &[u8]) -> Option<Parsed> {
     let [4, coordinates @ ..] = pair.public_key().as_ref() else { return None };
     let (x, y) = coordinates.split_at_checked(32)?;
     let (x, y) = (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y));
-    let verifier = DecodingKey::from_ec_components(&x, &y).ok()?;
+    let verifier = Verifier::p256(&x, &y)?;
     let members = Zeroizing::new(format!(r#""crv":"P-256","kty":"EC","x":"{x}","y":"{y}""#));
     Some((Pair::P256(pair), verifier, members))
 }
@@ -174,7 +202,7 @@ fn rsa(private: &[u8]) -> Option<Parsed> {
     let public = pair.public_key();
     let n = URL_SAFE_NO_PAD.encode(public.modulus().big_endian_without_leading_zero());
     let e = URL_SAFE_NO_PAD.encode(public.exponent().big_endian_without_leading_zero());
-    let verifier = DecodingKey::from_rsa_components(&n, &e).ok()?;
+    let verifier = Verifier::rsa(&n, &e)?;
     Some((Pair::Rsa(Box::new(pair)), verifier, rsa_members(&n, &e)))
 }
 
@@ -183,11 +211,9 @@ fn rsa_members(n: &str, e: &str) -> Zeroizing<String> {
 }
 
 fn hmac_key(private: &[u8]) -> Option<Parsed> {
-    if private.len() != HMAC_BYTES {
-        return None;
-    }
+    let verifier = Verifier::hmac(private)?;
     let pair = Pair::Hmac(Box::new(hmac::Key::new(hmac::HMAC_SHA256, private)));
-    Some((pair, DecodingKey::from_secret(private), oct_members(private)))
+    Some((pair, verifier, oct_members(private)))
 }
 
 /// The members of a symmetric key. Its thumbprint is the digest of a secret, which RFC 7638 §7 allows where nobody

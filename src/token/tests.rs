@@ -11,6 +11,8 @@ use super::*;
 use crate::clock::Timestamp;
 use crate::fault::{Code, Fault};
 
+mod vectors;
+
 const ISSUER: &str = "https://chat.example.com";
 const NOW: u64 = 1_800_000_000;
 
