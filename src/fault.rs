@@ -72,7 +72,7 @@ codes! {
     BadRequest = "bad_request", 400, Client, "The request is malformed";
     /// Two parsers could read the path differently.
     AmbiguousPath = "ambiguous_path", 400, Client, "The path can be read in more than one way";
-    /// The host of the call is missing or contradicts itself.
+    /// The host of the call is missing, malformed, or contradicts itself.
     BadHost = "bad_host", 400, Client, "The Host of the request is missing or ambiguous";
     /// Two different credentials came in one request.
     TwoCredentials = "two_credentials", 400, Client, "The request carries two different credentials";

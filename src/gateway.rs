@@ -8,6 +8,8 @@
 mod answer;
 mod body;
 mod cors;
+mod ending;
+mod framing;
 mod routes;
 mod settings;
 
@@ -16,13 +18,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, header};
+use http::{Request, Response, header};
 use hyper::body::{Body as _, Incoming as IncomingBody};
 use tower::ServiceExt;
 
 pub use self::body::Body;
 use self::body::Payload;
 use self::cors::Cors;
+use self::ending::Ending;
 pub use self::routes::{Clash, Routes, clashes};
 use self::routes::{Endpoint, Missing, Place};
 pub use self::settings::Settings;
@@ -33,8 +36,7 @@ use crate::clock::Clock;
 use crate::fault::{Code, Fault};
 use crate::limit::{Key, Kind, Limiter, OpenCall};
 use crate::listen::Peer;
-use crate::net::host_name;
-use crate::proxy::{Admit, Handshake, Incoming, Proxy, Upgrade, asks_for_upgrade};
+use crate::proxy::{Admit, Handshake, Incoming, Proxy, Upgrade};
 use crate::telemetry::{Received, Record, Records};
 use crate::vendor;
 
@@ -61,9 +63,6 @@ pub struct Gateway {
     pub page: Option<Bytes>,
 }
 
-/// A body of this length has mostly come with its head, and hyper clears it away by itself.
-const LONGEST_DRAINED: u64 = 8 << 10;
-
 impl Gateway {
     /// Answers a request.
     pub async fn serve(
@@ -74,48 +73,37 @@ impl Gateway {
         let now = self.clock.now();
         let mut record = Box::new(Record::begin(&self.records, peer.worker, peer.address, request.method(), now));
         record.received = Received::of(request.body().size_hint().exact());
-        let is_http1 = request.version() < http::Version::HTTP_2;
-        let asks_for_upgrade = asks_for_upgrade(request.headers());
-        let may_be_unread = request.body().size_hint().exact().is_none_or(|length| length > LONGEST_DRAINED);
         let cors = Cors::of(request.headers());
         let path = request.uri().path_and_query().cloned();
         let path = path.as_ref().map_or("/", |path| path.path());
-        let found = self.find(&request, path);
+        let host = framing::check(&request);
+        let ending = Ending::of(&request, host.is_err());
+        let preflight_of = host.as_ref().ok().copied().filter(|_| cors.is_preflight(request.method()));
+        let found = host.map_err(Missing::from).and_then(|host| self.find(host, request.method(), path));
         record.route = found.as_ref().ok().map(|place| Arc::clone(&place.entry.label));
         let shape = match &found {
             Ok(place) => place.entry.endpoint.vendor(),
             Err(missing) => missing.vendor,
         };
         let scene = Arc::new(Scene::default());
-        let outcome = if cors.is_preflight(request.method()) {
+        let outcome = match (preflight_of, found) {
             // Before any other check: a browser sends no credential with it, and shows no error of it.
-            Ok(self.preflight(&cors, &request, path))
-        } else {
-            match found {
-                Err(missing) => Err(missing.fault),
-                Ok(place) => self.answer(peer, request, place, path, &scene, &mut record).await,
-            }
+            (Some(host), _) => Ok(self.preflight(&cors, &request, host, path)),
+            (_, Ok(place)) => self.answer(peer, request, place, path, &scene, &mut record).await,
+            (_, Err(missing)) => Err(missing.fault),
         };
-        let is_unread = match &outcome {
-            Ok(_) => false,
-            Err(fault) => may_be_unread || fault.code() == Code::RequestTimeout,
-        };
+        let code = outcome.as_ref().err().map(Fault::code);
         let mut response = self.finish(outcome, shape, &cors, &scene, record);
-        let is_refused_upgrade = asks_for_upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS;
-        if is_http1 && (is_unread || is_refused_upgrade) {
-            // hyper ends a connection on which a body was left unread, and cannot know it yet when it writes the head: a
-            // client that was not told would send its next call on it, and lose it. What stands behind the request for
-            // another protocol may be written in that protocol, and is not read as HTTP.
+        if ending.is_due(code, response.status()) {
             response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
         }
         Ok(response)
     }
 
     /// Which call this is; a path that could be read in two ways is none.
-    fn find(&self, request: &Request<IncomingBody>, path: &str) -> Result<Place<'_>, Missing<'_>> {
+    fn find(&self, host: &str, method: &http::Method, path: &str) -> Result<Place<'_>, Missing<'_>> {
         vendor::check(path).map_err(|error| Fault::new(Code::AmbiguousPath, error.to_string()))?;
-        let host = host_of(request)?;
-        self.routes.find(host_name(host), request.method(), path)
+        self.routes.find(host, method, path)
     }
 
     async fn answer(
@@ -240,13 +228,9 @@ impl Gateway {
         }
     }
 
-    fn preflight(&self, cors: &Cors, request: &Request<IncomingBody>, path: &str) -> Response<Payload> {
+    fn preflight(&self, cors: &Cors, request: &Request<IncomingBody>, host: &str, path: &str) -> Response<Payload> {
         let wanted = cors::wanted_method(request.headers());
-        let entry = host_of(request).ok().and_then(|host| match &wanted {
-            Some(method) if vendor::check(path).is_ok() => self.routes.find(host_name(host), method, path).ok(),
-            _ => None,
-        });
-        let entry = entry.map(|place| place.entry);
+        let entry = wanted.and_then(|method| self.find(host, &method, path).ok()).map(|place| place.entry);
         cors.preflight(entry, self.is_in_union(cors, entry.and_then(|entry| entry.endpoint.vendor())))
     }
 
@@ -306,16 +290,4 @@ fn limited(code: Code, detail: &'static str, wait: std::time::Duration) -> Fault
 /// Whom the limits of a session count: its id is a UUID of our own, 128 bits.
 fn session_key(id: &str) -> u128 {
     uuid::Uuid::try_parse(id).map_or(0, |id| id.as_u128())
-}
-
-/// The host that the request is for: of HTTP/2's `:authority` or an absolute target, else of `Host`.
-fn host_of(request: &Request<IncomingBody>) -> Result<&str, Fault> {
-    if let Some(authority) = request.uri().authority() {
-        return Ok(authority.as_str());
-    }
-    let mut hosts = request.headers().get_all(header::HOST).iter();
-    match (hosts.next().map(header::HeaderValue::to_str), hosts.next()) {
-        (Some(Ok(host)), None) if !host.is_empty() => Ok(host),
-        _ => Err(Fault::new(Code::BadHost, "send one Host header that names a host")),
-    }
 }

@@ -17,6 +17,7 @@ mod greedy;
 mod limits;
 mod minting;
 mod page;
+mod parsing;
 mod proxying;
 mod rewriting;
 mod scrubbing;
