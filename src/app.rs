@@ -152,9 +152,9 @@ async fn worker(
     terms: listen::Terms,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let service = |peer| {
+    let service = move |peer: listen::Peer| {
         let gateway = Arc::clone(&gateway);
-        service_fn(move |request| Arc::clone(&gateway).serve(peer, request))
+        service_fn(move |request| Arc::clone(&gateway).serve(peer.clone(), request))
     };
     let number = terms.worker;
     let accepting = listen::serve(socket, terms, service);

@@ -122,6 +122,8 @@ codes! {
     BodyTooLarge = "body_too_large", 413, Client, "The body is too large";
     /// The route reads JSON.
     UnsupportedMediaType = "unsupported_media_type", 415, Client, "The body must be application/json";
+    /// The host of the call is not one that its TLS connection is for.
+    MisdirectedRequest = "misdirected_request", 421, Client, "The connection is for another host";
     /// The WebSocket is asked for in a version that is not spoken here.
     UpgradeRequired = "upgrade_required", 426, Client, "Another version of the protocol is required";
     /// A limit on calls or mints is reached.

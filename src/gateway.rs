@@ -76,7 +76,7 @@ impl Gateway {
         let cors = Cors::of(request.headers());
         let path = request.uri().path_and_query().cloned();
         let path = path.as_ref().map_or("/", |path| path.path());
-        let host = framing::check(&request);
+        let host = framing::check(&request, &peer);
         let ending = Ending::of(&request, host.is_err());
         let preflight_of = host.as_ref().ok().copied().filter(|_| cors.is_preflight(request.method()));
         let found = host.map_err(Missing::from).and_then(|host| self.find(host, request.method(), path));

@@ -7,6 +7,7 @@ mod bounds;
 mod calls;
 mod http1;
 mod http2;
+mod names;
 mod settings;
 mod socket;
 mod stream;
@@ -22,12 +23,13 @@ use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 use hyper::service::Service;
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
 
 pub use self::bounds::{Bounds, Timeouts, some_time};
+pub use self::names::Names;
 pub use self::settings::Settings;
 pub use self::socket::{bind, free_address};
 use self::stream::Stream;
+pub use self::tls::Tls;
 
 /// A client whose first bytes come one by one is looked at again after this time, and then after twice as long.
 const PEEK_PAUSE: Duration = Duration::from_millis(5);
@@ -39,12 +41,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0";
 
 /// The other end of a connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Peer {
     /// Its address.
     pub address: IpAddr,
     /// The worker that serves it.
     pub worker: usize,
+    /// The hosts that its connection is for, where TLS says that.
+    pub names: Option<Arc<Names>>,
 }
 
 /// What answers the requests of a connection.
@@ -70,7 +74,7 @@ impl<B: Body<Data: Send, Error: Error + Send + Sync> + Send + Unpin + 'static> A
 #[derive(Clone, Debug)]
 pub struct Terms {
     /// TLS, if it is spoken.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
+    pub tls: Option<Tls>,
     /// The worker's number.
     pub worker: usize,
     /// How long a client may take.
@@ -84,7 +88,7 @@ pub struct Terms {
 pub async fn serve<S, B>(
     listener: std::net::TcpListener,
     terms: Terms,
-    service: impl Fn(Peer) -> S,
+    service: impl Fn(Peer) -> S + Clone + Send + 'static,
 ) -> std::io::Result<()>
 where
     S: HttpService<B>,
@@ -98,8 +102,8 @@ where
                 // Without a place it is closed at once: the client, or the load balancer before it, can go elsewhere.
                 let Some(slot) = terms.bounds.connections.take() else { continue };
                 let stream = Stream::new(stream, terms.timeouts.send, slot);
-                let service = service(Peer { address: address.ip().to_canonical(), worker: terms.worker });
-                tokio::spawn(connection(stream, Arc::clone(&terms), service));
+                let peer = Peer { address: address.ip().to_canonical(), worker: terms.worker, names: None };
+                tokio::spawn(connection(stream, Arc::clone(&terms), peer, service.clone()));
             }
             Err(error) => {
                 // Out of descriptors, or a client that had left already: neither is a reason to stop.
@@ -110,7 +114,7 @@ where
     }
 }
 
-async fn connection<S, B>(stream: Stream, terms: Arc<Terms>, service: S)
+async fn connection<S, B>(stream: Stream, terms: Arc<Terms>, mut peer: Peer, service: impl Fn(Peer) -> S)
 where
     S: HttpService<B>,
     B: AnswerBody,
@@ -123,16 +127,20 @@ where
     let watch = stream.watch();
     let Some(tls) = tls else {
         return if within(timeouts.head, begins_http2(stream.tcp())).await.unwrap_or_default() {
-            http2::serve(stream, service, *timeouts, bounds).await;
+            http2::serve(stream, service(peer), *timeouts, bounds).await;
         } else {
-            http1::serve(stream, watch, service, *timeouts, bounds).await;
+            http1::serve(stream, watch, service(peer), *timeouts, bounds).await;
         };
     };
-    match within(timeouts.handshake, TlsAcceptor::from(Arc::clone(tls)).accept(stream)).await {
-        Some(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
-            http2::serve(stream, service, *timeouts, bounds).await;
+    match within(timeouts.handshake, tls.accept(stream)).await {
+        Some(Ok(stream)) => {
+            peer.names = tls.names(&stream);
+            if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+                http2::serve(stream, service(peer), *timeouts, bounds).await;
+            } else {
+                http1::serve(stream, watch, service(peer), *timeouts, bounds).await;
+            }
         }
-        Some(Ok(stream)) => http1::serve(stream, watch, service, *timeouts, bounds).await,
         Some(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
         None => tracing::debug!("a TLS handshake took too long"),
     }
@@ -169,7 +177,7 @@ pub struct Bound {
     /// The address: the real one where port 0 was asked for.
     pub address: SocketAddr,
     /// TLS, if it is spoken.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
+    pub tls: Option<Tls>,
     /// How long a client may take.
     pub timeouts: Timeouts,
     /// How much it may have.

@@ -9,17 +9,25 @@ use http::uri::Scheme;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version, header};
 
 use crate::fault::{Code, Fault};
+use crate::listen::Peer;
 
 /// The host that a request is for: its name or address, without port, brackets and trailing dot.
 ///
 /// # Errors
 ///
 /// What is ambiguous about the request. The connection that it came on is not to be used again (RFC 9112 §11.2).
-pub(super) fn check<B>(request: &Request<B>) -> Result<&str, Fault> {
+pub(super) fn check<'r, B>(request: &'r Request<B>, peer: &Peer) -> Result<&'r str, Fault> {
     target(request.method(), request.uri())?;
     length(request.headers())?;
     coding(request.headers())?;
-    Ok(host(request)?.name)
+    let host = host(request)?;
+    // A balancer or a firewall may have decided by the name that the client gave to TLS (RFC 9110 §7.4).
+    match &peer.names {
+        Some(names) if !names.cover(host.name) => {
+            Err(Fault::new(Code::MisdirectedRequest, "this connection is for another host; open one for this"))
+        }
+        _ => Ok(host.name),
+    }
 }
 
 /// A path, with `http` or `https` and a host before it or not. `*` is about the server itself, which has nothing to say;
@@ -113,6 +121,8 @@ impl<'r> Host<'r> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
     use super::*;
 
     /// What is made of a request with this target and these headers.
@@ -122,7 +132,8 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        check(&request.body(()).unwrap()).map(str::to_owned).map_err(|fault| fault.code())
+        let peer = Peer { address: IpAddr::V4(Ipv4Addr::LOCALHOST), worker: 0, names: None };
+        check(&request.body(()).unwrap(), &peer).map(str::to_owned).map_err(|fault| fault.code())
     }
 
     fn host_of(text: &str) -> Result<String, Code> {

@@ -2,10 +2,9 @@
 
 use std::net::SocketAddr;
 use std::num::NonZero;
-use std::sync::Arc;
 
 use super::bounds::{Bounds, Timeouts};
-use super::tls::server_config;
+use super::tls::{self, Tls};
 use crate::document::{Environment, Table};
 
 /// `listen`, `tls`, `insecure` and `workers` of `[server]`, and its time-outs and limits for connections.
@@ -14,7 +13,7 @@ pub struct Settings {
     /// The address.
     pub address: SocketAddr,
     /// TLS, if it is spoken.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
+    pub tls: Option<Tls>,
     /// How many workers.
     pub workers: usize,
     /// How long a client may take.
@@ -53,10 +52,10 @@ impl Settings {
     }
 }
 
-fn read_tls(table: &Table<'_>, environment: &Environment) -> Option<Arc<rustls::ServerConfig>> {
+fn read_tls(table: &Table<'_>, environment: &Environment) -> Option<Tls> {
     let section = table.section("tls");
     let cert = section.required("cert", "the file of the certificate chain, in PEM");
     let key = section.required("key", "the file of the private key, in PEM");
     let (cert, key) = (environment.path(cert?.text()?), environment.path(key?.text()?));
-    server_config(&cert, &key).map_err(|message| section.value().problem(message)).ok()
+    tls::read(&cert, &key).map_err(|message| section.value().problem(message)).ok()
 }

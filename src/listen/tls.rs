@@ -1,26 +1,51 @@
 //! TLS towards clients: 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
+use super::names::Names;
+use super::stream::Stream;
 use crate::secret::read_private;
+
+/// The TLS side of a listener.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    config: Arc<ServerConfig>,
+    /// The one that is shown to every client.
+    certificate: Arc<CertificateDer<'static>>,
+}
+
+impl Tls {
+    /// The handshake with a client.
+    pub(super) async fn accept(&self, stream: Stream) -> io::Result<TlsStream<Stream>> {
+        TlsAcceptor::from(Arc::clone(&self.config)).accept(stream).await
+    }
+
+    /// The hosts that this connection is for, if its client has said one.
+    pub(super) fn names(&self, stream: &TlsStream<Stream>) -> Option<Arc<Names>> {
+        Names::of(stream.get_ref().1, &self.certificate).map(Arc::new)
+    }
+}
 
 /// The TLS side of a listener with this certificate chain and key.
 ///
 /// # Errors
 ///
 /// What is wrong with one of the files, and what to do.
-pub(super) fn server_config(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, String> {
+pub(super) fn read(cert: &Path, key: &Path) -> Result<Tls, String> {
     let unreadable = |path: &Path, error: &dyn std::fmt::Display| format!("{} cannot be read: {error}", path.display());
     let chain: Vec<CertificateDer<'static>> =
         CertificateDer::pem_file_iter(cert).and_then(Iterator::collect).map_err(|error| unreadable(cert, &error))?;
-    if chain.is_empty() {
+    let Some(certificate) = chain.first().cloned().map(Arc::new) else {
         return Err(format!("{} holds no certificate; it must be PEM, the server's own first", cert.display()));
-    }
+    };
     let text = read_private(key)?;
     let private = PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|error| unreadable(key, &error))?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -30,5 +55,5 @@ pub(super) fn server_config(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private))
         .map_err(failed)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok(Tls { config: Arc::new(config), certificate })
 }

@@ -1,4 +1,4 @@
-//! What can be read in two ways is refused: hosts, targets, lengths, codings, chunks; over HTTP/1.1 and HTTP/2.
+//! What can be read in two ways is refused: hosts, targets, lengths, codings, chunks; over HTTP/1.1, HTTP/2 and TLS.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,6 +10,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::support::front::Secure;
 use crate::support::gateway::{PAGE, Session, TestGateway};
 use crate::support::vendor::TestVendor;
 use crate::support::wire;
@@ -284,4 +285,26 @@ async fn http2_body_that_is_not_as_long_as_its_content_length_is_no_call() {
         assert_eq!(post("002", "{}").await, Some((400, "bad_request".to_owned())));
     }
     assert_eq!(vendor.seen().len(), 2, "the two that were right");
+}
+
+#[tokio::test]
+async fn host_outside_the_certificate_of_a_tls_name_is_421() {
+    let vendor = TestVendor::echo();
+    let secure = Secure::in_front_of(&vendor);
+    let token = secure.token().await;
+    for alpn in [&["h2"][..], &["http/1.1"]] {
+        let post = async |name, host| {
+            let stream = secure.connect(&rustls::version::TLS13, alpn, name).await;
+            let (_, status, body) = secure.post(stream, host, "/echo", &token, "{}").await;
+            (status, String::from_utf8(body.to_vec()).unwrap())
+        };
+        for host in ["localhost", "LOCALHOST.", "localhost:8443", "chat.example.com"] {
+            assert_eq!(post(Some("localhost"), host).await, (200, "{}".to_owned()), "{alpn:?} {host}");
+        }
+        for host in ["example.com", "a.b.example.com", "127.0.0.1", "[::1]"] {
+            let (status, body) = post(Some("localhost"), host).await;
+            assert!(status == 421 && body.contains("misdirected_request"), "{alpn:?} {host}: {status} {body}");
+        }
+        assert_eq!(post(None, "example.com").await.0, 200, "a client that asks for no name is not judged");
+    }
 }

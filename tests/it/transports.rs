@@ -1,25 +1,16 @@
 //! What clients speak: HTTP/1.1 and HTTP/2, in plain text and over TLS.
 
-use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Version};
-use http_body_util::{BodyExt, Full};
-use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use http::Version;
 use reqwest::{Client, Method};
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
+use crate::support::front::Secure;
 use crate::support::gateway::{KEY, TestGateway};
 use crate::support::vendor::{TestVendor, streaming};
 use crate::support::{eventually, wire};
@@ -160,69 +151,6 @@ async fn calls_in_a_row_share_a_connection_and_nothing_else() {
     assert_eq!(vendor.seen().len(), 3);
 }
 
-/// A gateway that speaks TLS, and the certificate to trust.
-struct Secure {
-    gateway: TestGateway,
-    certificate: CertificateDer<'static>,
-    _files: TempDir,
-}
-
-impl Secure {
-    fn in_front_of(vendor: &TestVendor) -> Self {
-        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-        let files = tempfile::tempdir().unwrap();
-        let (cert, key) = (files.path().join("tls.crt"), files.path().join("tls.key"));
-        std::fs::write(&cert, made.cert.pem()).unwrap();
-        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
-        let lines = format!("tls = {{ cert = \"{}\", key = \"{}\" }}", cert.display(), key.display());
-        let gateway = TestGateway::in_front_of(vendor).server(&lines).start();
-        Self { gateway, certificate: made.cert.der().clone(), _files: files }
-    }
-
-    async fn connect(&self, version: &'static SupportedProtocolVersion, alpn: &[&str]) -> TlsStream<TcpStream> {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.certificate.clone()).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[version]).unwrap();
-        let mut config = builder.with_root_certificates(roots).with_no_client_auth();
-        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-        let stream = wire::connect(&self.gateway).await;
-        TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap()
-    }
-
-    /// A `POST` in the version that ALPN chose; its answer's body.
-    async fn post(
-        &self,
-        stream: TlsStream<TcpStream>,
-        path: &str,
-        bearer: &str,
-        body: &'static str,
-    ) -> (Version, u16, Bytes) {
-        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        let (uri, host) =
-            if is_http2 { (format!("https://localhost{path}"), None) } else { (path.to_owned(), Some("localhost")) };
-        let mut request =
-            Request::builder().method(Method::POST).uri(uri).header("authorization", format!("Bearer {bearer}"));
-        if let Some(host) = host {
-            request = request.header("host", host);
-        }
-        let request = request.header("content-type", "application/json").body(Full::new(Bytes::from(body))).unwrap();
-        let io = TokioIo::new(stream);
-        let answer = if is_http2 {
-            let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
-            tokio::spawn(connection);
-            sender.send_request(request).await.unwrap()
-        } else {
-            let (mut sender, connection) = http1::handshake(io).await.unwrap();
-            tokio::spawn(connection);
-            sender.send_request(request).await.unwrap()
-        };
-        let (version, status) = (answer.version(), answer.status().as_u16());
-        (version, status, answer.into_body().collect().await.unwrap().to_bytes())
-    }
-}
-
 #[tokio::test]
 async fn tls_1_2_and_1_3_speak_http2_and_http1_by_alpn() {
     let vendor = TestVendor::echo();
@@ -234,15 +162,16 @@ async fn tls_1_2_and_1_3_speak_http2_and_http1_by_alpn() {
             (&["http/1.1"], Version::HTTP_11),
             (&[], Version::HTTP_11),
         ] {
-            let stream = secure.connect(tls, alpn).await;
+            let stream = secure.connect(tls, alpn, Some("localhost")).await;
             let owner = secure.gateway.owner.expose();
-            let (spoken, status, minted) = secure.post(stream, "/v1/bots/support/sessions", owner, "{}").await;
+            let (spoken, status, minted) =
+                secure.post(stream, "localhost", "/v1/bots/support/sessions", owner, "{}").await;
             assert_eq!((spoken, status), (version, 201), "{tls:?} {alpn:?}");
             let minted: Value = serde_json::from_slice(&minted).unwrap();
 
-            let stream = secure.connect(tls, alpn).await;
+            let stream = secure.connect(tls, alpn, Some("localhost")).await;
             let token = minted["token"].as_str().unwrap();
-            let (_, status, echoed) = secure.post(stream, "/echo", token, "{\"a\":1}").await;
+            let (_, status, echoed) = secure.post(stream, "localhost", "/echo", token, "{\"a\":1}").await;
             assert_eq!((status, echoed.as_ref()), (200, &b"{\"a\":1}"[..]));
         }
     }
