@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::program::{Running, complained, keystile, run, said};
+use crate::support::program::{Running, complained, keystile, listening, run, said};
 
 const DONE: Option<i32> = Some(0);
 const FAILED: Option<i32> = Some(1);
@@ -65,22 +65,6 @@ secret_sha256 = {}
         assert_eq!(program.terminate().code(), DONE);
         answer["token"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
     }
-}
-
-/// The address that the log says is listened on.
-async fn listening(log: &Path) -> String {
-    let mut address = None;
-    let find = || {
-        let text = std::fs::read_to_string(log).unwrap();
-        let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        lines.filter(|line| line["message"] == "listening").find_map(|line| Some(line["address"].as_str()?.to_owned()))
-    };
-    crate::support::eventually("listening", || {
-        address = find();
-        address.is_some()
-    })
-    .await;
-    address.unwrap()
 }
 
 fn documented() -> PathBuf {

@@ -30,3 +30,4 @@ mod tidy;
 mod tokens;
 mod transports;
 mod trust;
+mod vectors;

@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
+use serde_json::Value;
+
 /// The program, with nothing in its environment that a developer's shell may have set for it.
 pub(crate) fn keystile() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_keystile"));
@@ -24,6 +26,22 @@ pub(crate) fn said(output: &Output) -> String {
 /// Its standard error.
 pub(crate) fn complained(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// The address that the log says is listened on.
+pub(crate) async fn listening(log: &Path) -> String {
+    let mut address = None;
+    let find = || {
+        let text = std::fs::read_to_string(log).unwrap();
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.filter(|line| line["message"] == "listening").find_map(|line| Some(line["address"].as_str()?.to_owned()))
+    };
+    super::eventually("listening", || {
+        address = find();
+        address.is_some()
+    })
+    .await;
+    address.unwrap()
 }
 
 /// The program at work. Dropping it ends it.
