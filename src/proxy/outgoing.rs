@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
+use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming as IncomingBody};
 use serde_json::Value;
 
@@ -61,7 +62,7 @@ pub(super) async fn request(
         // No list says what may be in the body of a GET, so nothing may: the account key would vouch for it.
         RequestBody::empty()
     } else {
-        streamed(grant, incoming.body, incoming.count)?
+        streamed(grant, incoming.body, incoming.count).await?
     };
     let mut request = Request::new(body);
     *request.method_mut() = incoming.method;
@@ -195,8 +196,18 @@ pub(super) fn rewritten(route: &Route, values: &impl Values, body: &[u8]) -> Res
     Ok(json::rewrite(body, &rules)?)
 }
 
-fn streamed(grant: &CallGrant, body: IncomingBody, count: Option<Arc<AtomicU64>>) -> Result<RequestBody, Fault> {
+async fn streamed(
+    grant: &CallGrant,
+    mut body: IncomingBody,
+    count: Option<Arc<AtomicU64>>,
+) -> Result<RequestBody, Fault> {
     let limit = grant.bot().limits.upload;
+    // In HTTP/2 a caller can declare that nothing comes and then send something: hyper's client would not ask for it.
+    if body.size_hint().exact() == Some(0)
+        && let Some(Err(error)) = body.frame().await
+    {
+        return Err(Fault::new(Code::BadRequest, "the body of the request broke off").because(error));
+    }
     match limit {
         Some(limit) if body.size_hint().lower() > limit => {
             Err(Fault::new(Code::BodyTooLarge, format!("the body is longer than {limit} bytes")))

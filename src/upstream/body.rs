@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -23,6 +23,10 @@ pub enum RequestBody {
 #[derive(Debug)]
 pub struct Streamed {
     body: Incoming,
+    /// The length that the caller declared.
+    declared: Option<u64>,
+    /// The part that completes it, until the caller has ended the body.
+    last: Option<Bytes>,
     sent: u64,
     limit: Option<u64>,
     count: Option<Arc<AtomicU64>>,
@@ -72,7 +76,8 @@ impl RequestBody {
 
     /// The caller's body as it comes, up to `limit` bytes, and what counts it.
     pub fn streamed(body: Incoming, limit: Option<u64>, count: Option<Arc<AtomicU64>>) -> Self {
-        Self::Streamed(Streamed { body, sent: 0, limit, count, upload: Sending::default() })
+        let declared = body.size_hint().exact();
+        Self::Streamed(Streamed { body, declared, last: None, sent: 0, limit, count, upload: Sending::default() })
     }
 
     /// The upload of a body that streams; one of our own is as good as sent.
@@ -86,23 +91,24 @@ impl RequestBody {
 
 impl Streamed {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match Pin::new(&mut self.body).poll_frame(context) {
-            Poll::Ready(Some(Ok(frame))) => {
-                // Trailers do not pass.
-                let Some(data) = frame.data_ref() else { return Poll::Ready(None) };
-                self.sent = self.sent.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
-                if let Some(count) = &self.count {
-                    count.store(self.sent, Ordering::Relaxed);
-                }
-                match self.limit {
-                    Some(limit) if self.sent > limit => Poll::Ready(Some(Err(BodyError::TooLong(limit)))),
-                    _ => Poll::Ready(Some(Ok(frame))),
-                }
+        loop {
+            let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(context)) else { break };
+            // Trailers do not pass.
+            let Ok(data) = frame.map_err(BodyError::Broken)?.into_data() else { break };
+            self.sent = self.sent.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
+            if let Some(count) = &self.count {
+                count.store(self.sent, Ordering::Relaxed);
             }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(BodyError::Broken(error)))),
-            Poll::Ready(None) => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
+            match self.limit {
+                Some(limit) if self.sent > limit => return Poll::Ready(Some(Err(BodyError::TooLong(limit)))),
+                _ if data.is_empty() => {}
+                // With it the vendor would have the whole call, while in HTTP/2 more may come than was declared: then
+                // the request is malformed and must not be forwarded (RFC 9113 §8.1.1).
+                _ if self.declared == Some(self.sent) && !self.body.is_end_stream() => self.last = Some(data),
+                _ => return Poll::Ready(Some(Ok(Frame::data(data)))),
+            }
         }
+        Poll::Ready(self.last.take().map(Frame::data).map(Ok))
     }
 }
 
@@ -120,13 +126,16 @@ impl Body for RequestBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(body) => body.is_end_stream(),
-            Self::Streamed(streamed) => streamed.body.is_end_stream(),
+            Self::Streamed(streamed) => streamed.last.is_none() && streamed.body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(body) => body.size_hint(),
+            Self::Streamed(Streamed { last: Some(last), .. }) => {
+                SizeHint::with_exact(u64::try_from(last.len()).unwrap_or(u64::MAX))
+            }
             Self::Streamed(streamed) => streamed.body.size_hint(),
         }
     }

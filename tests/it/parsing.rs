@@ -288,6 +288,30 @@ async fn http2_body_that_is_not_as_long_as_its_content_length_is_no_call() {
 }
 
 #[tokio::test]
+async fn http2_body_that_grows_past_its_content_length_was_not_forwarded_whole_before() {
+    let vendor = TestVendor::echo();
+    let gateway = TestGateway::in_front_of(&vendor).start();
+    let session = gateway.mint("support").await;
+    for (length, parts) in [("1", ["x", "y"]), ("0", ["", "y"]), ("2", ["xx", "yy"])] {
+        let client = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+        let call = |path: &str| client.post(format!("{}{path}", gateway.url)).bearer_auth(&session.token);
+        let (sender, body) = tokio::sync::mpsc::channel::<Result<Bytes, std::io::Error>>(1);
+        let body = futures_util::stream::unfold(body, async |mut body| body.recv().await.map(|part| (part, body)));
+        let call_of = call("/echo").header("content-length", length).body(reqwest::Body::wrap_stream(body)).send();
+        let answer = tokio::spawn(call_of);
+        sender.send(Ok(Bytes::from(parts[0]))).await.unwrap();
+        // Behind it on the same connection: the gateway has the first part when it answers this.
+        assert_eq!(call("/echo").body("other").send().await.unwrap().text().await.unwrap(), "other");
+
+        sender.send(Ok(Bytes::from(parts[1]))).await.unwrap();
+
+        let answer = answer.await.unwrap();
+        assert!(answer.as_ref().map_or(true, |answer| answer.status() == 400), "{length}: {answer:?}");
+    }
+    assert!(vendor.seen().iter().all(|call| call.body == "other"), "{:?}", vendor.seen());
+}
+
+#[tokio::test]
 async fn host_outside_the_certificate_of_a_tls_name_is_421() {
     let vendor = TestVendor::echo();
     let secure = Secure::in_front_of(&vendor);
