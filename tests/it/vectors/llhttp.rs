@@ -107,14 +107,6 @@ const OPINIONS: Excepted = &[
         ],
     ),
     (
-        "llhttp stops at a request to upgrade. Here it is a call like any other, and what follows it is a request, or as here none",
-        &[
-            "connection.md#Multiple tokens with folding and LWS",
-            "connection.md#Upgrade GET request",
-            "connection.md#Upgrade POST request",
-        ],
-    ),
-    (
         "the fixture leaves out the body that it announces, which llhttp is told; here the second request is that body",
         &["content-length.md#Content-Length reset when no body is received"],
     ),
