@@ -22,3 +22,9 @@ fmt:
 # Licences, banned crates, duplicates, advisories (needs cargo-deny).
 deny:
     cargo deny --locked check
+
+# Fuzz one target (see fuzz/README.md; needs cargo-fuzz and a C++ compiler).
+fuzz target seconds="60":
+    mkdir -p fuzz/target/corpus/{{target}}
+    cargo fuzz run -s none {{target}} fuzz/target/corpus/{{target}} fuzz/corpus/{{target}} -- \
+        -dict=fuzz/dictionaries/{{target}}.dict -max_len=8192 -timeout=5 -max_total_time={{seconds}}
