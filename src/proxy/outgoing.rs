@@ -216,3 +216,6 @@ async fn streamed(
         _ => Ok(RequestBody::streamed(body, limit, count)),
     }
 }
+
+#[cfg(test)]
+mod tests;

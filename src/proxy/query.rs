@@ -81,7 +81,11 @@ fn decode(text: &str) -> Result<String, Fault> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::collection::vec;
     use proptest::prelude::*;
+    use proptest::sample::select;
 
     use super::*;
 
@@ -111,12 +115,62 @@ mod tests {
         }
     }
 
+    /// A parameter: its name and value as they are meant, and one of the many ways to write them.
+    fn parameter() -> impl Strategy<Value = (String, String, String)> {
+        let name = select(vec!["cursor", "take", "Take", "api_key", "API_Key", "visit", "VISIT", "x", ""]);
+        let value = prop_oneof!["[a-z0-9]{0,6}", "[ +%&=#;/?\u{e9}\u{1f600}]{0,4}", any::<String>()];
+        (name.prop_map(str::to_owned), value, vec(0_u8..4, 1..8)).prop_map(|(name, value, styles)| {
+            let styles = &mut styles.into_iter().cycle();
+            let text = format!("{}={}", written(&name, styles), written(&value, styles));
+            (name, value, text)
+        })
+    }
+
+    fn written(text: &str, styles: &mut impl Iterator<Item = u8>) -> String {
+        let one = |byte: u8| match (byte, styles.next()) {
+            (b' ', Some(0)) => "+".to_owned(),
+            (b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b';' | b'/' | b'?', Some(0 | 1)) => {
+                char::from(byte).to_string()
+            }
+            (_, Some(2)) => format!("%{byte:02x}"),
+            _ => format!("%{byte:02X}"),
+        };
+        text.bytes().map(one).collect()
+    }
+
     proptest! {
         #[test]
-        fn whatever_a_client_writes_the_key_is_ours_once(query in "[a-zA-Z0-9_%&=+]{0,60}") {
-            if let Ok(out) = rewritten(&format!("{query}&api_key=evil")) {
+        fn what_goes_out_is_what_is_named_and_then_what_is_set(parameters in vec(parameter(), 0..6)) {
+            let query: Vec<&str> = parameters.iter().map(|(.., text)| text.as_str()).collect();
+            let out = rewritten(&query.join("&"));
+
+            let read: Vec<&(String, String, String)> = parameters
+                .iter()
+                .filter(|(name, ..)| {
+                    ["cursor", "take"].contains(&name.as_str())
+                        || ["api_key", "visit"].iter().any(|ours| ours.eq_ignore_ascii_case(name))
+                })
+                .collect();
+            let distinct: BTreeSet<String> = read.iter().map(|(name, ..)| name.to_ascii_lowercase()).collect();
+            if distinct.len() < read.len() {
+                prop_assert_eq!(out, Err(Code::BadRequest));
+                return Ok(());
+            }
+            let mut expected = String::new();
+            for (name, value, _) in read.iter().filter(|(name, ..)| ["cursor", "take"].contains(&name.as_str())) {
+                expected += &format!("&{name}=");
+                percent_encode(value, &mut expected);
+            }
+            prop_assert_eq!(out, Ok(format!("{expected}&api_key=k%26y").replacen('&', "?", 1)));
+        }
+
+        #[test]
+        fn no_query_is_read_in_two_ways(query in "\\PC{0,40}|[a-zA-Z0-9_%&=+;]{0,60}") {
+            let out = rewritten(&format!("{query}&api_key=evil"));
+            if let Ok(out) = out {
                 prop_assert_eq!(out.to_ascii_lowercase().matches("api_key=").count(), 1);
                 prop_assert!(out.ends_with("api_key=k%26y") && !out.contains("evil"));
+                prop_assert!(out.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"?&=%._~-".contains(&byte)));
             }
         }
     }

@@ -287,3 +287,6 @@ fn fill_error(shape: &serde_json::Value, code: &str, message: &str) -> serde_jso
         other => other.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests;

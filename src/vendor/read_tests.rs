@@ -241,39 +241,6 @@ fn a_free_segment_never_stands_for_what_is_ours() {
     );
 }
 
-/// The path towards the vendor for `to`, where `{session}` and `{mid}` have these values.
-fn path(to: &str, session: &'static str, mid: &'static str) -> Option<String> {
-    struct Two([&'static str; 2]);
-    impl crate::vendor::Values for Two {
-        fn value(&self, variable: &Variable) -> Option<std::borrow::Cow<'_, serde_json::Value>> {
-            let [session, mid] = self.0;
-            let text = if *variable == Variable::Session { session } else { mid };
-            Some(std::borrow::Cow::Owned(text.into()))
-        }
-    }
-    let problems = Problems::default();
-    let text = GOOD.replace("/chat/{session}/{mid}", to);
-    let profile = read("plain", "plain.toml", &text, &problems).unwrap();
-    assert!(problems.is_empty(), "{:?}", problems.into_sorted());
-    profile.routes[0].target.path(&Two([session, mid]))
-}
-
-#[test]
-fn the_literals_of_a_path_stand_as_they_are_and_its_values_are_escaped() {
-    assert_eq!(path("/v1:list/{mid};v={session}", "1/2", "a").as_deref(), Some("/v1:list/a;v=1%2F2"));
-    assert_eq!(path("/a,b/@me/{mid}:send", "", "a~b").as_deref(), Some("/a,b/@me/a~b:send"));
-    assert_eq!(path("/{session}/{mid}/", "s", "m").as_deref(), Some("/s/m/"));
-}
-
-#[test]
-fn a_value_never_makes_a_segment_vanish_or_climb() {
-    for (session, mid) in [("", "m"), (".", "m"), ("..", "m"), ("s", "..")] {
-        assert_eq!(path("/chat/{session}/{mid}", session, mid), None, "{session} {mid}");
-    }
-    assert_eq!(path("/.{session}", ".", ""), None);
-    assert_eq!(path("/chat/{session}", "../x", "").as_deref(), Some("/chat/..%2Fx"));
-}
-
 #[test]
 fn a_get_has_no_body_to_write_into() {
     let found = problem(
