@@ -54,5 +54,5 @@ pub mod vendor;
 /// A door for fuzz targets and benches. No part of the interface: it may change with any commit.
 #[doc(hidden)]
 pub mod internal {
-    pub use crate::proxy::internal::{Needles, Scrubber, body, headers, uri};
+    pub use crate::proxy::internal::{Needles, Scrubber, Socket, body, headers, uri};
 }

@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
-use super::{outgoing, scrub};
+use super::{outgoing, scrub, socket};
 use crate::fault::Fault;
 use crate::secret::Secret;
 use crate::vendor::{Route, Values};
@@ -79,5 +79,33 @@ impl Scrubber {
     /// Returns what is left at the end of the body.
     pub fn finish(&mut self) -> Bytes {
         self.0.finish()
+    }
+}
+
+/// What passes through a WebSocket, each way.
+pub struct Socket {
+    down: socket::Down,
+    up: socket::Up,
+}
+
+impl Socket {
+    /// One whose messages have at most `limit` bytes, with these secrets masked.
+    pub fn new(needles: &Needles, limit: u64) -> Self {
+        Self { down: socket::Down::new([Some(Arc::clone(&needles.0)), None], limit), up: socket::Up::new(limit) }
+    }
+
+    /// Takes what the vendor wrote, adds what may go to the client to `out`, and says whether it was refused.
+    pub fn down(&mut self, input: Bytes, out: &mut BytesMut) -> bool {
+        self.down.push(input, false, out).is_err()
+    }
+
+    /// The same for a pause.
+    pub fn release(&mut self, out: &mut BytesMut) {
+        self.down.release(out);
+    }
+
+    /// Takes what the client wrote, adds what may go to the vendor to `out`, and says whether it was refused.
+    pub fn up(&mut self, mut input: Bytes, out: &mut BytesMut) -> bool {
+        self.up.push(&mut input, out, || Ok(())).is_err()
     }
 }

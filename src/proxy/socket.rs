@@ -26,7 +26,7 @@ use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
 use self::pump::{Pump, Terms};
-use self::relay::{Down, Up};
+pub(super) use self::relay::{Down, Up};
 use super::scrub::Needles;
 use crate::access::{BEARER_PROTOCOL, CallGrant};
 use crate::fault::{Code, Fault};

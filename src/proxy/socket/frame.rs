@@ -55,7 +55,7 @@ pub(super) enum Piece {
 
 /// Why a stream of frames cannot be followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Violation {
+pub(in crate::proxy) enum Violation {
     /// It is not RFC 6455.
     #[error("a WebSocket frame is malformed")]
     Protocol,

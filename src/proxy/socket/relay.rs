@@ -18,7 +18,7 @@ use crate::proxy::scrub::{Needles, Scrubber};
 const LONGEST_WAIT: usize = 64 << 10;
 
 /// The direction towards the client.
-pub(super) struct Down {
+pub(in crate::proxy) struct Down {
     follower: Follower,
     needles: [Option<Arc<Needles>>; 2],
     /// Scans the message at hand.
@@ -38,7 +38,7 @@ pub(super) struct Down {
 
 /// What a direction has seen in the bytes it was given.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Seen {
+pub(in crate::proxy) struct Seen {
     /// Whether a message began or went on.
     pub(super) data: bool,
     /// How long to wait before the next message may pass.
@@ -47,7 +47,7 @@ pub(super) struct Seen {
 
 impl Down {
     /// Messages of at most `limit` bytes, with these secrets masked.
-    pub(super) fn new(needles: [Option<Arc<Needles>>; 2], limit: u64) -> Self {
+    pub(in crate::proxy) fn new(needles: [Option<Arc<Needles>>; 2], limit: u64) -> Self {
         Self {
             follower: Follower::new(Writer::Server, limit),
             scrubber: Scrubber::new(needles.clone()),
@@ -64,7 +64,12 @@ impl Down {
 
     /// Takes what the vendor wrote, and adds to `out` what may go to the client. With `is_last`, no more than to the
     /// end of the frame at hand.
-    pub(super) fn push(&mut self, mut input: Bytes, is_last: bool, out: &mut BytesMut) -> Result<Seen, Violation> {
+    pub(in crate::proxy) fn push(
+        &mut self,
+        mut input: Bytes,
+        is_last: bool,
+        out: &mut BytesMut,
+    ) -> Result<Seen, Violation> {
         let mut seen = Seen::default();
         while !(self.has_closed || is_last && self.is_at_border())
             && let Some(piece) = self.follower.next(&mut input)?
@@ -147,7 +152,7 @@ impl Down {
     }
 
     /// To be called when bytes have been held for some time.
-    pub(super) fn release(&mut self, out: &mut BytesMut) {
+    pub(in crate::proxy) fn release(&mut self, out: &mut BytesMut) {
         let released = self.scrubber.release();
         self.emit(released, out);
     }
@@ -171,7 +176,7 @@ impl Down {
 
 /// The direction towards the vendor.
 #[derive(Debug)]
-pub(super) struct Up {
+pub(in crate::proxy) struct Up {
     follower: Follower,
     /// The head of a message that has to wait.
     stopped: Option<Head>,
@@ -180,13 +185,13 @@ pub(super) struct Up {
 
 impl Up {
     /// Messages of at most `limit` bytes.
-    pub(super) fn new(limit: u64) -> Self {
+    pub(in crate::proxy) fn new(limit: u64) -> Self {
         Self { follower: Follower::new(Writer::Client, limit), stopped: None, has_closed: false }
     }
 
     /// Takes out of `input` what the client wrote, and adds it to `out`. `admit` is asked for each message; one that
     /// has to wait stays in `input`, with all that comes behind it.
-    pub(super) fn push(
+    pub(in crate::proxy) fn push(
         &mut self,
         input: &mut Bytes,
         out: &mut BytesMut,
