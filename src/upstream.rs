@@ -5,11 +5,14 @@
 
 mod body;
 mod connect;
+mod dial;
+mod egress;
 pub mod keys;
 pub mod pool;
+mod tls;
 
 use std::error::Error;
-use std::sync::Arc;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -18,6 +21,8 @@ use http::uri::{Scheme, Uri};
 use rustls::pki_types::ServerName;
 
 pub use self::body::{BodyError, RequestBody};
+pub use self::connect::upgradable;
+use self::tls::Tls;
 use crate::document::{Table, Value};
 use crate::net::is_loopback;
 
@@ -54,7 +59,7 @@ pub struct Upstream {
     slot: usize,
     host: String,
     port: u16,
-    tls: Option<(ServerName<'static>, Arc<rustls::ClientConfig>)>,
+    tls: Option<Tls>,
     authority: HeaderValue,
     prefix: String,
     base_digest: String,
@@ -79,12 +84,18 @@ impl Upstream {
             value.problem("a URL with a user or password in it is refused: credentials go into `keys`");
             return None;
         }
+        if let Ok(address) = host.parse::<IpAddr>()
+            && let Err(why) = egress::check(address, address.is_loopback())
+        {
+            value.problem(format!("`{host}` {why}; no connection goes there"));
+            return None;
+        }
         let tls = if scheme == Scheme::HTTPS {
             let Ok(name) = ServerName::try_from(host.clone()) else {
                 value.problem(format!("`{host}` is not a host's name"));
                 return None;
             };
-            Some((name, connect::client_config(value)?))
+            Some(Tls::new(name, value)?)
         } else if scheme == Scheme::HTTP && (insecure || is_loopback(&host)) {
             None
         } else {

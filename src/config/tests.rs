@@ -519,6 +519,18 @@ fn a_vendor_off_this_machine_is_reached_by_https_or_with_an_explicit_word() {
 }
 
 #[test]
+fn a_vendor_at_a_link_local_or_metadata_address_is_refused() {
+    for host in ["169.254.169.254", "[fe80::1]", "[::ffff:169.254.169.254]", "100.100.100.200", "[fd00:ec2::254]"] {
+        for scheme in ["https", "http"] {
+            let url = format!("base_url = \"{scheme}://{host}\"\ninsecure = true");
+            let found = problem("base_url = \"https://api.example.com\"", &url);
+            has(&found, &["vendors.acme.base_url", "link-local or metadata", "no connection goes there"]);
+        }
+    }
+    has(&problem("https://api.example.com", "https://0.0.0.0"), &["vendors.acme.base_url", "no address of a host"]);
+}
+
+#[test]
 fn bots_of_a_vendor_share_one_name_space() {
     has(
         &problem("vendor_id = \"bot_2\"", "vendor_id = \"bot_1\""),
