@@ -9,12 +9,12 @@ mod dial;
 mod egress;
 pub mod keys;
 pub mod pool;
+mod settings;
 mod tls;
+mod tunnel;
 
 use std::error::Error;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use http::HeaderValue;
 use http::uri::{Scheme, Uri};
@@ -22,35 +22,11 @@ use rustls::pki_types::ServerName;
 
 pub use self::body::{BodyError, RequestBody};
 pub use self::connect::upgradable;
+use self::settings::{Proxy, host_of, is_allowed};
+pub use self::settings::{Settings, Timeouts};
 use self::tls::Tls;
-use crate::document::{Table, Value};
+use crate::document::Value;
 use crate::net::is_loopback;
-
-/// How long each part of a call to a vendor may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timeouts {
-    /// To have a connection: name, TCP and TLS.
-    pub connect: Duration,
-    /// From the call to the head of its answer.
-    pub header: Duration,
-    /// Between two parts of the answer's body.
-    pub idle: Duration,
-}
-
-impl Timeouts {
-    /// Reads `timeouts = { connect, header, idle }`.
-    pub fn read(table: &Table<'_>) -> Self {
-        let section = table.section("timeouts");
-        let read = |key: &str, default: u64| {
-            let given = section.get(key).and_then(|value| value.duration());
-            if given.is_some_and(|given| given.is_zero()) {
-                section.problem(key, "must be longer than nothing");
-            }
-            given.unwrap_or(Duration::from_secs(default))
-        };
-        Self { connect: read("connect", 5), header: read("header", 120), idle: read("idle", 120) }
-    }
-}
 
 /// Where a vendor's API is.
 #[derive(Debug)]
@@ -64,13 +40,15 @@ pub struct Upstream {
     prefix: String,
     base_digest: String,
     timeouts: Timeouts,
+    proxy: Option<Proxy>,
 }
 
 impl Upstream {
     /// The upstream at `base_url`: `https://host[:port][/prefix]`, or `http://` on loopback or where `insecure` is said.
     ///
     /// What is wrong is noted at `value`.
-    pub fn read(value: &Value<'_>, base_url: &str, insecure: bool, timeouts: Timeouts) -> Option<Self> {
+    pub fn read(value: &Value<'_>, base_url: &str, settings: Settings) -> Option<Self> {
+        let Settings { insecure, timeouts, trust, proxy } = settings;
         static SLOTS: AtomicUsize = AtomicUsize::new(0);
         let uri = base_url.parse::<Uri>().ok().filter(|uri| uri.query().is_none());
         let Some((uri, scheme, authority)) =
@@ -79,15 +57,12 @@ impl Upstream {
             value.problem(format!("`{base_url}` must be a URL such as \"https://api.example.com\", without a query"));
             return None;
         };
-        let host = authority.host().trim_matches(['[', ']']).to_owned();
+        let host = host_of(&authority);
         if authority.as_str().contains('@') {
             value.problem("a URL with a user or password in it is refused: credentials go into `keys`");
             return None;
         }
-        if let Ok(address) = host.parse::<IpAddr>()
-            && let Err(why) = egress::check(address, address.is_loopback())
-        {
-            value.problem(format!("`{host}` {why}; no connection goes there"));
+        if !is_allowed(&host, value) {
             return None;
         }
         let tls = if scheme == Scheme::HTTPS {
@@ -95,8 +70,12 @@ impl Upstream {
                 value.problem(format!("`{host}` is not a host's name"));
                 return None;
             };
-            Some(Tls::new(name, value)?)
+            Some(Tls::new(name, trust, value)?)
         } else if scheme == Scheme::HTTP && (insecure || is_loopback(&host)) {
+            if trust.is_said() {
+                value.problem("`ca` and `client_cert` are for https, and this is plain HTTP");
+                return None;
+            }
             None
         } else {
             value.problem(format!(
@@ -114,6 +93,7 @@ impl Upstream {
             host,
             tls,
             timeouts,
+            proxy,
         })
     }
 

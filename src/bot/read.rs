@@ -8,7 +8,7 @@ use super::{Bot, Client, ContactNeed, Limits, Mount, Origins, Ttl, Vendor, Visib
 use crate::document::{Environment, Problems, Rate, Table, Value};
 use crate::secret::Secret;
 use crate::token::{LONGEST_TTL, read_ttl};
-use crate::upstream::{Timeouts, Upstream};
+use crate::upstream::{self, Upstream};
 use crate::vendor::{self, BotId, Profile};
 
 /// What the configuration says about vendors, bots and clients.
@@ -120,8 +120,7 @@ fn read_vendor(
     let profile = table.required("profile", "a built-in profile's name, or a path to one");
     let profile = profile.and_then(|value| read_profile(&value, environment, problems));
     let given = table.get("base_url");
-    let insecure = table.get("insecure").is_some_and(|value| value.boolean().unwrap_or(false));
-    let timeouts = Timeouts::read(&table);
+    let connections = upstream::Settings::read(&table, environment);
     let mount = table.get("mount").map_or(Some(Mount::Prefix("/".to_owned())), |value| read_mount(&value));
     let keys = read_keys(&table, environment);
     let profile = profile?;
@@ -133,7 +132,7 @@ fn read_vendor(
             return None;
         }
     };
-    let upstream = Upstream::read(given.as_ref().unwrap_or(value), &base_url, insecure, timeouts)?;
+    let upstream = Upstream::read(given.as_ref().unwrap_or(value), &base_url, connections?)?;
     let (name, line) = (name.to_owned(), value.line());
     Some(VendorSettings { name, profile: Arc::new(profile), mount: mount?, line, upstream, keys: keys? })
 }

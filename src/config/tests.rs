@@ -83,7 +83,8 @@ fn folder() -> TempDir {
 }
 
 fn environment(folder: &Path) -> Environment {
-    let variables = [("KEY", "sk-0123456789abcdef"), ("CHATBOTKIT_KEY", "sk-0123456789abcdef"), ("SHORT", "sk-0123")];
+    let key = "sk-0123456789abcdef";
+    let variables = [("KEY", key), ("CHATBOTKIT_KEY", key), ("SHORT", "sk-0123"), ("PROXY", "user:0123456789abcdef")];
     Environment::given(folder, variables)
 }
 
@@ -181,9 +182,17 @@ fn every_key_that_the_reader_asks_for_is_documented() {
 #[test]
 fn no_key_is_documented_that_the_reader_does_not_know() {
     let found = problems(&in_force(true));
-    // The example of `tls` names files that are not there; that it was looked for says that the key is known.
-    assert_eq!(found.len(), 1, "{found:#?}");
-    has(&found[0], &["server.tls: ", "certs/tls.crt cannot be read"]);
+    // The examples name files and variables that are not there; that they were looked for says that the keys are known.
+    let absent: [&[&str]; 4] = [
+        &["server.tls: ", "certs/tls.crt cannot be read"],
+        &["vendors.acme.ca: ", "certs/acme-ca.crt cannot be read"],
+        &["vendors.acme.client_cert: ", "certs/acme.crt cannot be read"],
+        &["vendors.acme.proxy_credentials.env: ", "ACME_PROXY is not set"],
+    ];
+    assert_eq!(found.len(), absent.len(), "{found:#?}");
+    for (problem, parts) in found.iter().zip(absent) {
+        has(problem, parts);
+    }
 }
 
 #[test]
@@ -528,6 +537,51 @@ fn a_vendor_at_a_link_local_or_metadata_address_is_refused() {
         }
     }
     has(&problem("https://api.example.com", "https://0.0.0.0"), &["vendors.acme.base_url", "no address of a host"]);
+}
+
+#[test]
+fn what_a_vendor_is_reached_by_is_checked_when_it_is_read() {
+    let folder = folder();
+    let made = rcgen::generate_simple_self_signed(vec!["a.test".to_owned()]).unwrap();
+    let other = rcgen::generate_simple_self_signed(vec!["b.test".to_owned()]).unwrap();
+    let write = |name: &str, text: &str, mode: u32| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    write("a.crt", &made.cert.pem(), 0o644);
+    write("a.key", &made.signing_key.serialize_pem(), 0o600);
+    write("open.key", &made.signing_key.serialize_pem(), 0o644);
+    write("b.key", &other.signing_key.serialize_pem(), 0o600);
+    write("empty.crt", "", 0o644);
+    let with =
+        |lines: &str| problems_in(folder.path(), &GOOD.replace("[bots.support]", &format!("{lines}\n[bots.support]")));
+    for good in [
+        "ca = \"a.crt\"",
+        "client_cert = { cert = \"a.crt\", key = \"a.key\" }",
+        "proxy = \"http://proxy.example.com:3128\"",
+        "proxy = \"http://10.0.0.1\"\nproxy_credentials = { env = \"PROXY\" }",
+    ] {
+        assert_eq!(with(good), [""; 0], "{good}");
+    }
+    for (wrong, parts) in [
+        ("ca = \"none.crt\"", &["vendors.acme.ca", "cannot be read"][..]),
+        ("ca = \"empty.crt\"", &["vendors.acme.ca", "holds no certificate"]),
+        ("ca = 1", &["vendors.acme.ca", "must be a string"]),
+        ("client_cert = { cert = \"a.crt\" }", &["vendors.acme.client_cert.key", "is missing"]),
+        ("client_cert = { cert = \"a.crt\", key = \"open.key\" }", &["client_cert", "can be read by everybody"]),
+        ("client_cert = { cert = \"a.crt\", key = \"b.key\" }", &["vendors.acme", "is `client_cert` a pair?"]),
+        ("proxy = \"https://proxy.example.com\"", &["vendors.acme.proxy", "must be a proxy such as"]),
+        ("proxy = \"http://user:word@proxy.example.com\"", &["vendors.acme.proxy", "proxy_credentials"]),
+        ("proxy = \"http://169.254.169.254\"", &["vendors.acme.proxy", "link-local"]),
+        ("proxy_credentials = { env = \"PROXY\" }", &["vendors.acme.proxy_credentials", "without `proxy`"]),
+        ("proxy = \"http://p\"\nproxy_credentials = { env = \"KEY\" }", &["proxy_credentials", "user:password"]),
+        ("verify = false", &["vendors.acme.verify: is not a key here"]),
+    ] {
+        let found = with(wrong);
+        assert_eq!(found.len(), 1, "{wrong}: {found:#?}");
+        has(&found[0], parts);
+    }
 }
 
 #[test]

@@ -14,12 +14,13 @@ use tokio_rustls::client::TlsStream;
 use super::body::RequestBody;
 use super::dial::dial;
 use super::tls::Tls;
+use super::tunnel::dial_through;
 use super::{SendError, Upstream};
 
 /// Connects, and leaves the connection's own work to a task of this worker.
 pub(super) async fn connect(upstream: &Upstream) -> Result<SendRequest<RequestBody>, SendError> {
     in_time(upstream, async {
-        let stream = dial(&upstream.host, upstream.port).await?;
+        let stream = reach(upstream).await?;
         match &upstream.tls {
             None => http1(stream).await,
             Some(tls) => http1(secured(stream, tls, &tls.any).await?).await,
@@ -37,13 +38,20 @@ pub(super) async fn connect(upstream: &Upstream) -> Result<SendRequest<RequestBo
 /// [`SendError::Connect`]: nothing was sent.
 pub async fn upgradable(upstream: &Upstream) -> Result<SendRequest<RequestBody>, SendError> {
     in_time(upstream, async {
-        let stream = dial(&upstream.host, upstream.port).await?;
+        let stream = reach(upstream).await?;
         match &upstream.tls {
             None => upgradable_http1(stream).await,
             Some(tls) => upgradable_http1(secured(stream, tls, &tls.http1).await?).await,
         }
     })
     .await
+}
+
+async fn reach(upstream: &Upstream) -> Result<TcpStream, SendError> {
+    match &upstream.proxy {
+        None => dial(&upstream.host, upstream.port).await,
+        Some(proxy) => dial_through(proxy, &upstream.host, upstream.port).await,
+    }
 }
 
 async fn in_time<T>(upstream: &Upstream, opening: impl Future<Output = Result<T, SendError>>) -> Result<T, SendError> {

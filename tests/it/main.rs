@@ -26,3 +26,4 @@ mod support;
 mod tidy;
 mod tokens;
 mod transports;
+mod trust;

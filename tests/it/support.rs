@@ -1,8 +1,10 @@
 //! What tests are made of: a gateway, vendors, a client, time.
 
+pub(crate) mod authority;
 pub(crate) mod gateway;
 pub(crate) mod node;
 pub(crate) mod program;
+pub(crate) mod secure;
 pub(crate) mod vendor;
 pub(crate) mod wire;
 

@@ -25,6 +25,8 @@ use super::vendor::TestVendor;
 pub(crate) const KEY: &str = "sk-real-0123456789abcdef0123456789abcdef";
 /// Another key, for vendors that a test adds.
 pub(crate) const OTHER_KEY: &str = "sk-other-fedcba9876543210fedcba9876543210";
+/// The credentials of the proxy under test.
+pub(crate) const PROXY: &str = "gateway:proxy-0123456789abcdef";
 /// What clients call the gateway: only the issuer of its tokens, the tests call it by its address.
 pub(crate) const PUBLIC_URL: &str = "https://chat.example.com";
 /// The page that public bots allow.
@@ -232,7 +234,7 @@ impl Builder {
         let (owner, stranger) = (NewClient::make("website", &entropy), NewClient::make("stranger", &entropy));
         let public_url = self.public_url.clone().unwrap_or_else(|| PUBLIC_URL.to_owned());
         let text = self.text(&public_url, &owner, &stranger);
-        let environment = Environment::given(state.path(), [("KEY", KEY), ("OTHER_KEY", OTHER_KEY)]);
+        let environment = Environment::given(state.path(), [("KEY", KEY), ("OTHER_KEY", OTHER_KEY), ("PROXY", PROXY)]);
         let settings = config::parse("test", &text, &environment).unwrap_or_else(|error| panic!("{error}\n{text}"));
         let records = Arc::new(Mutex::new(Vec::new()));
         let world = World { clock: self.clock.clone(), entropy, records: Output::Memory(Arc::clone(&records)) };

@@ -1,0 +1,99 @@
+//! A certificate authority of the tests' own, made when they run.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use tempfile::TempDir;
+
+/// An authority, and the folder of its files.
+pub(crate) struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    files: TempDir,
+}
+
+impl Authority {
+    pub(crate) fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let authority = Self { issuer, files: tempfile::tempdir().unwrap() };
+        std::fs::write(authority.path("ca.crt"), authority.issuer.pem()).unwrap();
+        authority
+    }
+
+    /// The line that makes a vendor's certificates come from this authority.
+    pub(crate) fn ca(&self) -> String {
+        format!("ca = \"{}\"", self.path("ca.crt").display())
+    }
+
+    /// The line that gives the gateway a certificate of this authority, and the file of its key.
+    pub(crate) fn client_cert(&self) -> (String, PathBuf) {
+        let (certificate, key) = self.issue("gateway", |_| {});
+        let pem = pem::encode("CERTIFICATE", &certificate);
+        let (cert_file, key_file) = (self.path("client.crt"), self.path("client.key"));
+        std::fs::write(&cert_file, pem).unwrap();
+        std::fs::write(&key_file, key.serialize_pem()).unwrap();
+        std::fs::set_permissions(&key_file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let line = format!("client_cert = {{ cert = \"{}\", key = \"{}\" }}", cert_file.display(), key_file.display());
+        (line, key_file)
+    }
+
+    /// A server with a certificate for `localhost`, spoiled by `change`; it offers these protocols.
+    pub(crate) fn server(&self, alpn: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Arc<ServerConfig> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        self.finish(builder.with_no_client_auth(), alpn, change)
+    }
+
+    /// A server that wants a certificate of this authority from its clients.
+    pub(crate) fn strict_server(&self, alpn: &[&str]) -> Arc<ServerConfig> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut roots = RootCertStore::empty();
+        roots.add(self.issuer.der().clone()).unwrap();
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build().unwrap();
+        let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        self.finish(builder.with_client_cert_verifier(verifier), alpn, |_| {})
+    }
+
+    fn finish(
+        &self,
+        builder: rustls::ConfigBuilder<ServerConfig, rustls::server::WantsServerCert>,
+        alpn: &[&str],
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Arc<ServerConfig> {
+        let (certificate, key) = self.issue("localhost", change);
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let mut config = builder.with_single_cert(vec![certificate], key).unwrap();
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        Arc::new(config)
+    }
+
+    fn issue(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> (CertificateDer<'static>, KeyPair) {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        change(&mut params);
+        let key = KeyPair::generate().unwrap();
+        (params.signed_by(&key, &self.issuer).unwrap().der().clone(), key)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.files.path().join(name)
+    }
+}
+
+/// PEM, as far as one certificate needs it.
+mod pem {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
+    pub(super) fn encode(label: &str, der: &[u8]) -> String {
+        let text = STANDARD.encode(der);
+        let lines: Vec<&str> = text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+        format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+    }
+}
