@@ -14,6 +14,7 @@ mod stream;
 mod values;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Response;
 use tokio::time::Instant;
@@ -28,6 +29,9 @@ use crate::fault::{Code, Fault};
 use crate::limit::OpenCall;
 use crate::token::LEEWAY;
 use crate::upstream::{BodyError, SendError, pool};
+
+/// When a call may come again that found all connections in use: by then it waited for some seconds already.
+const BUSY: Duration = Duration::from_secs(1);
 
 /// Sends granted calls to vendors.
 #[derive(Debug)]
@@ -86,6 +90,9 @@ fn unanswered(error: SendError, is_safe: bool) -> Fault {
         SendError::Connect(_) => {
             Fault::new(Code::VendorUnreachable, "the vendor cannot be reached; nothing was sent to it")
         }
+        SendError::Busy => {
+            Fault::new(Code::VendorBusy, "all connections to the vendor are in use; nothing was sent").retry_after(BUSY)
+        }
         SendError::Timeout if is_safe => Fault::new(Code::VendorTimeout, "the vendor did not answer in time"),
         SendError::Lost(_) if is_safe => Fault::new(Code::VendorFailed, "the vendor broke off before its answer"),
         SendError::Timeout => maybe_sent("the vendor did not answer in time; it may still carry the call out"),
@@ -93,6 +100,7 @@ fn unanswered(error: SendError, is_safe: bool) -> Fault {
         SendError::Caller(BodyError::TooLong(limit)) => {
             return Fault::new(Code::BodyTooLarge, format!("the body is longer than {limit} bytes"));
         }
+        SendError::Caller(BodyError::Expired) => expired(),
         SendError::Caller(BodyError::Broken(_)) => Fault::new(Code::BadRequest, "the body of the request broke off"),
     };
     fault.because(error)

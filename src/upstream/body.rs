@@ -1,14 +1,17 @@
 //! The body of a call to a vendor.
 
+use std::any::Any;
+use std::error::Error;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// The body of a call to a vendor: written by us, or the caller's own as it comes.
 #[derive(Debug)]
@@ -26,7 +29,14 @@ pub struct Streamed {
     sent: u64,
     limit: Option<u64>,
     count: Option<Arc<AtomicU64>>,
+    until: Option<Instant>,
+    /// What was taken of it so far, while it is little and may be needed again.
+    taken: Option<Vec<Bytes>>,
+    /// How many of these parts have been given.
+    given: usize,
     upload: Sending,
+    /// What counts the call as open: dropped with the body, which may be sent for longer than its answer lasts.
+    held: Vec<Box<dyn Any + Send>>,
 }
 
 /// Whether a body that streams is still being sent.
@@ -34,6 +44,8 @@ pub struct Streamed {
 pub(super) struct Upload {
     has_ended: AtomicBool,
     end: Notify,
+    /// Why it was given up, where nobody else tells: the streams of HTTP/2 do not.
+    failure: Mutex<Option<BodyError>>,
 }
 
 impl Upload {
@@ -46,6 +58,22 @@ impl Upload {
     pub(super) async fn ended(&self) {
         self.end.notified().await;
     }
+
+    /// Nothing more is to be sent.
+    fn finish(&self) {
+        self.has_ended.store(true, Ordering::Release);
+        self.end.notify_one();
+    }
+
+    /// It was given up for this.
+    pub(super) fn fail(&self, error: BodyError) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+
+    /// Why it was given up.
+    pub(super) fn failure(&self) -> Option<BodyError> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 /// The sending side of an [`Upload`]: hyper drops the body once it has no more use for it.
@@ -54,8 +82,7 @@ struct Sending(Arc<Upload>);
 
 impl Drop for Sending {
     fn drop(&mut self) {
-        self.0.has_ended.store(true, Ordering::Release);
-        self.0.end.notify_one();
+        self.0.finish();
     }
 }
 
@@ -72,7 +99,36 @@ impl RequestBody {
 
     /// The caller's body as it comes, up to `limit` bytes, and what counts it.
     pub fn streamed(body: Incoming, limit: Option<u64>, count: Option<Arc<AtomicU64>>) -> Self {
-        Self::Streamed(Streamed { body, sent: 0, limit, count, upload: Sending::default() })
+        let (upload, held) = (Sending::default(), Vec::new());
+        Self::Streamed(Streamed { body, sent: 0, limit, count, until: None, taken: None, given: 0, upload, held })
+    }
+
+    /// Has a body that streams keep `guard` until it is not sent any more; gives back what another body has no use for.
+    ///
+    /// # Errors
+    ///
+    /// The guard: the body is whole, and as good as sent.
+    pub fn hold<T: Any + Send>(&mut self, guard: T) -> Result<(), T> {
+        match self {
+            Self::Whole(_) => Err(guard),
+            Self::Streamed(streamed) => {
+                streamed.held.push(Box::new(guard));
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether it is the caller's own, as it comes.
+    pub fn is_streamed(&self) -> bool {
+        matches!(self, Self::Streamed(_))
+    }
+
+    /// Nothing is sent of a body that streams after this: an upload may go on behind its answer, which ends in time by
+    /// itself.
+    pub(super) fn end_at(&mut self, deadline: Instant) {
+        if let Self::Streamed(streamed) = self {
+            streamed.until = Some(deadline);
+        }
     }
 
     /// The upload of a body that streams; one of our own is as good as sent.
@@ -84,8 +140,72 @@ impl RequestBody {
     }
 }
 
+/// What is kept of an upload that a vendor may not have begun with: most are shorter.
+const MOST_TAKEN: u64 = 64 << 10;
+
 impl Streamed {
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    /// From now on, what is taken of it is kept, while it is little.
+    pub(super) fn keep(&mut self) {
+        if self.sent == 0 {
+            self.taken = Some(Vec::new());
+        }
+    }
+
+    /// All of it anew, if nothing of it is gone.
+    pub(super) fn rewound(mut self) -> Option<Self> {
+        self.given = 0;
+        (self.taken.is_some() || self.sent == 0).then_some(self)
+    }
+
+    /// All of it has been sent, though it may still be asked for again.
+    pub(super) fn finish(&self) {
+        self.upload.0.finish();
+    }
+
+    fn given_again(&mut self) -> Option<Bytes> {
+        let part = self.taken.as_ref()?.get(self.given)?.clone();
+        self.given += 1;
+        Some(part)
+    }
+
+    fn remember(&mut self, data: &Bytes) {
+        match &mut self.taken {
+            Some(taken) if self.sent <= MOST_TAKEN => {
+                taken.push(data.clone());
+                self.given = taken.len();
+            }
+            _ => self.taken = None,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let again: usize = self.taken.iter().flatten().skip(self.given).map(Bytes::len).sum();
+        match (again, self.body.size_hint().exact()) {
+            (0, _) => self.body.size_hint(),
+            (again, Some(rest)) => SizeHint::with_exact(rest + u64::try_from(again).unwrap_or_default()),
+            (_, None) => SizeHint::default(),
+        }
+    }
+
+    /// When nothing more of it may be sent.
+    pub(super) fn until(&self) -> Option<Instant> {
+        self.until
+    }
+
+    /// What others see of its way.
+    pub(super) fn upload(&self) -> &Upload {
+        &self.upload.0
+    }
+
+    /// Whether all of it has been taken.
+    pub(super) fn is_at_its_end(&self) -> bool {
+        self.body.is_end_stream() && self.taken.as_ref().is_none_or(|taken| taken.len() == self.given)
+    }
+
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(part) = self.given_again() {
+            return Poll::Ready(Some(Ok(Frame::data(part))));
+        }
         match Pin::new(&mut self.body).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => {
                 // Trailers do not pass.
@@ -94,12 +214,18 @@ impl Streamed {
                 if let Some(count) = &self.count {
                     count.store(self.sent, Ordering::Relaxed);
                 }
+                if self.taken.is_some() {
+                    self.remember(data);
+                }
                 match self.limit {
                     Some(limit) if self.sent > limit => Poll::Ready(Some(Err(BodyError::TooLong(limit)))),
+                    _ if self.until.is_some_and(|until| Instant::now() > until) => {
+                        Poll::Ready(Some(Err(BodyError::Expired)))
+                    }
                     _ => Poll::Ready(Some(Ok(frame))),
                 }
             }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(BodyError::Broken(error)))),
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(BodyError::Broken(error.into())))),
             Poll::Ready(None) => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         }
@@ -120,14 +246,14 @@ impl Body for RequestBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(body) => body.is_end_stream(),
-            Self::Streamed(streamed) => streamed.body.is_end_stream(),
+            Self::Streamed(streamed) => streamed.is_at_its_end(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(body) => body.size_hint(),
-            Self::Streamed(streamed) => streamed.body.size_hint(),
+            Self::Streamed(streamed) => streamed.size_hint(),
         }
     }
 }
@@ -140,5 +266,8 @@ pub enum BodyError {
     TooLong(u64),
     /// The caller broke off.
     #[error("broken off")]
-    Broken(#[source] hyper::Error),
+    Broken(#[source] Box<dyn Error + Send + Sync>),
+    /// The token of the call ended first.
+    #[error("not there when the token ended")]
+    Expired,
 }

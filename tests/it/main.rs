@@ -27,3 +27,4 @@ mod tidy;
 mod tokens;
 mod transports;
 mod trust;
+mod upstreams;

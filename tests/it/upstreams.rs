@@ -1,0 +1,371 @@
+//! HTTP/2 towards vendors: who gets it, what calls share and what they do not.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http::{HeaderMap, Response, Uri, Version};
+use http_body_util::BodyExt;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use reqwest::Method;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_rustls::server::TlsStream;
+
+use crate::support::authority::Authority;
+use crate::support::frames::{self, Frames};
+use crate::support::gateway::{Builder, Session, TestGateway, refusal};
+use crate::support::secure::{Answer, SecureVendor, echo};
+use crate::support::vendor::whole;
+use crate::support::{eventually, wire};
+
+const BOTH: &[&str] = &["h2", "http/1.1"];
+/// For tests of many calls of one session.
+const UNLIMITED: &str =
+    r#"limits = { streams = "off", per_session = "off", per_bot = "100000/1s", mint_per_ip = "100000/1s" }"#;
+
+fn said(text: impl Into<Bytes>) -> Answer {
+    whole(200, "text/plain", text).map(|body| body.map_err(|never| match never {}).boxed())
+}
+
+fn unlimited(gateway: Builder) -> TestGateway {
+    gateway.bot(UNLIMITED).start()
+}
+
+/// A vendor whose answers wait until `most` calls have come.
+fn crowded(streams: u32, most: usize) -> SecureVendor {
+    let authority = Authority::new();
+    let config = authority.server(BOTH, |_| {});
+    let (came, _) = watch::channel(0);
+    SecureVendor::with_streams(authority, config, streams, move |_, _| {
+        came.send_modify(|count| *count += 1);
+        let mut came = came.subscribe();
+        async move {
+            came.wait_for(|count| *count >= most).await.unwrap();
+            said("ok")
+        }
+    })
+}
+
+/// So many calls at once, and how many of them were answered well.
+async fn at_once(gateway: &TestGateway, session: &Session, count: usize) -> usize {
+    let mut calls = JoinSet::new();
+    for _ in 0..count {
+        calls.spawn(gateway.post("/echo").bearer_auth(&session.token).body("{}").send());
+    }
+    let answers = calls.join_all().await;
+    answers.into_iter().filter(|answer| answer.as_ref().unwrap().status() == 200).count()
+}
+
+#[tokio::test]
+async fn a_vendor_that_offers_http2_gets_http2() {
+    let authority = Authority::new();
+    let config = authority.server(BOTH, |_| {});
+    let heads: Arc<Mutex<Vec<(Uri, HeaderMap)>>> = Arc::default();
+    let log = Arc::clone(&heads);
+    let vendor = SecureVendor::serving(authority, config, move |_, request| {
+        log.lock().unwrap().push((request.uri().clone(), request.headers().clone()));
+        async move { Response::new(request.into_body().boxed()) }
+    });
+    let gateway = vendor.gateway().start();
+    let session = gateway.mint("support").await;
+
+    let call = gateway.post("/echo?page=2").bearer_auth(&session.token).header("te", "trailers").body("{}");
+    let answer = call.send().await.unwrap();
+
+    assert_eq!((answer.status().as_u16(), answer.text().await.unwrap()), (200, "{}".to_owned()));
+    assert_eq!(vendor.versions(), [Version::HTTP_2]);
+    let (uri, headers) = heads.lock().unwrap().pop().unwrap();
+    assert_eq!(uri.to_string(), format!("{}/echo?page=2", vendor.vendor.url));
+    assert_eq!(headers["content-length"], "2");
+    for name in ["host", "te", "connection", "transfer-encoding"] {
+        assert!(!headers.contains_key(name), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn calls_share_one_http2_connection() {
+    let vendor = crowded(200, 40);
+    let gateway = unlimited(vendor.gateway());
+    let session = gateway.mint("hidden").await;
+
+    assert_eq!(at_once(&gateway, &session, 40).await, 40);
+    assert_eq!(at_once(&gateway, &session, 3).await, 3);
+
+    assert_eq!(vendor.connections(), 1, "though the first calls all came when there was none");
+}
+
+#[tokio::test]
+async fn more_calls_than_a_vendor_takes_on_one_connection_open_others_and_none_is_lost() {
+    let vendor = crowded(4, 10);
+    let gateway = unlimited(vendor.gateway());
+    let session = gateway.mint("hidden").await;
+
+    assert_eq!(at_once(&gateway, &session, 10).await, 10);
+
+    assert_eq!(vendor.connections(), 3);
+}
+
+#[tokio::test]
+async fn a_caller_that_leaves_resets_its_stream_and_no_other() {
+    let authority = Authority::new();
+    let config = authority.server(BOTH, |_| {});
+    let senders = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&senders);
+    let vendor = SecureVendor::serving(authority, config, move |_, _| {
+        let (answer, sender) = crate::support::vendor::streamed("text/plain");
+        kept.lock().unwrap().push(sender);
+        async move { answer.map(|body| body.map_err(|never| match never {}).boxed()) }
+    });
+    let gateway = vendor.gateway().start();
+    let session = gateway.mint("support").await;
+    let open = async || gateway.call(Method::GET, "/read").bearer_auth(&session.token).send().await.unwrap();
+    let (mut left, mut stays) = (open().await, open().await);
+    let [first, second] = [0, 1].map(|number: usize| senders.lock().unwrap()[number].clone());
+    first.send(Bytes::from("a")).await.unwrap();
+    assert_eq!(left.chunk().await.unwrap().unwrap(), "a");
+
+    drop(left);
+
+    eventually("the end of the vendor's call", || first.is_closed()).await;
+    assert!(!second.is_closed());
+    second.send(Bytes::from("b")).await.unwrap();
+    assert_eq!(stays.chunk().await.unwrap().unwrap(), "b");
+    drop(second);
+    senders.lock().unwrap().clear();
+    assert_eq!(stays.chunk().await.unwrap(), None);
+    assert_eq!(vendor.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_caller_that_leaves_while_the_vendor_reads_nothing_ends_its_upload_and_its_answer() {
+    let authority = Authority::new();
+    let config = authority.server(BOTH, |_| {});
+    let senders = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&senders);
+    let vendor = SecureVendor::serving(authority, config, move |_, request| {
+        let (answer, sender) = crate::support::vendor::streamed("text/plain");
+        // The call's body is held and not read: the vendor's window stays shut.
+        kept.lock().unwrap().push((sender, request));
+        async move { answer.map(|body| body.map_err(|never| match never {}).boxed()) }
+    });
+    let gateway = vendor.gateway().start();
+    let session = gateway.mint("support").await;
+    let head = wire::head(&session, "POST /echo", &["content-length: 100000000"]);
+    let mut client = wire::send(&gateway, head).await;
+    wire::read_until(&mut client, "\r\n\r\n").await;
+    let (mut reading, mut writing) = client.into_split();
+    let flood = tokio::spawn(async move { while writing.write_all(&[b'x'; 65_536]).await.is_ok() {} });
+    let sender = senders.lock().unwrap()[0].0.clone();
+    sender.send(Bytes::from("a")).await.unwrap();
+    assert!(tokio::io::AsyncReadExt::read(&mut reading, &mut [0; 64]).await.unwrap() > 0);
+
+    flood.abort();
+    let _aborted = flood.await;
+    drop(reading);
+
+    // The gateway reads no further either, and sees that the caller is gone when it writes.
+    let is_over = || sender.try_send(Bytes::from("b")).is_err() && sender.is_closed();
+    eventually("the end of the vendor's call", is_over).await;
+}
+
+/// A vendor whose first connection is `spoiled`; the others echo.
+fn first_spoiled<F>(spoiled: impl Fn(Frames) -> F + Send + Sync + Clone + 'static) -> SecureVendor
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let authority = Authority::new();
+    let config = authority.server(BOTH, |_| {});
+    SecureVendor::raw(authority, config, move |number, stream: TlsStream<_>| {
+        let spoiled = spoiled.clone();
+        async move {
+            if number == 0 {
+                return spoiled(Frames::greet(stream).await).await;
+            }
+            let service = service_fn(async |request| Ok::<_, hyper::Error>(echo((1, Version::HTTP_2), request).await));
+            // The test tells by what the gateway answers.
+            let _ended =
+                http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
+        }
+    })
+}
+
+#[tokio::test]
+async fn goaway_is_not_an_error_for_calls_that_were_not_processed() {
+    let vendor = first_spoiled(|mut frames| async move {
+        frames.call().await;
+        // Last stream 0, no error: a server that is about to stop.
+        frames.send(frames::GOAWAY, 0, 0, &[0; 8]).await;
+        frames.linger().await;
+    });
+    let gateway = vendor.gateway().start();
+    let session = gateway.mint("support").await;
+    let answer = gateway.post("/echo").bearer_auth(&session.token).body("{\"a\":1}").send().await.unwrap();
+    assert_eq!((answer.status().as_u16(), answer.text().await.unwrap()), (200, "{\"a\":1}".to_owned()));
+    assert_eq!(vendor.connections(), 2);
+}
+
+#[tokio::test]
+async fn a_stream_that_the_vendor_refuses_is_sent_once_more_and_not_for_ever() {
+    let refuse = |mut frames: Frames| async move {
+        while let Some(stream) = frames.call().await {
+            frames.send(frames::RST_STREAM, 0, stream, &7_u32.to_be_bytes()).await;
+        }
+    };
+    let vendor = first_spoiled(refuse);
+    let gateway = vendor.gateway().start();
+    let session = gateway.mint("support").await;
+    let answer = gateway.post("/echo").bearer_auth(&session.token).body("{}").send().await.unwrap();
+    assert_eq!((answer.status().as_u16(), vendor.connections()), (200, 2));
+
+    let authority = Authority::new();
+    let config = authority.server(BOTH, |_| {});
+    let vendor = SecureVendor::raw(authority, config, move |_, stream| async move {
+        refuse(Frames::greet(stream).await).await;
+    });
+    let gateway = vendor.gateway().start();
+    let session = gateway.mint("support").await;
+    let answer = gateway.post("/echo").bearer_auth(&session.token).body("{}").send().await.unwrap();
+    assert_eq!(refusal(answer).await, (502, "vendor_unreachable".to_owned()));
+    assert_eq!(vendor.connections(), 2);
+}
+
+/// The frames by which a vendor ends what was sent on a stream: kind, stream, payload.
+type End = fn(u32) -> Vec<(u8, u32, Vec<u8>)>;
+
+#[tokio::test]
+async fn a_call_that_an_http2_vendor_may_have_begun_is_not_repeated() {
+    // GOAWAY that counts stream 1 among the processed ones and then an end, an end without words, a reset.
+    let ends: [End; 3] = [
+        |stream| vec![(frames::GOAWAY, 0, [stream.to_be_bytes(), [0; 4]].concat())],
+        |_| Vec::new(),
+        |stream| vec![(frames::RST_STREAM, stream, 2_u32.to_be_bytes().to_vec())],
+    ];
+    for end in ends {
+        let vendor = first_spoiled(move |mut frames| async move {
+            let Some(stream) = frames.call().await else { return };
+            for (kind, stream, payload) in end(stream) {
+                frames.send(kind, 0, stream, &payload).await;
+            }
+        });
+        let gateway = vendor.gateway().start();
+        let session = gateway.mint("support").await;
+        let answer = gateway.post("/echo").bearer_auth(&session.token).body("{}").send().await.unwrap();
+        assert_eq!(refusal(answer).await, (409, "maybe_sent".to_owned()));
+        assert_eq!(vendor.connections(), 1);
+    }
+}
+
+#[tokio::test]
+async fn an_http2_answer_that_does_not_come_to_its_end_never_ends_cleanly() {
+    // Resets with every reason, also the one that means no error; an end without words; a length that is not true.
+    let resets = [0_u32, 2, 8].map(|reason| vec![(frames::RST_STREAM, 0, reason.to_be_bytes().to_vec())]);
+    let short = vec![(frames::DATA, frames::END_STREAM, Vec::new())];
+    for (head, end) in [(frames::OK, Vec::new()), (frames::OK_AND_TEN, short)]
+        .into_iter()
+        .chain(resets.map(|reset| (frames::OK, reset)))
+    {
+        let ends = end.clone();
+        let vendor = first_spoiled(move |mut frames| {
+            let ends = ends.clone();
+            async move {
+                let Some(stream) = frames.call().await else { return };
+                frames.send(frames::HEADERS, frames::END_HEADERS, stream, head).await;
+                frames.send(frames::DATA, 0, stream, b"half").await;
+                for (kind, flags, payload) in &ends {
+                    frames.send(*kind, *flags, stream, payload).await;
+                }
+                if !ends.is_empty() {
+                    frames.linger().await;
+                }
+            }
+        });
+        let gateway = vendor.gateway().start();
+        let session = gateway.mint("support").await;
+        let answer = gateway.call(Method::GET, "/read").bearer_auth(&session.token).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{end:?}");
+        assert!(answer.bytes().await.is_err(), "{end:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_upload_streams_in_both_directions_at_once_over_http2() {
+    let vendor = SecureVendor::echo(BOTH);
+    let gateway = vendor.gateway().start();
+    let session = gateway.mint("support").await;
+
+    let mut client = wire::send(&gateway, wire::head(&session, "POST /echo", &["transfer-encoding: chunked"])).await;
+    for (word, chunk) in [("one", "3\r\none\r\n"), ("two", "3\r\ntwo\r\n"), ("three", "5\r\nthree\r\n")] {
+        client.write_all(chunk.as_bytes()).await.unwrap();
+        // The next part is sent only when this one is back.
+        wire::read_until(&mut client, word).await;
+    }
+    client.write_all(b"0\r\nx-trailer: never\r\n\r\n").await.unwrap();
+
+    let end = wire::read_until(&mut client, "0\r\n\r\n").await;
+    assert!(!end.contains("x-trailer"), "{end:?}");
+    assert_eq!(vendor.versions(), [Version::HTTP_2]);
+}
+
+#[tokio::test]
+async fn a_long_body_passes_whole_in_both_directions_over_http2() {
+    let vendor = SecureVendor::echo(BOTH);
+    let gateway = vendor.gateway().start();
+    let session = gateway.mint("support").await;
+    let body: Vec<u8> = (0..8_u32 << 20).map(|at| at.to_le_bytes()[usize::from(at % 3 == 0)]).collect();
+
+    let answer = gateway.post("/echo").bearer_auth(&session.token).body(body.clone()).send().await.unwrap();
+
+    assert!(answer.bytes().await.unwrap() == body);
+}
+
+#[tokio::test]
+async fn callers_that_do_not_read_slow_the_vendor_and_nobody_else() {
+    let authority = Authority::new();
+    let config = authority.server(BOTH, |_| {});
+    let made = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&made);
+    let vendor = SecureVendor::serving(authority, config, move |_, request| {
+        let count = Arc::clone(&count);
+        async move {
+            if request.method() == Method::POST {
+                return echo((0, Version::HTTP_2), request).await;
+            }
+            let (answer, sender) = crate::support::vendor::streamed("text/plain");
+            tokio::spawn(async move {
+                while sender.send(Bytes::from(vec![b'x'; 16_384])).await.is_ok() {
+                    count.fetch_add(16_384, Ordering::SeqCst);
+                }
+            });
+            answer.map(|body| body.map_err(|never| match never {}).boxed())
+        }
+    });
+    let gateway = unlimited(vendor.gateway());
+    let session = gateway.mint("hidden").await;
+    let mut stalled = Vec::new();
+    for _ in 0..32 {
+        stalled.push(wire::send(&gateway, wire::head(&session, "GET /read", &[])).await);
+    }
+    eventually("the vendor's calls", || vendor.versions().len() == 32).await;
+
+    // More than the window of a stream, several times, while the others stand.
+    let body = vec![b'y'; 2 << 20];
+    let answer = gateway.post("/echo").bearer_auth(&session.token).body(body.clone()).send().await.unwrap();
+
+    assert!(answer.bytes().await.unwrap() == body);
+    assert_eq!(vendor.connections(), 1);
+    let (mut before, mut same) = (0, 0);
+    eventually("the vendor's standstill", || {
+        let now = made.load(Ordering::SeqCst);
+        same = if now == before { same + 1 } else { 0 };
+        before = now;
+        same > 60
+    })
+    .await;
+    let written = made.load(Ordering::SeqCst);
+    assert!(written < 32 * (8 << 20), "{written} bytes for 32 callers are held by sockets and the gateway");
+    drop(stalled);
+}
