@@ -17,7 +17,7 @@ use tokio_rustls::client::TlsStream;
 use super::body::RequestBody;
 use super::counted::Counted;
 use super::dial::dial;
-use super::http2::{self, Seat, Shared};
+use super::http2::{self, Seat};
 use super::kept::{Home, Permit};
 use super::tls::Tls;
 use super::tunnel::dial_through;
@@ -25,7 +25,7 @@ use super::{SendError, Upstream};
 
 /// How long a call waits for a connection that another one is opening, before it opens its own: a connect that is slow
 /// must not hold up all others.
-const PATIENCE: Duration = Duration::from_millis(250);
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// What a call goes on.
 pub(super) enum Way {
@@ -40,25 +40,25 @@ pub(super) enum Way {
     Http2(Seat),
 }
 
-/// What is there and free, other than `but`.
-pub(super) fn taken(upstream: &Upstream, but: Option<&Arc<Shared>>) -> Option<Way> {
+/// What is there and free; of shared connections only one that is younger than `than`.
+pub(super) fn taken(upstream: &Upstream, than: Option<Instant>) -> Option<Way> {
     let may_use_idle = upstream.home.permits().is_none();
     upstream.home.with(|kept| {
         if may_use_idle && let Some(sender) = kept.idle() {
             return Some(Way::Http1 { sender, is_kept: true, permit: None });
         }
-        kept.seat(but).map(Way::Http2)
+        kept.seat(than).map(Way::Http2)
     })
 }
 
 /// Waits for a way to become free, or makes one.
-pub(super) async fn obtain(upstream: &Upstream, but: Option<&Arc<Shared>>) -> Result<Way, SendError> {
+pub(super) async fn obtain(upstream: &Upstream, than: Option<Instant>) -> Result<Way, SendError> {
     let until = Instant::now() + upstream.timeouts.connect;
     let changed = upstream.home.with(|kept| Arc::clone(&kept.changed));
     loop {
         // Before looking: what changes after that is not missed.
         let notified = changed.notified();
-        if let Some(way) = taken(upstream, but) {
+        if let Some(way) = taken(upstream, than) {
             return Ok(way);
         }
         // Several calls at once need one connection, where the vendor lets them share it; until the first answer to
@@ -76,7 +76,7 @@ pub(super) async fn obtain(upstream: &Upstream, but: Option<&Arc<Shared>>) -> Re
             Permitted::Unbounded => None,
             Permitted::Bounded(permit) => {
                 // It may have come while the permit was waited for.
-                if let Some(way) = taken(upstream, but) {
+                if let Some(way) = taken(upstream, than) {
                     return Ok(way);
                 }
                 if let Some(sender) = upstream.home.with(|kept| kept.idle()) {
@@ -85,8 +85,8 @@ pub(super) async fn obtain(upstream: &Upstream, but: Option<&Arc<Shared>>) -> Re
                 Some(permit)
             }
         };
-        let _opening = Opening::begin(upstream);
-        return timeout_at(until, open(upstream, permit)).await.unwrap_or_else(|_elapsed| Err(too_late()));
+        let opening = open(upstream, permit, Opening::begin(upstream));
+        return timeout_at(until, opening).await.unwrap_or_else(|_elapsed| Err(too_late()));
     }
 }
 
@@ -114,15 +114,16 @@ async fn permit(upstream: &Upstream, changed: Notified<'_>, until: Instant) -> R
     }
 }
 
-/// A connection that is being opened and that others may share. However that ends, those who wait for it look again.
-struct Opening<'u> {
-    home: &'u Home,
+/// A connection that is being opened, which others may share as soon as the vendor has told how many. However that ends,
+/// those who wait for it look again.
+pub(super) struct Opening {
+    home: Home,
     since: Instant,
 }
 
-impl<'u> Opening<'u> {
-    fn begin(upstream: &'u Upstream) -> Option<Self> {
-        let (home, since) = (&upstream.home, Instant::now());
+impl Opening {
+    fn begin(upstream: &Upstream) -> Option<Self> {
+        let (home, since) = (upstream.home.clone(), Instant::now());
         let is_shareable = upstream.tls.is_some() && home.with(|kept| !kept.is_http1);
         is_shareable.then(|| {
             home.with(|kept| kept.opening = Some(since));
@@ -131,7 +132,7 @@ impl<'u> Opening<'u> {
     }
 }
 
-impl Drop for Opening<'_> {
+impl Drop for Opening {
     fn drop(&mut self) {
         self.home.with(|kept| {
             if kept.opening == Some(self.since) {
@@ -142,7 +143,7 @@ impl Drop for Opening<'_> {
     }
 }
 
-async fn open(upstream: &Upstream, permit: Option<Permit>) -> Result<Way, SendError> {
+async fn open(upstream: &Upstream, permit: Option<Permit>, opening: Option<Opening>) -> Result<Way, SendError> {
     let stream = reach(upstream).await?;
     let Some(tls) = &upstream.tls else {
         return Ok(Way::Http1 { sender: http1(stream).await?, is_kept: false, permit });
@@ -154,7 +155,7 @@ async fn open(upstream: &Upstream, permit: Option<Permit>) -> Result<Way, SendEr
     if is_http1 {
         return Ok(Way::Http1 { sender: http1(stream).await?, is_kept: false, permit });
     }
-    http2::share(stream, &upstream.home, permit).await.map(Way::Http2)
+    http2::share(stream, &upstream.home, permit, opening).await.map(Way::Http2)
 }
 
 /// A connection of its own for a call that may become something else than HTTP: it speaks HTTP/1.1, whatever else the
@@ -169,10 +170,13 @@ pub async fn upgradable(upstream: &Upstream) -> Result<SendRequest<RequestBody>,
     let permit = match upstream.home.permits() {
         None => None,
         Some(permits) => {
-            // One that nobody uses goes first: it would count besides this one, or hold the permit that is waited for.
-            upstream.home.with(|kept| kept.give_way());
+            if permits.available_permits() == 0 {
+                upstream.home.with(|kept| kept.give_way());
+            }
             let permit = timeout_at(until, Arc::clone(permits).acquire_owned()).await;
-            Some(permit.map_err(|_elapsed| SendError::Busy)?.map_err(|_closed| SendError::Busy)?)
+            let permit = permit.map_err(|_elapsed| SendError::Busy)?.map_err(|_closed| SendError::Busy)?;
+            upstream.home.with(|kept| kept.trim(permits.available_permits()));
+            Some(permit)
         }
     };
     let opening = async {
@@ -225,3 +229,6 @@ where
 fn failed(error: hyper::Error) -> SendError {
     SendError::Connect(error.into())
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,8 @@
 //! Each call has a seat on it. What one call does is no matter of the others: whoever leaves resets its own stream, and
 //! whoever reads slowly fills its own window only, because the window of the connection has room for all of them.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -12,13 +14,16 @@ use h2::client::{Builder, Connection, SendRequest};
 use h2::{Ping, PingPong};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::SendError;
+use super::connect::Opening;
 use super::kept::{Home, Kept, Permit};
 
 /// Calls on one connection, whatever more the vendor allows: what is lost together when a connection is.
 pub(super) const MOST_STREAMS: usize = 64;
+/// How many streams h2 shall think are allowed until the vendor's SETTINGS come: a number that none of them can say.
+const UNTOLD: usize = usize::MAX - 1;
 /// What a vendor may send of an answer that its caller does not read. At 50 ms to the vendor it lets 5 MB a second pass.
 const STREAM_WINDOW: u32 = 256 << 10;
 /// All callers of a connection may read slowly at once, and none of them keeps another's bytes away.
@@ -42,13 +47,20 @@ pub(super) struct Shared {
     open: AtomicUsize,
     /// How many seats were given so far.
     served: AtomicUsize,
+    born: Instant,
     changed: Arc<Notify>,
 }
 
 impl Shared {
-    /// How many calls it takes: what the vendor allows, up to our own bound.
-    pub(super) fn limit(&self) -> usize {
-        self.sender.current_max_send_streams().min(MOST_STREAMS)
+    /// How many calls it takes: what the vendor allows, up to our own bound. Nothing until the vendor has told: calls
+    /// that it does not allow it would refuse.
+    pub(super) fn limit(&self) -> Option<usize> {
+        Some(self.sender.current_max_send_streams()).filter(|most| *most != UNTOLD).map(|most| most.min(MOST_STREAMS))
+    }
+
+    /// Whether it was made after this moment.
+    pub(super) fn is_younger(&self, than: Instant) -> bool {
+        self.born > than
     }
 
     pub(super) fn has_room(&self, limit: usize) -> bool {
@@ -76,6 +88,11 @@ impl Seat {
         &self.0
     }
 
+    /// Whether no other call was on the connection before.
+    pub(super) fn is_first(&self) -> bool {
+        self.0.served.load(Ordering::Relaxed) == 1
+    }
+
     pub(super) fn sender(&self) -> SendRequest<Bytes> {
         self.0.sender.clone()
     }
@@ -89,11 +106,18 @@ impl Drop for Seat {
 }
 
 /// Speaks HTTP/2 on `stream`, leaves the connection's own work to a task of this worker, and takes the first seat.
-pub(super) async fn share<S>(stream: S, home: &Home, permit: Option<Permit>) -> Result<Seat, SendError>
+///
+/// `opening` holds back calls that would like to share it until they can.
+pub(super) async fn share<S>(
+    stream: S,
+    home: &Home,
+    permit: Option<Permit>,
+    opening: Option<Opening>,
+) -> Result<Seat, SendError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (streams, changed) = home.with(|kept: &mut Kept| (kept.streams, Arc::clone(&kept.changed)));
+    let changed = home.with(|kept: &mut Kept| Arc::clone(&kept.changed));
     let handshake = Builder::new()
         .enable_push(false)
         .initial_window_size(STREAM_WINDOW)
@@ -101,27 +125,40 @@ where
         .max_send_buffer_size(SEND_BUFFER)
         .max_header_list_size(LONGEST_HEAD)
         .data_frame_budget(RECORDS)
-        .initial_max_send_streams(streams)
+        .initial_max_send_streams(UNTOLD)
         .handshake(stream);
     let (sender, connection) = handshake.await.map_err(|error| SendError::Connect(error.into()))?;
-    let shared = Arc::new(Shared { sender, open: AtomicUsize::new(0), served: AtomicUsize::new(0), changed });
+    let (open, served) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let shared = Arc::new(Shared { sender, open, served, born: Instant::now(), changed });
     let seat = home.with(|kept| {
         kept.share(&shared);
         Seat::take(&shared)
     });
-    tokio::spawn(drive(connection, Arc::downgrade(&shared), home.clone(), permit));
+    tokio::spawn(drive(connection, Arc::downgrade(&shared), home.clone(), permit, opening));
     Ok(seat)
 }
 
 /// The connection's own work, until it ends: at an error, or when nobody has a hold of it any more.
-async fn drive<S>(mut connection: Connection<S, Bytes>, shared: Weak<Shared>, home: Home, permit: Option<Permit>)
-where
+async fn drive<S>(
+    mut connection: Connection<S, Bytes>,
+    shared: Weak<Shared>,
+    home: Home,
+    permit: Option<Permit>,
+    mut opening: Option<Opening>,
+) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let pings = connection.ping_pong();
+    let ended = poll_fn(|context| {
+        let polled = Pin::new(&mut connection).poll(context);
+        if opening.is_some() && connection.max_concurrent_send_streams() != UNTOLD {
+            opening = None;
+        }
+        polled
+    });
     tokio::select! {
         // How a connection ends is told to the calls on it.
-        _ended = connection => {}
+        _ended = ended => {}
         () = watch(pings, &shared, &home) => {}
     }
     if let Some(shared) = shared.upgrade() {
@@ -154,3 +191,6 @@ async fn watch(mut pings: Option<PingPong>, shared: &Weak<Shared>, home: &Home) 
     // With the last hold on it gone it says goodbye, if the vendor listens.
     sleep(LONGEST_SILENCE).await;
 }
+
+#[cfg(test)]
+mod tests;

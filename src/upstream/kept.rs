@@ -14,7 +14,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::body::RequestBody;
-use super::http2::{MOST_STREAMS, Seat, Shared};
+use super::http2::{Seat, Shared};
 
 /// Idle connections are not kept longer: servers commonly close theirs after 60 s or more.
 const LONGEST_IDLE: Duration = Duration::from_secs(50);
@@ -87,12 +87,12 @@ impl Home {
 pub(super) struct Kept {
     idle: Vec<Idle>,
     shared: Vec<Arc<Shared>>,
-    /// When the last connection was begun that is not there yet, where it may be one to share.
+    /// When the last connection was begun of which it is not known yet how many may share it.
     pub(super) opening: Option<Instant>,
     /// Whether the last connection spoke HTTP/1.1, and so is the next one expected to.
     pub(super) is_http1: bool,
-    /// How many streams the vendor last allowed: what a new connection begins with until its SETTINGS have come.
-    pub(super) streams: usize,
+    /// How many calls the vendor last allowed on a connection; one until the first has told.
+    streams: usize,
     /// Tells those who wait that a shared connection has room, or that one who opened it has stopped.
     pub(super) changed: Arc<Notify>,
 }
@@ -104,7 +104,7 @@ impl Default for Kept {
             shared: Vec::new(),
             opening: None,
             is_http1: false,
-            streams: MOST_STREAMS,
+            streams: 1,
             changed: Arc::default(),
         }
     }
@@ -139,12 +139,13 @@ impl Kept {
         }
     }
 
-    /// A seat on a shared connection other than `but`: on the oldest that has one, so that the others grow idle.
-    pub(super) fn seat(&mut self, but: Option<&Arc<Shared>>) -> Option<Seat> {
+    /// A seat on a shared connection, one that is younger than `than`: on the oldest that has one, so that the others
+    /// grow idle.
+    pub(super) fn seat(&mut self, than: Option<Instant>) -> Option<Seat> {
         let shared = self.shared.iter().find(|shared| {
-            let most = shared.limit();
-            self.streams = most;
-            shared.has_room(most) && but.is_none_or(|but| !Arc::ptr_eq(but, shared))
+            // Until a connection has its limit, the last one that was told holds.
+            self.streams = shared.limit().unwrap_or(self.streams);
+            shared.has_room(self.streams) && than.is_none_or(|than| shared.is_younger(than))
         })?;
         Some(Seat::take(shared))
     }
@@ -168,12 +169,15 @@ impl Kept {
         is_idle
     }
 
-    /// Closes one connection that nobody uses, for one of another kind.
+    /// Closes a shared connection that nobody uses, for its permit.
     pub(super) fn give_way(&mut self) {
-        if self.idle.pop().is_none()
-            && let Some(place) = self.shared.iter().position(|shared| shared.is_idle())
-        {
+        if let Some(place) = self.shared.iter().position(|shared| shared.is_idle()) {
             self.shared.remove(place);
         }
+    }
+
+    /// Keeps no more idle connections than there are permits: for one that does not take an idle one first.
+    pub(super) fn trim(&mut self, permits: usize) {
+        self.idle.truncate(permits);
     }
 }

@@ -60,31 +60,37 @@ async fn exchange(
     mut request: Request<RequestBody>,
     upload: Option<&Arc<Upload>>,
 ) -> Result<Response<AnswerBody>, SendError> {
-    let mut refused_by = None;
+    let mut refused = None;
     loop {
-        let way = match taken(upstream, refused_by.as_ref()) {
+        let way = match taken(upstream, refused) {
             Some(way) => way,
-            None => Box::pin(obtain(upstream, refused_by.as_ref())).await?,
+            None => Box::pin(obtain(upstream, refused)).await?,
         };
         let (mut sender, is_kept, permit) = match way {
             Way::Http1 { sender, is_kept, permit } => (sender, is_kept, permit),
             Way::Http2(seat) => {
-                let shared = Arc::clone(seat.connection());
+                let (shared, is_new) = (Arc::clone(seat.connection()), seat.is_first());
                 match Box::pin(stream::send(seat, upstream, request, upload)).await {
                     Ok(response) => return Ok(with_length(response)),
                     Err(Unanswered::Failed(error)) => return Err(error),
-                    Err(Unanswered::Unprocessed(error, kept)) => {
-                        if error.is_go_away() || error.is_io() {
-                            upstream.home.with(|kept| kept.forget(&shared));
+                    Err(Unanswered::Unsent(error, unsent)) => {
+                        upstream.home.with(|kept| kept.forget(&shared));
+                        if is_new {
+                            return Err(SendError::Connect(error.into()));
                         }
+                        request = *unsent;
+                    }
+                    Err(Unanswered::Unprocessed(error, kept)) => {
+                        upstream.home.with(|kept| kept.forget(&shared));
                         request = match kept {
-                            Some(kept) if refused_by.is_none() => *kept,
+                            Some(kept) if refused.is_none() => *kept,
                             _ => return Err(SendError::Connect(error.into())),
                         };
-                        refused_by = Some(shared);
-                        continue;
+                        // A server that is about to stop says so on all its connections: only a new one is another.
+                        refused = Some(Instant::now());
                     }
                 }
+                continue;
             }
         };
         if is_kept && !is_ready_soon(&mut sender).await {

@@ -22,6 +22,8 @@ use super::{SendError, Upstream};
 
 /// Why a call on a shared connection has no answer.
 pub(super) enum Unanswered {
+    /// The connection takes no more calls; this is the call.
+    Unsent(h2::Error, Box<Request<RequestBody>>),
     /// The vendor has not begun with it; and the call, where nothing of it is gone.
     Unprocessed(h2::Error, Option<Box<Request<RequestBody>>>),
     /// It may have.
@@ -35,7 +37,7 @@ pub(super) async fn send(
     request: Request<RequestBody>,
     upload: Option<&Arc<Upload>>,
 ) -> Result<Response<Http2Body>, Unanswered> {
-    let unsent = |error, request| Unanswered::Unprocessed(error, Some(Box::new(request)));
+    let unsent = |error, request| Unanswered::Unsent(error, Box::new(request));
     let mut sender = match seat.sender().ready().await {
         Ok(sender) => sender,
         Err(error) => return Err(unsent(error, request)),

@@ -7,6 +7,7 @@
 
 mod access;
 mod answers;
+mod busy;
 mod chatbotkit;
 mod cli;
 mod connections;

@@ -209,6 +209,44 @@ async fn goaway_is_not_an_error_for_calls_that_were_not_processed() {
 }
 
 #[tokio::test]
+async fn connections_that_a_vendor_has_said_goodbye_to_are_passed_over() {
+    let authority = Authority::new();
+    let config = authority.server(BOTH, |_| {});
+    // Each connection takes one call, answers it when all three are there, and says goodbye behind the answer.
+    let (came, _) = watch::channel(0);
+    let (arrived, said_goodbye) = (came.clone(), Arc::new(AtomicUsize::new(0)));
+    let goodbyes = Arc::clone(&said_goodbye);
+    let vendor = SecureVendor::raw(authority, config, move |number, stream| {
+        let (came, goodbyes) = (came.clone(), Arc::clone(&goodbyes));
+        async move {
+            let mut frames = Frames::greet_with(stream, frames::ONE_STREAM).await;
+            let Some(stream) = frames.call().await else { return };
+            came.send_modify(|count| *count += 1);
+            came.subscribe().wait_for(|count| *count >= 3).await.unwrap();
+            frames.send(frames::HEADERS, frames::END_HEADERS | frames::END_STREAM, stream, frames::OK).await;
+            if number < 3 {
+                let last = [stream.to_be_bytes(), [0; 4]].concat();
+                frames.send(frames::GOAWAY, 0, 0, &last).await;
+                goodbyes.fetch_add(1, Ordering::SeqCst);
+            }
+            frames.linger().await;
+        }
+    });
+    let gateway = unlimited(vendor.gateway());
+    let session = gateway.mint("hidden").await;
+    let mut calls = JoinSet::new();
+    for number in 1..=3 {
+        calls.spawn(gateway.post("/echo").bearer_auth(&session.token).body("{}").send());
+        eventually("the call", || *arrived.borrow() == number).await;
+    }
+    assert!(calls.join_all().await.iter().all(|answer| answer.as_ref().unwrap().status() == 200));
+    eventually("three goodbyes", || said_goodbye.load(Ordering::SeqCst) == 3).await;
+
+    assert_eq!(at_once(&gateway, &session, 1).await, 1);
+    assert_eq!(vendor.connections(), 4);
+}
+
+#[tokio::test]
 async fn a_stream_that_the_vendor_refuses_is_sent_once_more_and_not_for_ever() {
     let refuse = |mut frames: Frames| async move {
         while let Some(stream) = frames.call().await {

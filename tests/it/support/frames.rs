@@ -19,17 +19,25 @@ pub(crate) const OK: &[u8] = &[0x88];
 /// The same, and `content-length: 10`.
 pub(crate) const OK_AND_TEN: &[u8] = &[0x88, 0x0f, 0x0d, 0x02, b'1', b'0'];
 
+/// SETTINGS_MAX_CONCURRENT_STREAMS = 1.
+pub(crate) const ONE_STREAM: &[u8] = &[0, 3, 0, 0, 0, 1];
+
 /// Frames on a connection whose greetings have been exchanged.
 pub(crate) struct Frames(TlsStream<TcpStream>);
 
 impl Frames {
     /// Reads the client's preface and sends SETTINGS that change nothing.
-    pub(crate) async fn greet(mut stream: TlsStream<TcpStream>) -> Self {
+    pub(crate) async fn greet(stream: TlsStream<TcpStream>) -> Self {
+        Self::greet_with(stream, &[]).await
+    }
+
+    /// Reads the client's preface and sends these SETTINGS.
+    pub(crate) async fn greet_with(mut stream: TlsStream<TcpStream>, settings: &[u8]) -> Self {
         let mut preface = [0; 24];
         stream.read_exact(&mut preface).await.unwrap();
         assert_eq!(&preface, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
         let mut frames = Self(stream);
-        frames.send(SETTINGS, 0, 0, &[]).await;
+        frames.send(SETTINGS, 0, 0, settings).await;
         frames
     }
 
