@@ -65,7 +65,16 @@ impl Proxy {
         let deadline = self.deadline(&grant);
         // A body that is held back must not carry its call past the end of the token.
         let request = tokio::time::timeout_at(deadline, outgoing::request(&grant, target, incoming));
-        let request = request.await.map_err(|_elapsed| expired())??;
+        let mut request = request.await.map_err(|_elapsed| expired())??;
+        let open = match open {
+            // An upload may go on behind its answer: the call is open until both have ended.
+            Some(open) if request.body().is_streamed() => {
+                let [answer, upload] = open.shared();
+                let _whole = request.body_mut().hold(upload);
+                Some(answer)
+            }
+            other => other,
+        };
         let sent = pool::send(&vendor.upstream, request, deadline).await;
         let response = sent.map_err(|error| unanswered(error, is_safe))?;
         let keys = self.keys.get(vendor.index).map(Arc::clone);

@@ -28,4 +28,5 @@ mod tidy;
 mod tokens;
 mod transports;
 mod trust;
+mod uploads;
 mod upstreams;
