@@ -14,10 +14,12 @@ mod http2;
 mod kept;
 pub mod keys;
 pub mod pool;
+mod received;
 mod settings;
 mod stream;
 mod tls;
 mod tunnel;
+mod upload;
 
 use std::error::Error;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -8,9 +8,10 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1::SendRequest;
 
-use super::body::{RequestBody, Upload};
+use super::body::RequestBody;
 use super::kept::{Home, Permit};
-use super::stream::Http2Body;
+use super::received::Http2Body;
+use super::upload::Upload;
 
 /// The body of a vendor's answer.
 #[derive(Debug)]

@@ -14,9 +14,11 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 pub use super::answer::{AnswerBody, AnswerError};
 use super::answer::{Connection, Http1Body};
-use super::body::{BodyError, RequestBody, Upload};
+use super::body::{BodyError, RequestBody};
 use super::connect::{Way, obtain, taken};
+use super::received::Http2Body;
 use super::stream::{self, Unanswered};
+use super::upload::Upload;
 use super::{SendError, Upstream};
 
 /// How long a kept connection may take to be ready; the next one is as good.
@@ -114,7 +116,7 @@ async fn exchange(
     }
 }
 
-fn with_length(response: Response<stream::Http2Body>) -> Response<AnswerBody> {
+fn with_length(response: Response<Http2Body>) -> Response<AnswerBody> {
     let (head, body) = response.into_parts();
     let body = body.with_length(head.headers.get(http::header::CONTENT_LENGTH));
     Response::from_parts(head, AnswerBody::Http2(body))

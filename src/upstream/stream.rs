@@ -5,19 +5,18 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use h2::{Reason, RecvStream, SendStream};
+use h2::{Reason, SendStream};
 use http::{HeaderValue, Method, Request, Response, Uri, header};
 use http_body_util::Full;
-use hyper::body::{Body, Frame, SizeHint};
-use tokio::task::JoinHandle;
+use hyper::body::Body;
 use tokio::time::timeout_at;
 
-use super::answer::AnswerError;
-use super::body::{BodyError, RequestBody, Streamed, Upload};
+use super::body::{BodyError, RequestBody};
 use super::http2::Seat;
+use super::received::{Call, Http2Body};
+use super::upload::{Streamed, Upload};
 use super::{SendError, Upstream};
 
 /// Why a call on a shared connection has no answer.
@@ -51,17 +50,14 @@ pub(super) async fn send(
     // The stream is open for as long as either side of it is.
     let seat = Arc::new(seat);
     let (head, body) = request.into_parts();
-    let mut call = Call { seat: Arc::clone(&seat), upload: None, had_body: !is_bodiless };
-    let whole = match body {
+    let (whole, sending) = match body {
         RequestBody::Whole(body) => {
             send_whole(stream, &body);
-            Some(body)
+            (Some(body), None)
         }
-        RequestBody::Streamed(body) => {
-            call.upload = Some(tokio::spawn(pass_on(body, stream, seat)));
-            None
-        }
+        RequestBody::Streamed(body) => (None, Some(tokio::spawn(pass_on(body, stream, Arc::clone(&seat))))),
     };
+    let mut call = Call::new(seat, sending, !is_bodiless);
     let error = match answer.await {
         Ok(response) => return Ok(response.map(|body| Http2Body::new(body, call))),
         Err(error) => error,
@@ -173,116 +169,4 @@ async fn write(stream: &mut SendStream<Bytes>, mut data: Bytes, is_last: bool) -
         stream.send_data(part, is_last).ok()?;
     }
     Some(())
-}
-
-/// What is to be dropped with a call.
-#[derive(Debug)]
-struct Call {
-    #[expect(dead_code, reason = "is held")]
-    seat: Arc<Seat>,
-    upload: Option<JoinHandle<Option<Streamed>>>,
-    had_body: bool,
-}
-
-impl Call {
-    /// The caller's body as it was before it was sent, if nothing of it is gone.
-    async fn untouched_body(&mut self) -> Option<Streamed> {
-        // The task ends with its stream.
-        self.upload.take()?.await.ok()?.and_then(Streamed::rewound)
-    }
-}
-
-impl Drop for Call {
-    fn drop(&mut self) {
-        if let Some(upload) = &self.upload {
-            upload.abort();
-        }
-    }
-}
-
-/// An answer on a stream of its own.
-#[derive(Debug)]
-pub struct Http2Body {
-    body: RecvStream,
-    /// How much of it is still to come, where the vendor said so. h2 sees to it that this is true.
-    left: Option<u64>,
-    /// Nothing once it has ended.
-    call: Option<Call>,
-}
-
-impl Http2Body {
-    fn new(response: RecvStream, call: Call) -> Self {
-        Self { left: None, body: response, call: Some(call) }
-    }
-
-    /// With the length that the head of its answer gave.
-    pub(super) fn with_length(mut self, length: Option<&HeaderValue>) -> Self {
-        self.left = length.and_then(|length| length.to_str().ok()?.parse().ok());
-        if self.body.is_end_stream() {
-            self.end();
-        }
-        self
-    }
-
-    /// The answer has ended; an upload may go on.
-    fn end(&mut self) {
-        self.left = Some(0);
-        if let Some(mut call) = self.call.take() {
-            call.upload = None;
-        }
-    }
-
-    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
-        if self.call.is_none() {
-            return Poll::Ready(None);
-        }
-        match ready!(self.body.poll_data(context)) {
-            Some(Ok(data)) => {
-                // Only what the caller has taken makes room for more.
-                let length = data.len();
-                if let Err(error) = self.body.flow_control().release_capacity(length) {
-                    return Poll::Ready(Some(Err(AnswerError::Http2(error))));
-                }
-                if let Some(left) = &mut self.left {
-                    *left = left.saturating_sub(u64::try_from(length).unwrap_or(u64::MAX));
-                }
-                if self.body.is_end_stream() {
-                    self.end();
-                }
-                Poll::Ready(Some(Ok(Frame::data(data))))
-            }
-            Some(Err(error)) if self.is_early_end(&error) => {
-                self.end();
-                Poll::Ready(None)
-            }
-            Some(Err(error)) => Poll::Ready(Some(Err(AnswerError::Http2(error)))),
-            None => match ready!(self.body.poll_trailers(context)) {
-                // Trailers do not pass.
-                Ok(_trailers) => {
-                    self.end();
-                    Poll::Ready(None)
-                }
-                Err(error) => Poll::Ready(Some(Err(AnswerError::Http2(error)))),
-            },
-        }
-    }
-
-    /// After a complete answer a vendor may ask for an end of the upload, by a reset without an error (RFC 9113 §8.1).
-    /// Where no upload can have been open, the same reset cuts the answer.
-    fn is_early_end(&self, error: &h2::Error) -> bool {
-        let had_body = self.call.as_ref().is_some_and(|call| call.had_body);
-        had_body
-            && error.is_reset()
-            && error.is_remote()
-            && error.reason() == Some(Reason::NO_ERROR)
-            && self.left.is_none_or(|left| left == 0)
-    }
-
-    pub(super) fn is_at_its_end(&self) -> bool {
-        self.call.is_none()
-    }
-
-    pub(super) fn size_hint(&self) -> SizeHint {
-        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
-    }
 }

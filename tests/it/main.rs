@@ -13,6 +13,7 @@ mod cli;
 mod connections;
 mod cors;
 mod demo;
+mod endings;
 mod errors;
 mod limits;
 mod minting;

@@ -6,18 +6,14 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use http::{HeaderMap, Response, Uri, Version};
 use http_body_util::BodyExt;
-use hyper::server::conn::http2;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use reqwest::Method;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio_rustls::server::TlsStream;
 
 use crate::support::authority::Authority;
 use crate::support::frames::{self, Frames};
-use crate::support::gateway::{Builder, Session, TestGateway, refusal};
+use crate::support::gateway::{Builder, Session, TestGateway};
 use crate::support::secure::{Answer, SecureVendor, echo};
 use crate::support::vendor::whole;
 use crate::support::{eventually, wire};
@@ -141,6 +137,49 @@ async fn a_caller_that_leaves_resets_its_stream_and_no_other() {
 }
 
 #[tokio::test]
+async fn a_caller_that_leaves_before_or_after_the_head_cancels_its_stream() {
+    let authority = Authority::new();
+    let config = authority.server(BOTH, |_| {});
+    let came = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&came);
+    let vendor = SecureVendor::raw(authority, config, move |_, stream| {
+        let log = Arc::clone(&log);
+        async move {
+            let mut frames = Frames::greet(stream).await;
+            while let Some((kind, stream, payload)) = frames.next().await {
+                // The first call gets no answer, the second the beginning of one, the third all of it.
+                if kind == frames::HEADERS && stream > 1 {
+                    let end = if stream > 3 { frames::END_STREAM } else { 0 };
+                    frames.send(frames::HEADERS, frames::END_HEADERS | end, stream, frames::OK).await;
+                }
+                if kind == frames::HEADERS || kind == frames::RST_STREAM {
+                    log.lock().unwrap().push((kind, stream, payload.last().copied()));
+                }
+            }
+        }
+    });
+    let gateway = vendor.gateway().start();
+    let session = gateway.mint("support").await;
+    let seen = |kind: u8| came.lock().unwrap().iter().filter(|(seen, ..)| *seen == kind).count();
+
+    let first = wire::send(&gateway, wire::head(&session, "GET /read", &[])).await;
+    eventually("the first call", || seen(frames::HEADERS) == 1).await;
+    drop(first);
+    eventually("its end", || seen(frames::RST_STREAM) == 1).await;
+    let second = gateway.call(Method::GET, "/read").bearer_auth(&session.token).send().await.unwrap();
+    drop(second);
+    eventually("its end", || seen(frames::RST_STREAM) == 2).await;
+    let third = gateway.call(Method::GET, "/read").bearer_auth(&session.token).send().await.unwrap();
+
+    assert_eq!(third.status(), 200);
+    let resets: Vec<_> =
+        came.lock().unwrap().iter().copied().filter(|(kind, ..)| *kind == frames::RST_STREAM).collect();
+    // CANCEL, which is 8.
+    assert_eq!(resets, [(frames::RST_STREAM, 1, Some(8)), (frames::RST_STREAM, 3, Some(8))]);
+    assert_eq!(vendor.connections(), 1);
+}
+
+#[tokio::test]
 async fn a_caller_that_leaves_while_the_vendor_reads_nothing_ends_its_upload_and_its_answer() {
     let authority = Authority::new();
     let config = authority.server(BOTH, |_| {});
@@ -170,42 +209,6 @@ async fn a_caller_that_leaves_while_the_vendor_reads_nothing_ends_its_upload_and
     // The gateway reads no further either, and sees that the caller is gone when it writes.
     let is_over = || sender.try_send(Bytes::from("b")).is_err() && sender.is_closed();
     eventually("the end of the vendor's call", is_over).await;
-}
-
-/// A vendor whose first connection is `spoiled`; the others echo.
-fn first_spoiled<F>(spoiled: impl Fn(Frames) -> F + Send + Sync + Clone + 'static) -> SecureVendor
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    let authority = Authority::new();
-    let config = authority.server(BOTH, |_| {});
-    SecureVendor::raw(authority, config, move |number, stream: TlsStream<_>| {
-        let spoiled = spoiled.clone();
-        async move {
-            if number == 0 {
-                return spoiled(Frames::greet(stream).await).await;
-            }
-            let service = service_fn(async |request| Ok::<_, hyper::Error>(echo((1, Version::HTTP_2), request).await));
-            // The test tells by what the gateway answers.
-            let _ended =
-                http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
-        }
-    })
-}
-
-#[tokio::test]
-async fn goaway_is_not_an_error_for_calls_that_were_not_processed() {
-    let vendor = first_spoiled(|mut frames| async move {
-        frames.call().await;
-        // Last stream 0, no error: a server that is about to stop.
-        frames.send(frames::GOAWAY, 0, 0, &[0; 8]).await;
-        frames.linger().await;
-    });
-    let gateway = vendor.gateway().start();
-    let session = gateway.mint("support").await;
-    let answer = gateway.post("/echo").bearer_auth(&session.token).body("{\"a\":1}").send().await.unwrap();
-    assert_eq!((answer.status().as_u16(), answer.text().await.unwrap()), (200, "{\"a\":1}".to_owned()));
-    assert_eq!(vendor.connections(), 2);
 }
 
 #[tokio::test]
@@ -244,89 +247,6 @@ async fn connections_that_a_vendor_has_said_goodbye_to_are_passed_over() {
 
     assert_eq!(at_once(&gateway, &session, 1).await, 1);
     assert_eq!(vendor.connections(), 4);
-}
-
-#[tokio::test]
-async fn a_stream_that_the_vendor_refuses_is_sent_once_more_and_not_for_ever() {
-    let refuse = |mut frames: Frames| async move {
-        while let Some(stream) = frames.call().await {
-            frames.send(frames::RST_STREAM, 0, stream, &7_u32.to_be_bytes()).await;
-        }
-    };
-    let vendor = first_spoiled(refuse);
-    let gateway = vendor.gateway().start();
-    let session = gateway.mint("support").await;
-    let answer = gateway.post("/echo").bearer_auth(&session.token).body("{}").send().await.unwrap();
-    assert_eq!((answer.status().as_u16(), vendor.connections()), (200, 2));
-
-    let authority = Authority::new();
-    let config = authority.server(BOTH, |_| {});
-    let vendor = SecureVendor::raw(authority, config, move |_, stream| async move {
-        refuse(Frames::greet(stream).await).await;
-    });
-    let gateway = vendor.gateway().start();
-    let session = gateway.mint("support").await;
-    let answer = gateway.post("/echo").bearer_auth(&session.token).body("{}").send().await.unwrap();
-    assert_eq!(refusal(answer).await, (502, "vendor_unreachable".to_owned()));
-    assert_eq!(vendor.connections(), 2);
-}
-
-/// The frames by which a vendor ends what was sent on a stream: kind, stream, payload.
-type End = fn(u32) -> Vec<(u8, u32, Vec<u8>)>;
-
-#[tokio::test]
-async fn a_call_that_an_http2_vendor_may_have_begun_is_not_repeated() {
-    // GOAWAY that counts stream 1 among the processed ones and then an end, an end without words, a reset.
-    let ends: [End; 3] = [
-        |stream| vec![(frames::GOAWAY, 0, [stream.to_be_bytes(), [0; 4]].concat())],
-        |_| Vec::new(),
-        |stream| vec![(frames::RST_STREAM, stream, 2_u32.to_be_bytes().to_vec())],
-    ];
-    for end in ends {
-        let vendor = first_spoiled(move |mut frames| async move {
-            let Some(stream) = frames.call().await else { return };
-            for (kind, stream, payload) in end(stream) {
-                frames.send(kind, 0, stream, &payload).await;
-            }
-        });
-        let gateway = vendor.gateway().start();
-        let session = gateway.mint("support").await;
-        let answer = gateway.post("/echo").bearer_auth(&session.token).body("{}").send().await.unwrap();
-        assert_eq!(refusal(answer).await, (409, "maybe_sent".to_owned()));
-        assert_eq!(vendor.connections(), 1);
-    }
-}
-
-#[tokio::test]
-async fn an_http2_answer_that_does_not_come_to_its_end_never_ends_cleanly() {
-    // Resets with every reason, also the one that means no error; an end without words; a length that is not true.
-    let resets = [0_u32, 2, 8].map(|reason| vec![(frames::RST_STREAM, 0, reason.to_be_bytes().to_vec())]);
-    let short = vec![(frames::DATA, frames::END_STREAM, Vec::new())];
-    for (head, end) in [(frames::OK, Vec::new()), (frames::OK_AND_TEN, short)]
-        .into_iter()
-        .chain(resets.map(|reset| (frames::OK, reset)))
-    {
-        let ends = end.clone();
-        let vendor = first_spoiled(move |mut frames| {
-            let ends = ends.clone();
-            async move {
-                let Some(stream) = frames.call().await else { return };
-                frames.send(frames::HEADERS, frames::END_HEADERS, stream, head).await;
-                frames.send(frames::DATA, 0, stream, b"half").await;
-                for (kind, flags, payload) in &ends {
-                    frames.send(*kind, *flags, stream, payload).await;
-                }
-                if !ends.is_empty() {
-                    frames.linger().await;
-                }
-            }
-        });
-        let gateway = vendor.gateway().start();
-        let session = gateway.mint("support").await;
-        let answer = gateway.call(Method::GET, "/read").bearer_auth(&session.token).send().await.unwrap();
-        assert_eq!(answer.status(), 200, "{end:?}");
-        assert!(answer.bytes().await.is_err(), "{end:?}");
-    }
 }
 
 #[tokio::test]
