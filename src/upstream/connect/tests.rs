@@ -67,7 +67,7 @@ async fn an_upgraded_connection_counts_until_it_is_closed() {
 }
 
 #[tokio::test]
-async fn an_upgradable_connection_speaks_http1_to_a_vendor_that_prefers_http2() {
+async fn an_upgradable_connection_speaks_http1_and_takes_the_place_of_an_http2_connection_that_nobody_uses() {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let ca = folder.path().join("ca.crt");
@@ -79,20 +79,21 @@ async fn an_upgradable_connection_speaks_http1_to_a_vendor_that_prefers_http2() 
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
-    let chosen = tokio::spawn(async move {
+    let vendor = tokio::spawn(async move {
         let acceptor = TlsAcceptor::from(Arc::new(config));
-        let mut chosen = Vec::new();
+        // Held: it is the gateway that closes.
+        let mut streams = Vec::new();
         for _ in 0..2 {
-            let stream = acceptor.accept(listener.accept().await.unwrap().0).await.unwrap();
-            chosen.push(stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec));
+            streams.push(acceptor.accept(listener.accept().await.unwrap().0).await.unwrap());
         }
-        chosen
+        streams.iter().map(|stream| stream.get_ref().1.alpn_protocol().unwrap().to_vec()).collect::<Vec<_>>()
     });
-    let upstream = upstream(&url, &format!("ca = \"{}\"", ca.display()));
+    let upstream = upstream(&url, &format!("ca = \"{}\"\nmax_connections = 1", ca.display()));
 
-    let _socket = upgradable(&upstream).await.unwrap();
     let shared = obtain(&upstream, None).await.unwrap();
-
     assert!(matches!(shared, Way::Http2(_)));
-    assert_eq!(chosen.await.unwrap(), [Some(b"http/1.1".to_vec()), Some(b"h2".to_vec())]);
+    drop(shared);
+    let _socket = upgradable(&upstream).await.unwrap();
+
+    assert_eq!(vendor.await.unwrap(), [b"h2".to_vec(), b"http/1.1".to_vec()]);
 }
