@@ -144,6 +144,8 @@ codes! {
     VendorRefusedKey = "vendor_refused_key", 502, Vendor, "The vendor refused the gateway's key";
     /// The vendor's session does not fit into a token.
     BindingTooLarge = "binding_too_large", 502, Vendor, "The vendor's session does not fit into a token";
+    /// All connections that the vendor may have are in use; nothing was sent.
+    VendorBusy = "vendor_busy", 503, Gateway, "All connections to the vendor are in use";
     /// The vendor did not answer in time, and nothing is lost by asking again.
     VendorTimeout = "vendor_timeout", 504, Vendor, "The vendor did not answer in time";
 }
@@ -242,6 +244,7 @@ mod tests {
             Code::VendorUnreachable,
             Code::VendorFailed,
             Code::VendorTimeout,
+            Code::VendorBusy,
             // RULES fix these two as 502 although an operator must act: the fault lies behind the gateway.
             Code::VendorRefusedKey,
             Code::BindingTooLarge,

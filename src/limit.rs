@@ -134,7 +134,7 @@ impl Limiter {
             return None;
         }
         *count += 1;
-        Some(OpenCall { limiter: Arc::clone(self), session })
+        Some(OpenCall { limiter: Arc::clone(self), session, other: None })
     }
 
     fn shard(&self, key: &impl Hash) -> usize {
@@ -166,10 +166,24 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct OpenCall {
     limiter: Arc<Limiter>,
     session: u128,
+    /// What it has in common with the other half, if there is one: the last of them counts down.
+    other: Option<Arc<()>>,
+}
+
+impl OpenCall {
+    /// The same call, held by two: it is open until both are dropped.
+    pub fn shared(mut self) -> [Self; 2] {
+        let common = Arc::clone(self.other.get_or_insert_default());
+        let half = Self { limiter: Arc::clone(&self.limiter), session: self.session, other: Some(common) };
+        [self, half]
+    }
 }
 
 impl Drop for OpenCall {
     fn drop(&mut self) {
+        if self.other.take().is_some_and(|common| Arc::into_inner(common).is_none()) {
+            return;
+        }
         let mut shard = lock(&self.limiter.open[self.limiter.shard(&self.session)]);
         if let Some(count) = shard.get_mut(&self.session) {
             *count -= 1;
@@ -235,7 +249,11 @@ mod tests {
         assert!(limiter.open(8, 2).is_some());
         drop(first);
         assert!(limiter.open(7, 2).is_some());
-        drop(second);
+        let [half, other] = second.expect("it was open").shared();
+        drop(half);
+        let third = limiter.open(7, 2);
+        assert!(third.is_some() && limiter.open(7, 2).is_none(), "the other half is open");
+        drop((other, third));
         assert!(limiter.open.iter().all(|shard| lock(shard).is_empty()));
     }
 }

@@ -17,6 +17,7 @@ mod stream;
 mod values;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Response, StatusCode};
 use tokio::time::Instant;
@@ -34,6 +35,9 @@ use crate::id::Entropy;
 use crate::limit::OpenCall;
 use crate::token::LEEWAY;
 use crate::upstream::{BodyError, SendError, pool};
+
+/// When a call may come again that found all connections in use: by then it waited for some seconds already.
+const BUSY: Duration = Duration::from_secs(1);
 
 /// Sends granted calls to vendors.
 #[derive(Debug)]
@@ -79,7 +83,16 @@ impl Proxy {
         let deadline = self.deadline(&grant);
         // A body that is held back must not carry its call past the end of the token.
         let request = tokio::time::timeout_at(deadline, outgoing::request(&grant, target, incoming, &self.intake));
-        let request = request.await.map_err(|_elapsed| expired())??;
+        let mut request = request.await.map_err(|_elapsed| expired())??;
+        let open = match open {
+            // An upload may go on behind its answer: the call is open until both have ended.
+            Some(open) if request.body().is_streamed() => {
+                let [answer, upload] = open.shared();
+                let _whole = request.body_mut().hold(upload);
+                Some(answer)
+            }
+            other => other,
+        };
         let sent = pool::send(&vendor.upstream, request, deadline).await;
         let response = sent.map_err(|error| unanswered(error, is_safe))?;
         let keys = self.keys.get(vendor.index).map(Arc::clone);
@@ -137,6 +150,9 @@ fn unanswered(error: SendError, is_safe: bool) -> Fault {
         SendError::Connect(_) => {
             Fault::new(Code::VendorUnreachable, "the vendor cannot be reached; nothing was sent to it")
         }
+        SendError::Busy => {
+            Fault::new(Code::VendorBusy, "all connections to the vendor are in use; nothing was sent").retry_after(BUSY)
+        }
         SendError::Timeout if is_safe => Fault::new(Code::VendorTimeout, "the vendor did not answer in time"),
         SendError::Lost(_) if is_safe => Fault::new(Code::VendorFailed, "the vendor broke off before its answer"),
         SendError::Timeout => maybe_sent("the vendor did not answer in time; it may still carry the call out"),
@@ -144,6 +160,8 @@ fn unanswered(error: SendError, is_safe: bool) -> Fault {
         SendError::Caller(BodyError::TooLong(limit)) => {
             return Fault::new(Code::BodyTooLarge, format!("the body is longer than {limit} bytes"));
         }
+        SendError::Caller(BodyError::Slow(patience)) => intake::too_slow(*patience),
+        SendError::Caller(BodyError::Expired) => expired(),
         SendError::Caller(BodyError::Broken(_)) => Fault::new(Code::BadRequest, "the body of the request broke off"),
     };
     fault.because(error)

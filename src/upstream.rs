@@ -1,17 +1,26 @@
 //! Vendors as places to connect to: addresses, connections, keys.
 //!
-//! Connections are HTTP/1.1 and belong to the worker that opened them: see [`pool`]. Nothing here knows profiles or
-//! sessions.
+//! Connections speak HTTP/2 where the vendor offers it over TLS, HTTP/1.1 otherwise, and belong to the worker that opened
+//! them: [`pool`] sends a call, `kept` has the connections that are there, `connect` makes new ones, `egress` says where
+//! they may go. Nothing here knows profiles or sessions.
 
+mod answer;
+mod arriving;
 mod body;
 mod connect;
+mod counted;
 mod dial;
 mod egress;
+mod http2;
+mod kept;
 pub mod keys;
 pub mod pool;
+mod received;
 mod settings;
+mod stream;
 mod tls;
 mod tunnel;
+mod upload;
 
 use std::error::Error;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,6 +30,7 @@ use http::uri::{Scheme, Uri};
 use rustls::pki_types::ServerName;
 
 pub use self::body::{BodyError, RequestBody};
+use self::kept::Home;
 use self::settings::{Proxy, host_of, is_allowed};
 pub use self::settings::{Settings, Timeouts};
 use self::tls::Tls;
@@ -30,8 +40,8 @@ use crate::net::is_loopback;
 /// Where a vendor's API is.
 #[derive(Debug)]
 pub struct Upstream {
-    /// Its place in each worker's pool.
-    slot: usize,
+    /// Where its connections are kept.
+    home: Home,
     host: String,
     port: u16,
     tls: Option<Tls>,
@@ -47,7 +57,7 @@ impl Upstream {
     ///
     /// What is wrong is noted at `value`.
     pub fn read(value: &Value<'_>, base_url: &str, settings: Settings) -> Option<Self> {
-        let Settings { insecure, timeouts, trust, proxy } = settings;
+        let Settings { insecure, timeouts, trust, proxy, max_connections } = settings;
         static SLOTS: AtomicUsize = AtomicUsize::new(0);
         let uri = base_url.parse::<Uri>().ok().filter(|uri| uri.query().is_none());
         let Some((uri, scheme, authority)) =
@@ -84,7 +94,7 @@ impl Upstream {
             return None;
         };
         Some(Self {
-            slot: SLOTS.fetch_add(1, Ordering::Relaxed),
+            home: Home::new(SLOTS.fetch_add(1, Ordering::Relaxed), max_connections),
             port: authority.port_u16().unwrap_or(if tls.is_some() { 443 } else { 80 }),
             authority: HeaderValue::from_str(authority.as_str()).ok()?,
             prefix: uri.path().trim_end_matches('/').to_owned(),
@@ -120,12 +130,15 @@ impl Upstream {
 /// Why a call has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
-    /// No connection; nothing was sent.
+    /// No connection, or the vendor says that it has not begun with the call.
     #[error("no connection to the vendor")]
     Connect(#[source] Box<dyn Error + Send + Sync>),
+    /// All connections that there may be were in use for too long; nothing was sent.
+    #[error("all connections to the vendor are in use")]
+    Busy,
     /// The call was sent, or a part of it, and then the connection ended.
     #[error("the connection to the vendor ended before its answer")]
-    Lost(#[source] hyper::Error),
+    Lost(#[source] Box<dyn Error + Send + Sync>),
     /// The call was sent and no answer came in time.
     #[error("the vendor did not answer in time")]
     Timeout,

@@ -46,6 +46,11 @@ impl Intake {
         Self { patience, free: Arc::new(AtomicU64::new(most)) }
     }
 
+    /// How long a caller may take for a part of a body.
+    pub(super) fn patience(&self) -> Duration {
+        self.patience
+    }
+
     /// Reads a JSON body of at most `limit` bytes.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
@@ -9,8 +10,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming as IncomingBody};
 use serde_json::Value;
+use tokio::time::timeout;
 
-use super::intake::Intake;
+use super::intake::{Intake, too_slow};
 use super::json::{self, Rules};
 use super::query;
 use super::values::CallValues;
@@ -62,7 +64,7 @@ pub(super) async fn request(
         // No list says what may be in the body of a GET, so nothing may: the account key would vouch for it.
         RequestBody::empty()
     } else {
-        streamed(grant, incoming.body, incoming.count).await?
+        streamed(grant, incoming.body, incoming.count, intake.patience()).await?
     };
     let mut request = Request::new(body);
     *request.method_mut() = incoming.method;
@@ -200,11 +202,12 @@ async fn streamed(
     grant: &CallGrant,
     mut body: IncomingBody,
     count: Option<Arc<AtomicU64>>,
+    patience: Duration,
 ) -> Result<RequestBody, Fault> {
     let limit = grant.bot().limits.upload;
     // In HTTP/2 a caller can declare that nothing comes and then send something: hyper's client would not ask for it.
     if body.size_hint().exact() == Some(0)
-        && let Some(Err(error)) = body.frame().await
+        && let Some(Err(error)) = timeout(patience, body.frame()).await.map_err(|_elapsed| too_slow(patience))?
     {
         return Err(Fault::new(Code::BadRequest, "the body of the request broke off").because(error));
     }
@@ -213,7 +216,7 @@ async fn streamed(
             Err(Fault::new(Code::BodyTooLarge, format!("the body is longer than {limit} bytes")))
         }
         _ if body.is_end_stream() => Ok(RequestBody::empty()),
-        _ => Ok(RequestBody::streamed(body, limit, count)),
+        _ => Ok(RequestBody::streamed(body, patience, limit, count)),
     }
 }
 

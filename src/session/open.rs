@@ -203,6 +203,7 @@ fn holds_a_secret(answer: &VendorAnswer, vendor: &Vendor) -> bool {
 fn failed(error: SendError) -> Fault {
     match &error {
         SendError::Connect(_) => Fault::new(Code::VendorUnreachable, "the vendor cannot be reached").because(error),
+        SendError::Busy => Fault::new(Code::VendorBusy, "all connections to the vendor are in use").because(error),
         SendError::Timeout => Fault::new(Code::VendorTimeout, "the vendor did not answer in time").because(error),
         // A session that was opened in vain is nobody's loss: to ask again is right.
         SendError::Lost(_) | SendError::Caller(_) => {

@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_that_resolves_to_a_forbidden_address_is_refused() {
+    async fn a_name_that_resolves_to_a_link_local_address_is_refused() {
         // What the system's resolver takes for addresses, too: dotted, and as one number.
         for host in ["169.254.169.254", "2852039166", "0", "::ffff:169.254.169.254"] {
             let error = dial(host, 80).await.unwrap_err();

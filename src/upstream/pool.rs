@@ -1,86 +1,45 @@
-//! The connections of one worker, and a call on one of them.
+//! A call to a vendor, on a connection that is there or on a new one.
 //!
-//! Each worker thread has its own pool in a thread-local, so that no lock is taken; it is never borrowed across an
-//! await. Idle connections are used last in, first out, so that those not needed grow old and are closed. A connection
-//! comes back when the body of its answer has been read to the end, and only then; when the body is dropped earlier
-//! (the client left), it is closed, which ends the vendor's call.
+//! An HTTP/1.1 connection comes back when the body of its answer has been read to the end, and only then; when the body
+//! is dropped earlier (the client left), it is closed, which ends the vendor's call. On an HTTP/2 connection the call's
+//! stream is reset instead, and the other calls go on.
 
-use std::cell::RefCell;
 use std::error::Error;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Request, Response};
-use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1::SendRequest;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-use super::body::{BodyError, RequestBody, Upload};
-use super::connect::{connect, upgradable};
+pub use super::answer::{AnswerBody, AnswerError};
+use super::answer::{Connection, Http1Body};
+use super::body::{BodyError, RequestBody};
+use super::connect::{Way, obtain, taken, upgradable};
+use super::received::Http2Body;
+use super::stream::{self, Unanswered};
+use super::upload::Upload;
 use super::{SendError, Upstream};
 
-/// Idle connections are not kept longer: servers commonly close theirs after 60 s or more.
-const LONGEST_IDLE: Duration = Duration::from_secs(50);
 /// How long a kept connection may take to be ready; the next one is as good.
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
-/// Idle connections a worker keeps to one vendor.
-const MOST_IDLE: usize = 1024;
-
-struct Idle {
-    sender: SendRequest<RequestBody>,
-    since: Instant,
-}
-
-thread_local! {
-    static IDLE: RefCell<Vec<Vec<Idle>>> = const { RefCell::new(Vec::new()) };
-}
-
-fn take(slot: usize) -> Option<SendRequest<RequestBody>> {
-    IDLE.with_borrow_mut(|pool| {
-        let idle = pool.get_mut(slot)?;
-        while let Some(Idle { sender, since }) = idle.pop() {
-            if since.elapsed() > LONGEST_IDLE {
-                // All below are older still.
-                idle.clear();
-                return None;
-            }
-            if !sender.is_closed() {
-                return Some(sender);
-            }
-        }
-        None
-    })
-}
-
-fn put_back(slot: usize, sender: SendRequest<RequestBody>) {
-    IDLE.with_borrow_mut(|pool| {
-        if pool.len() <= slot {
-            pool.resize_with(slot + 1, Vec::new);
-        }
-        if let Some(idle) = pool.get_mut(slot)
-            && idle.len() < MOST_IDLE
-        {
-            idle.push(Idle { sender, since: Instant::now() });
-        }
-    });
-}
 
 /// Sends a call and waits for the head of its answer, until `deadline` at most.
 ///
 /// It is sent once. Only where a kept connection turns out to have been closed, and nothing was written to it, the
-/// call goes to the next one. Dropping the future ends the call: the connection is closed.
+/// call goes to the next one; and where a vendor says over HTTP/2 that it has not begun with a call, it goes once to
+/// another one. Dropping the future ends the call: its connection is closed, or its stream reset.
 ///
 /// # Errors
 ///
-/// See [`SendError`]; all but [`SendError::Connect`] mean that the vendor may have received the call.
+/// See [`SendError`]; all but [`SendError::Connect`] and [`SendError::Busy`] mean that the vendor may have received the
+/// call.
 pub async fn send(
     upstream: &Upstream,
-    request: Request<RequestBody>,
+    mut request: Request<RequestBody>,
     deadline: Instant,
 ) -> Result<Response<AnswerBody>, SendError> {
+    request.body_mut().end_at(deadline);
     let upload = request.body().upload();
     let late = async {
         // The time for the answer begins when the vendor has the call: an upload may take as long as the token lives.
@@ -112,7 +71,7 @@ pub async fn send_alone(
         let mut sender = upgradable(upstream).await?;
         let answer = sender.try_send_request(request).await;
         let response = answer.map_err(|error| sent_and_lost(error.into_error()))?;
-        Ok(response.map(|body| AnswerBody { body, connection: Connection { sender: None, upload: None } }))
+        Ok(response.map(|body| AnswerBody::Http1(Http1Body::alone(body, &upstream.home))))
     };
     let late = deadline.min(Instant::now() + upstream.timeouts.connect + upstream.timeouts.header);
     timeout_at(late, exchange).await.unwrap_or(Err(SendError::Timeout))
@@ -123,10 +82,38 @@ async fn exchange(
     mut request: Request<RequestBody>,
     upload: Option<&Arc<Upload>>,
 ) -> Result<Response<AnswerBody>, SendError> {
+    let mut refused = None;
     loop {
-        let (mut sender, is_kept) = match take(upstream.slot) {
-            Some(sender) => (sender, true),
-            None => (connect(upstream).await?, false),
+        let way = match taken(upstream, refused) {
+            Some(way) => way,
+            None => Box::pin(obtain(upstream, refused)).await?,
+        };
+        let (mut sender, is_kept, permit) = match way {
+            Way::Http1 { sender, is_kept, permit } => (sender, is_kept, permit),
+            Way::Http2(seat) => {
+                let (shared, is_new) = (Arc::clone(seat.connection()), seat.is_first());
+                match Box::pin(stream::send(seat, upstream, request, upload)).await {
+                    Ok(response) => return Ok(with_length(response)),
+                    Err(Unanswered::Failed(error)) => return Err(error),
+                    Err(Unanswered::Unsent(error, unsent)) => {
+                        upstream.home.with(|kept| kept.forget(&shared));
+                        if is_new {
+                            return Err(SendError::Connect(error.into()));
+                        }
+                        request = *unsent;
+                    }
+                    Err(Unanswered::Unprocessed(error, kept)) => {
+                        upstream.home.with(|kept| kept.forget(&shared));
+                        request = match kept {
+                            Some(kept) if refused.is_none() => *kept,
+                            _ => return Err(SendError::Connect(error.into())),
+                        };
+                        // A server that is about to stop says so on all its connections: only a new one is another.
+                        refused = Some(Instant::now());
+                    }
+                }
+                continue;
+            }
         };
         if is_kept && !is_ready_soon(&mut sender).await {
             continue;
@@ -136,9 +123,9 @@ async fn exchange(
         }
         match sender.try_send_request(request).await {
             Ok(response) => {
-                let sender = Some((upstream.slot, sender));
-                let connection = Connection { sender, upload: upload.map(Arc::clone) };
-                return Ok(response.map(|body| AnswerBody::new(body, connection)));
+                let (sender, home) = (Some(sender), upstream.home.clone());
+                let connection = Connection { sender, home, upload: upload.map(Arc::clone), permit };
+                return Ok(response.map(|body| AnswerBody::Http1(Http1Body::new(body, connection))));
             }
             Err(mut error) => match error.take_message() {
                 Some(unsent) if is_kept => request = unsent,
@@ -149,6 +136,12 @@ async fn exchange(
     }
 }
 
+fn with_length(response: Response<Http2Body>) -> Response<AnswerBody> {
+    let (head, body) = response.into_parts();
+    let body = body.with_length(head.headers.get(http::header::CONTENT_LENGTH));
+    Response::from_parts(head, AnswerBody::Http2(body))
+}
+
 /// Whether a kept connection can take a call. One that cannot soon is stuck in what was sent on it before: a vendor may
 /// answer a long body without reading it.
 async fn is_ready_soon(sender: &mut SendRequest<RequestBody>) -> bool {
@@ -157,78 +150,12 @@ async fn is_ready_soon(sender: &mut SendRequest<RequestBody>) -> bool {
 
 fn sent_and_lost(error: hyper::Error) -> SendError {
     // The body's own error comes back inside hyper's.
-    let limit = error.source().and_then(|source| source.downcast_ref::<BodyError>()).and_then(|error| match error {
-        BodyError::TooLong(limit) => Some(*limit),
-        BodyError::Broken(_) => None,
-    });
-    match limit {
-        Some(limit) => SendError::Caller(BodyError::TooLong(limit)),
-        None if error.is_user() => SendError::Caller(BodyError::Broken(error)),
-        None => SendError::Lost(error),
-    }
-}
-
-/// The body of a vendor's answer; it holds its connection until it has been read to the end.
-#[derive(Debug)]
-pub struct AnswerBody {
-    body: Incoming,
-    connection: Connection,
-}
-
-/// The connection of an answer. It is closed with its sender.
-#[derive(Debug)]
-struct Connection {
-    sender: Option<(usize, SendRequest<RequestBody>)>,
-    upload: Option<Arc<Upload>>,
-}
-
-impl Connection {
-    /// The answer has ended: the connection is free, unless the call is still being sent on it.
-    ///
-    /// A vendor may answer before it has the whole body. The next call would wait for the rest of this one's, which its
-    /// caller can hold back for as long as it likes.
-    fn release(&mut self) {
-        let is_sent = self.upload.as_ref().is_none_or(|upload| upload.has_ended());
-        if let Some((slot, sender)) = self.sender.take()
-            && is_sent
-        {
-            put_back(slot, sender);
-        }
-    }
-}
-
-impl AnswerBody {
-    fn new(body: Incoming, mut connection: Connection) -> Self {
-        if body.is_end_stream() {
-            connection.release();
-        }
-        Self { body, connection }
-    }
-}
-
-impl Body for AnswerBody {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(context);
-        match &polled {
-            Poll::Ready(None) => self.connection.release(),
-            Poll::Ready(Some(Ok(_))) if self.body.is_end_stream() => self.connection.release(),
-            Poll::Ready(Some(Err(_))) => self.connection.sender = None,
-            Poll::Ready(Some(Ok(_))) | Poll::Pending => {}
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+    match error.source().and_then(|source| source.downcast_ref::<BodyError>()) {
+        Some(BodyError::TooLong(limit)) => SendError::Caller(BodyError::TooLong(*limit)),
+        Some(BodyError::Expired) => SendError::Caller(BodyError::Expired),
+        Some(BodyError::Slow(patience)) => SendError::Caller(BodyError::Slow(*patience)),
+        Some(BodyError::Broken(_)) => SendError::Caller(BodyError::Broken(error.into())),
+        None if error.is_user() => SendError::Caller(BodyError::Broken(error.into())),
+        None => SendError::Lost(error.into()),
     }
 }

@@ -45,6 +45,8 @@ pub struct Settings {
     pub(super) timeouts: Timeouts,
     pub(super) trust: Trust,
     pub(super) proxy: Option<Proxy>,
+    /// Connections of the whole process at once; none: no bound.
+    pub(super) max_connections: Option<usize>,
 }
 
 impl Settings {
@@ -54,6 +56,10 @@ impl Settings {
         let insecure = table.get("insecure").is_some_and(|value| value.boolean().unwrap_or(false));
         let timeouts = Timeouts::read(table);
         let trust = Trust::read(table, environment);
+        let max_connections = table.get("max_connections").and_then(|value| match value.as_text() {
+            Some("off") => None,
+            _ => value.integer(1, 100_000).and_then(|count| usize::try_from(count).ok()),
+        });
         let proxy = table.get("proxy").map(|value| Proxy::read(&value));
         let credentials = table.get("proxy_credentials");
         if credentials.is_some() && proxy.is_none() {
@@ -67,7 +73,7 @@ impl Settings {
         if let (Some(proxy), Some(credentials)) = (&mut proxy, credentials) {
             proxy.authorization = Some(credentials?);
         }
-        Some(Self { insecure, timeouts, trust: trust?, proxy })
+        Some(Self { insecure, timeouts, trust: trust?, proxy, max_connections })
     }
 }
 

@@ -106,7 +106,8 @@ impl Tls {
             }
         };
         http1.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let any = http1.clone();
+        let mut any = http1.clone();
+        any.alpn_protocols.insert(0, b"h2".to_vec());
         Some(Self { name, any: Arc::new(any), http1: Arc::new(http1) })
     }
 }

@@ -141,6 +141,28 @@ async fn a_body_that_does_not_come_in_time_is_408_and_the_connection_ends() {
 }
 
 #[tokio::test]
+async fn an_upload_that_stops_is_408_and_ends_the_vendors_call() {
+    let ended = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&ended);
+    let vendor = TestVendor::raw(move |_, mut stream| {
+        let flag = Arc::clone(&flag);
+        async move {
+            while stream.read(&mut [0; 1024]).await.is_ok_and(|length| length > 0) {}
+            flag.store(true, Ordering::SeqCst);
+        }
+    });
+    let gateway = TestGateway::in_front_of(&vendor).server(r#"timeouts = { body = "150ms" }"#).start();
+    let session = gateway.mint("support").await;
+    for framing in ["content-length: 20", "transfer-encoding: chunked"] {
+        let head = wire::head(&session, "POST /echo", &["content-type: text/plain", framing]);
+        let mut client = wire::send(&gateway, head + "5\r\nhello\r\n").await;
+        let answer = rest(&mut client).await;
+        assert_eq!(wire::status(&answer), 408, "{answer}");
+        eventually("the end of the vendor's call", || ended.swap(false, Ordering::SeqCst)).await;
+    }
+}
+
+#[tokio::test]
 async fn a_head_that_does_not_come_in_time_ends_the_connection() {
     let vendor = TestVendor::echo();
     let gateway = TestGateway::in_front_of(&vendor).server(r#"timeouts = { head = "150ms" }"#).start();

@@ -7,11 +7,13 @@
 
 mod access;
 mod answers;
+mod busy;
 mod chatbotkit;
 mod cli;
 mod connections;
 mod cors;
 mod demo;
+mod endings;
 mod errors;
 mod greedy;
 mod limits;
@@ -30,4 +32,6 @@ mod tidy;
 mod tokens;
 mod transports;
 mod trust;
+mod uploads;
+mod upstreams;
 mod vectors;

@@ -258,13 +258,14 @@ impl Builder {
     /// `support` is public, `hidden` is private; both are owned by `website`.
     fn text(&self, public_url: &str, owner: &NewClient, stranger: &NewClient) -> String {
         let Self { vendor, bot, server, tokens, sections, .. } = self;
+        let workers = if server.contains("workers") { "" } else { "workers = 1" };
         let keys = self.keys.as_deref().map_or_else(|| "signing".into(), |keys| keys.to_string_lossy());
         format!(
             r#"
 [server]
 listen = "127.0.0.1:0"
 public_url = "{public_url}"
-workers = 1
+{workers}
 {server}
 [tokens]
 keys = "{keys}"

@@ -1,0 +1,83 @@
+//! A caller's own body as it arrives: in time, and as long as it was declared.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::body::BodyError;
+
+/// A body that is read from its caller.
+#[derive(Debug)]
+pub(super) struct Arriving {
+    body: Incoming,
+    /// The length that the caller declared.
+    declared: Option<u64>,
+    arrived: u64,
+    /// The part that completes it, until the caller has ended the body.
+    last: Option<Bytes>,
+    /// How long the caller may take for the next part.
+    patience: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+    is_waiting: bool,
+}
+
+impl Arriving {
+    pub(super) fn new(body: Incoming, patience: Duration) -> Self {
+        let declared = body.size_hint().exact();
+        Self { body, declared, arrived: 0, last: None, patience, timer: None, is_waiting: false }
+    }
+
+    /// The next part that may be sent on.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        loop {
+            let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) else {
+                return self.poll_patience(context);
+            };
+            self.is_waiting = false;
+            // Trailers do not pass.
+            let Some(Ok(data)) =
+                frame.transpose().map_err(|error| BodyError::Broken(error.into()))?.map(Frame::into_data)
+            else {
+                break;
+            };
+            self.arrived = self.arrived.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
+            match self.declared {
+                _ if data.is_empty() => {}
+                // With it the vendor would have the whole call, while in HTTP/2 more may come than was declared: then
+                // the request is malformed and must not be forwarded (RFC 9113 §8.1.1).
+                Some(declared) if declared == self.arrived && !self.body.is_end_stream() => self.last = Some(data),
+                _ => return Poll::Ready(Some(Ok(data))),
+            }
+        }
+        Poll::Ready(self.last.take().map(Ok))
+    }
+
+    /// A caller that sends nothing, and not one that we do not read from.
+    fn poll_patience(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        let patience = self.patience;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(patience)));
+        if !self.is_waiting {
+            self.is_waiting = true;
+            timer.as_mut().reset(Instant::now() + patience);
+        }
+        ready!(timer.as_mut().poll(context));
+        Poll::Ready(Some(Err(BodyError::Slow(patience))))
+    }
+
+    /// Whether all of it has been given.
+    pub(super) fn is_at_its_end(&self) -> bool {
+        self.last.is_none() && self.body.is_end_stream()
+    }
+
+    /// What is still to come.
+    pub(super) fn size_hint(&self) -> SizeHint {
+        match &self.last {
+            Some(last) => SizeHint::with_exact(u64::try_from(last.len()).unwrap_or(u64::MAX)),
+            None => self.body.size_hint(),
+        }
+    }
+}

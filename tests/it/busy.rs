@@ -1,0 +1,112 @@
+//! `max_connections`: how many connections a vendor gets, and what waits for one.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use reqwest::Method;
+use tokio::task::JoinSet;
+
+use crate::support::authority::Authority;
+use crate::support::gateway::{Session, TestGateway, refusal};
+use crate::support::secure::{SecureVendor, echo};
+use crate::support::vendor::{TestVendor, streaming};
+use crate::support::{eventually, wire};
+
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 2\r\n\r\nok";
+const UNLIMITED: &str =
+    r#"limits = { streams = "off", per_session = "off", per_bot = "100000/1s", mint_per_ip = "100000/1s" }"#;
+
+/// A hundred calls at once, and how many of them were answered well.
+async fn a_hundred(gateway: &TestGateway, session: &Session) -> usize {
+    let mut calls = JoinSet::new();
+    for _ in 0..100 {
+        let call = gateway.post("/echo").bearer_auth(&session.token).body("ok").send();
+        calls.spawn(async move { call.await.unwrap().text().await.unwrap() });
+    }
+    calls.join_all().await.iter().filter(|answer| *answer == "ok").count()
+}
+
+#[tokio::test]
+async fn calls_over_max_connections_wait_and_all_workers_share_what_there_is() {
+    let live: Arc<Mutex<(usize, usize)>> = Arc::default();
+    let count = Arc::clone(&live);
+    let vendor = TestVendor::raw(move |_, mut stream| {
+        let count = Arc::clone(&count);
+        async move {
+            let live = |more: bool| {
+                let mut count = count.lock().unwrap();
+                count.0 = if more { count.0 + 1 } else { count.0 - 1 };
+                count.1 = count.1.max(count.0);
+            };
+            live(true);
+            while wire::next_call(&mut stream).await.is_some() {
+                wire::write(&mut stream, OK).await;
+            }
+            live(false);
+        }
+    });
+    let gateway =
+        TestGateway::in_front_of(&vendor).server("workers = 3").vendor("max_connections = 3").bot(UNLIMITED).start();
+    let session = gateway.mint("support").await;
+
+    assert_eq!(a_hundred(&gateway, &session).await, 100);
+    assert_eq!(a_hundred(&gateway, &session).await, 100);
+
+    let (_, most) = *live.lock().unwrap();
+    assert!(most <= 3, "{most} connections at once");
+}
+
+#[tokio::test]
+async fn an_http2_connection_counts_once_for_all_its_calls() {
+    let authority = Authority::new();
+    let config = authority.server(&["h2", "http/1.1"], |_| {});
+    let vendor = SecureVendor::with_streams(authority, config, 5, echo);
+    let gateway = vendor.gateway().server("workers = 2").vendor("max_connections = 1").bot(UNLIMITED).start();
+    let session = gateway.mint("support").await;
+
+    assert_eq!(a_hundred(&gateway, &session).await, 100);
+
+    assert_eq!(vendor.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_call_that_finds_no_free_connection_in_time_is_503_vendor_busy() {
+    let (vendor, senders) = streaming("text/plain");
+    let lines = "max_connections = 1\ntimeouts = { connect = \"150ms\" }";
+    let gateway = TestGateway::in_front_of(&vendor).vendor(lines).start();
+    let session = gateway.mint("support").await;
+    let read = async || gateway.call(Method::GET, "/read").bearer_auth(&session.token).send().await.unwrap();
+    let mut first = read().await;
+    assert_eq!(first.status(), 200);
+
+    let second = read().await;
+    assert_eq!(second.headers()["retry-after"], "1");
+    assert_eq!(refusal(second).await, (503, "vendor_busy".to_owned()));
+    assert_eq!(vendor.seen().len(), 1);
+
+    senders.lock().unwrap().clear();
+    assert_eq!(first.chunk().await.unwrap(), None);
+    assert_eq!(read().await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_caller_that_leaves_gives_its_connection_to_one_that_waits() {
+    let (vendor, senders) = streaming("text/plain");
+    let gateway = TestGateway::in_front_of(&vendor).vendor("max_connections = 1").start();
+    let session = gateway.mint("support").await;
+    let read = || gateway.call(Method::GET, "/read").bearer_auth(&session.token).send();
+    let first = read().await.unwrap();
+    let came = Arc::new(AtomicUsize::new(0));
+    let (waiting, count) = (read(), Arc::clone(&came));
+    let waiting = tokio::spawn(async move {
+        let answer = waiting.await.unwrap();
+        count.fetch_add(1, Ordering::SeqCst);
+        answer
+    });
+
+    drop(first);
+
+    eventually("the other call", || came.load(Ordering::SeqCst) == 1).await;
+    assert_eq!(waiting.await.unwrap().status(), 200);
+    assert_eq!(senders.lock().unwrap().len(), 2);
+}

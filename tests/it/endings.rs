@@ -1,0 +1,134 @@
+//! Calls over HTTP/2 that the vendor ends before their time: what is sent again, what is not, what the caller sees.
+
+use http::Version;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use reqwest::Method;
+use tokio_rustls::server::TlsStream;
+
+use crate::support::authority::Authority;
+use crate::support::frames::{self, Frames};
+use crate::support::gateway::refusal;
+use crate::support::secure::{SecureVendor, echo};
+
+const BOTH: &[&str] = &["h2", "http/1.1"];
+
+/// A vendor whose first connection is `spoiled`; the others echo.
+fn first_spoiled<F>(spoiled: impl Fn(Frames) -> F + Send + Sync + Clone + 'static) -> SecureVendor
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let authority = Authority::new();
+    let config = authority.server(BOTH, |_| {});
+    SecureVendor::raw(authority, config, move |number, stream: TlsStream<_>| {
+        let spoiled = spoiled.clone();
+        async move {
+            if number == 0 {
+                return spoiled(Frames::greet(stream).await).await;
+            }
+            let service = service_fn(async |request| Ok::<_, hyper::Error>(echo((1, Version::HTTP_2), request).await));
+            // The test tells by what the gateway answers.
+            let _ended =
+                http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
+        }
+    })
+}
+
+#[tokio::test]
+async fn goaway_is_not_an_error_for_calls_that_were_not_processed() {
+    let vendor = first_spoiled(|mut frames| async move {
+        frames.call().await;
+        // Last stream 0, no error: a server that is about to stop.
+        frames.send(frames::GOAWAY, 0, 0, &[0; 8]).await;
+        frames.linger().await;
+    });
+    let gateway = vendor.gateway().start();
+    let session = gateway.mint("support").await;
+    let answer = gateway.post("/echo").bearer_auth(&session.token).body("{\"a\":1}").send().await.unwrap();
+    assert_eq!((answer.status().as_u16(), answer.text().await.unwrap()), (200, "{\"a\":1}".to_owned()));
+    assert_eq!(vendor.connections(), 2);
+}
+
+#[tokio::test]
+async fn a_stream_that_the_vendor_refuses_is_sent_once_more_and_not_for_ever() {
+    let refuse = |mut frames: Frames| async move {
+        while let Some(stream) = frames.call().await {
+            frames.send(frames::RST_STREAM, 0, stream, &7_u32.to_be_bytes()).await;
+        }
+    };
+    let vendor = first_spoiled(refuse);
+    let gateway = vendor.gateway().start();
+    let session = gateway.mint("support").await;
+    let answer = gateway.post("/echo").bearer_auth(&session.token).body("{}").send().await.unwrap();
+    assert_eq!((answer.status().as_u16(), vendor.connections()), (200, 2));
+
+    let authority = Authority::new();
+    let config = authority.server(BOTH, |_| {});
+    let vendor = SecureVendor::raw(authority, config, move |_, stream| async move {
+        refuse(Frames::greet(stream).await).await;
+    });
+    let gateway = vendor.gateway().start();
+    let session = gateway.mint("support").await;
+    let answer = gateway.post("/echo").bearer_auth(&session.token).body("{}").send().await.unwrap();
+    assert_eq!(refusal(answer).await, (502, "vendor_unreachable".to_owned()));
+    assert_eq!(vendor.connections(), 2);
+}
+
+/// The frames by which a vendor ends what was sent on a stream: kind, stream, payload.
+type End = fn(u32) -> Vec<(u8, u32, Vec<u8>)>;
+
+#[tokio::test]
+async fn a_call_that_an_http2_vendor_may_have_begun_is_not_repeated() {
+    // GOAWAY that counts stream 1 among the processed ones and then an end, an end without words, a reset.
+    let ends: [End; 3] = [
+        |stream| vec![(frames::GOAWAY, 0, [stream.to_be_bytes(), [0; 4]].concat())],
+        |_| Vec::new(),
+        |stream| vec![(frames::RST_STREAM, stream, 2_u32.to_be_bytes().to_vec())],
+    ];
+    for end in ends {
+        let vendor = first_spoiled(move |mut frames| async move {
+            let Some(stream) = frames.call().await else { return };
+            for (kind, stream, payload) in end(stream) {
+                frames.send(kind, 0, stream, &payload).await;
+            }
+        });
+        let gateway = vendor.gateway().start();
+        let session = gateway.mint("support").await;
+        let answer = gateway.post("/echo").bearer_auth(&session.token).body("{}").send().await.unwrap();
+        assert_eq!(refusal(answer).await, (409, "maybe_sent".to_owned()));
+        assert_eq!(vendor.connections(), 1);
+    }
+}
+
+#[tokio::test]
+async fn an_http2_answer_that_does_not_come_to_its_end_never_ends_cleanly() {
+    // Resets with every reason, also the one that means no error; an end without words; a length that is not true.
+    let resets = [0_u32, 2, 8].map(|reason| vec![(frames::RST_STREAM, 0, reason.to_be_bytes().to_vec())]);
+    let short = vec![(frames::DATA, frames::END_STREAM, Vec::new())];
+    for (head, end) in [(frames::OK, Vec::new()), (frames::OK_AND_TEN, short)]
+        .into_iter()
+        .chain(resets.map(|reset| (frames::OK, reset)))
+    {
+        let ends = end.clone();
+        let vendor = first_spoiled(move |mut frames| {
+            let ends = ends.clone();
+            async move {
+                let Some(stream) = frames.call().await else { return };
+                frames.send(frames::HEADERS, frames::END_HEADERS, stream, head).await;
+                frames.send(frames::DATA, 0, stream, b"half").await;
+                for (kind, flags, payload) in &ends {
+                    frames.send(*kind, *flags, stream, payload).await;
+                }
+                if !ends.is_empty() {
+                    frames.linger().await;
+                }
+            }
+        });
+        let gateway = vendor.gateway().start();
+        let session = gateway.mint("support").await;
+        let answer = gateway.call(Method::GET, "/read").bearer_auth(&session.token).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{end:?}");
+        assert!(answer.bytes().await.is_err(), "{end:?}");
+    }
+}
