@@ -74,6 +74,12 @@ impl Upstream {
         if !is_allowed(&host, value) {
             return None;
         }
+        // Behind an IPv6 address the bracket is no part of a port.
+        let port = authority.as_str().rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'));
+        if port.is_some() && authority.port_u16().is_none() {
+            value.problem(format!("`{base_url}` has a port that does not exist"));
+            return None;
+        }
         let tls = if scheme == Scheme::HTTPS {
             let Ok(name) = ServerName::try_from(host.clone()) else {
                 value.problem(format!("`{host}` is not a host's name"));

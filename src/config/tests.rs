@@ -332,6 +332,18 @@ fn a_secret_that_is_too_short_to_be_scrubbed_is_refused() {
 }
 
 #[test]
+fn a_vendors_address_has_a_port_that_exists() {
+    let base = "base_url = \"https://api.example.com\"";
+    for wrong in ["https://api.example.com:99999", "https://api.example.com:", "https://[::1]:65536"] {
+        has(&problem(base, &format!("base_url = \"{wrong}\"")), &["vendors.acme.base_url", wrong, "port"]);
+    }
+    for right in ["https://api.example.com:8443/v2", "https://[::1]:65535", "https://[::1]"] {
+        let text = GOOD.replacen(base, &format!("base_url = \"{right}\""), 1);
+        assert_eq!(problems(&text), [""; 0], "{right}");
+    }
+}
+
+#[test]
 fn a_secret_in_the_configuration_itself_is_refused_and_not_repeated() {
     let found = problem("{ env = \"KEY\" }", "\"sk-inline-0123456789\"");
     has(&found, &["vendors.acme.keys[0]", "never written here", "{ file = "]);
