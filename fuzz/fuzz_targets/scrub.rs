@@ -25,7 +25,13 @@ const SECRETS: [&str; 5] = [
 
 static NEEDLES: LazyLock<Needles> = LazyLock::new(|| Needles::of(&SECRETS.map(Secret::new)));
 
+/// Longer inputs show nothing that shorter ones do not, and are slow byte by byte.
+const LONGEST: usize = 512;
+
 fuzz_target!(|input: &[u8]| {
+    if input.len() > LONGEST {
+        return;
+    }
     let (lengths, body) = input.split_at(input.iter().position(|byte| *byte == 255).unwrap_or(0));
     let body = expanded(body.strip_prefix(&[255]).unwrap_or(body));
     let whole = scrubbed(&body, &[]);
