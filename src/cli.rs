@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::ConfigError;
+use crate::telemetry;
 
 /// How a command ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +76,7 @@ struct ConfigFile {
 
 /// Runs the command that `arguments` say.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    telemetry::tell_of_panics();
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => {

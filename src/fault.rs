@@ -6,12 +6,16 @@
 //! Statuses that client libraries retry by themselves (429 and 5xx) stand only where a retry can help; where a call
 //! may have been carried out although its answer was lost, the status is 409, which nobody repeats blindly.
 
+mod cause;
+
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
 use http::StatusCode;
+
+use crate::text::shown;
 
 /// Whose doing it was that a call was not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -206,15 +210,11 @@ impl Fault {
     }
 }
 
+/// As the log has it.
 impl fmt::Debug for Fault {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}: {}", self.0.code.name(), self.0.detail)?;
-        let mut cause: Option<&dyn Error> = self.0.cause.as_deref().map(|cause| cause as &dyn Error);
-        while let Some(error) = cause {
-            write!(formatter, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
+        write!(formatter, "{}: {}", self.0.code.name(), shown(&self.0.detail))?;
+        self.cause().map_or(Ok(()), |error| cause::write(formatter, error))
     }
 }
 

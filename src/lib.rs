@@ -23,7 +23,7 @@
 //! | [`listen`] | sockets, TLS, HTTP connections; knows nothing of tokens |
 //! | [`telemetry`] | the log, and one record a request |
 //! | [`fault`] | one table from cause to status, code and whose fault it is |
-//! | [`clock`], [`id`], [`secret`], [`net`], [`document`] | the ground: time, randomness, secrets, addresses, TOML with its lines |
+//! | [`clock`], [`id`], [`secret`], [`net`], [`text`], [`document`] | the ground: time, randomness, secrets, addresses, strangers' text, TOML with its lines |
 //!
 //! `Credential → Principal → Grant` ([`access`]): each can be made in one place only, so that forgetting a check does not
 //! compile. Time, randomness and the environment are inputs ([`app::World`], [`document::Environment`]).
@@ -47,6 +47,7 @@ pub mod proxy;
 pub mod secret;
 pub mod session;
 pub mod telemetry;
+pub mod text;
 pub mod token;
 pub mod upstream;
 pub mod vendor;

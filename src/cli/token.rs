@@ -9,6 +9,7 @@ use super::keys::{authority, date};
 use super::{ConfigFile, Outcome, complain_of, say};
 use crate::clock::Timestamp;
 use crate::fault::Fault;
+use crate::text::harmless;
 use crate::token::{Inspection, Refusal};
 
 #[derive(Debug, Subcommand)]
@@ -43,28 +44,13 @@ pub(super) fn run(command: &Command) -> Outcome {
     };
     let inspection = authority.inspect(token.trim());
     let shown = if *json { as_json(&inspection).to_string() } else { as_text(&inspection) };
-    say(harmless(&shown));
+    say(harmless_lines(&shown));
     if inspection.verdict.is_ok() { Outcome::Done } else { Outcome::Failed }
 }
 
-/// A token may come from anybody: what would steer a terminal or turn its text around is shown as an escape, which is
-/// the same JSON.
-fn harmless(text: &str) -> String {
-    let is_harmless = |letter: char| {
-        let turns =
-            matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        letter == '\n' || !(letter.is_control() || turns)
-    };
-    let mut out = String::with_capacity(text.len());
-    for letter in text.chars() {
-        if is_harmless(letter) {
-            out.push(letter);
-        } else {
-            // All of them are in the first plane, so one escape is enough.
-            out.push_str(&format!("\\u{:04x}", u32::from(letter)));
-        }
-    }
-    out
+/// A token may come from anybody. Line ends are our own: those of a token's text are escapes, as JSON has them.
+fn harmless_lines(text: &str) -> String {
+    text.split('\n').map(harmless).collect::<Vec<_>>().join("\n")
 }
 
 fn read(token: &str) -> std::io::Result<String> {
@@ -136,7 +122,7 @@ mod tests {
     #[test]
     fn control_and_bidi_characters_of_a_strangers_token_are_escaped() {
         let claims = json!({"name": "a\u{9b}2J\u{202e}b\u{7}"});
-        let shown = harmless(&format!("{claims:#}"));
+        let shown = harmless_lines(&format!("{claims:#}"));
         assert!(!shown.contains(['\u{9b}', '\u{202e}', '\u{7}']), "{shown:?}");
         assert_eq!(serde_json::from_str::<Value>(&shown).unwrap(), claims);
     }

@@ -23,7 +23,7 @@ const ORDER: &[&[&str]] = &[
     &["listen"],
     &["telemetry"],
     &["fault"],
-    &["clock", "id", "secret", "net", "document"],
+    &["clock", "id", "secret", "net", "text", "document"],
 ];
 
 /// The ground's line.
