@@ -170,7 +170,7 @@ fn session_headers(opened: &Opened) -> Result<HeaderMap, Fault> {
     let failed =
         |error: header::InvalidHeaderValue| Fault::new(Code::Internal, "the answer could not be made").because(error);
     let mut headers = HeaderMap::new();
-    let mut token = HeaderValue::try_from(opened.token.as_str()).map_err(failed)?;
+    let mut token = HeaderValue::try_from(opened.token.expose()).map_err(failed)?;
     token.set_sensitive(true);
     headers.insert(TOKEN, token);
     headers.insert(SESSION, HeaderValue::try_from(opened.session.id.as_str()).map_err(failed)?);
@@ -192,7 +192,7 @@ fn native_answer(opened: &Opened, wish: &Wish, issued_now: u64, renew_after: u64
     json!({
         "sessionId": session.id,
         "conversationId": session.conversation,
-        "token": opened.token,
+        "token": opened.token.expose(),
         "tokenType": "Bearer",
         "expiresAt": session.expires.millis(),
         "expiresIn": session.expires.seconds().saturating_sub(issued_now),

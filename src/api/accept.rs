@@ -99,7 +99,7 @@ impl Values for ReplyValues<'_> {
         let value = match variable {
             Variable::Bot => Some(self.bot.vendor_id_json()),
             Variable::Session => Some(json!(vendor_session)),
-            Variable::Token => Some(json!(token)),
+            Variable::Token => Some(json!(token.expose())),
             Variable::ExpiresMs => Some(json!(session.expires.millis())),
             Variable::Ttl => Some(json!(session.expires.since(session.issued).as_secs())),
             Variable::Contact => session.contact.to_json(),

@@ -1,5 +1,6 @@
 //! The call as the vendor gets it: built anew from the route, never copied.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -22,7 +23,6 @@ use crate::upstream::RequestBody;
 use crate::vendor::{Route, Values};
 
 /// What came from the client.
-#[derive(Debug)]
 pub struct Incoming {
     /// The method.
     pub method: Method,
@@ -34,6 +34,13 @@ pub struct Incoming {
     pub body: IncomingBody,
     /// What counts the body, where its length was not declared.
     pub count: Option<Arc<AtomicU64>>,
+}
+
+impl fmt::Debug for Incoming {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A profile may put credentials into the query and into any header.
+        formatter.debug_struct("Incoming").field("method", &self.method).finish_non_exhaustive()
+    }
 }
 
 /// The vendor's call for a granted one.

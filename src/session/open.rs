@@ -56,7 +56,7 @@ pub struct Opened {
     /// The vendor's id of it, with its type.
     pub vendor_session: VendorSession,
     /// Its token.
-    pub token: String,
+    pub token: Secret,
 }
 
 /// What the vendor's answer says.
@@ -106,7 +106,7 @@ impl Opener {
         let vendor_session = answer.session.clone();
         let binding = binding(bot, key, answer);
         let token = self.authority.mint(session.clone(), &binding)?;
-        Ok(Opened { session, vendor_session, token })
+        Ok(Opened { session, vendor_session, token: Secret::new(token) })
     }
 
     /// Stable for a contact that a client vouches for; random for one that a browser claims.
@@ -174,7 +174,9 @@ async fn ask(
     let status = response.status();
     let is_encoded = response.headers().get_all(header::CONTENT_ENCODING).iter().any(|encoding| encoding != "identity");
     if status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN {
-        let cause = format!("{} answered {status} to the session call with key {}", vendor.name, key.fingerprint);
+        // By its place in the configuration: a fingerprint says nothing to an operator, and belongs under the seal.
+        let number = vendor.keys.place_of(&key.fingerprint).map_or(0, |place| place + 1);
+        let cause = format!("{} answered {status} to the session call with its key {number}", vendor.name);
         return Err(Fault::new(Code::VendorRefusedKey, "the vendor refused the gateway's key").because(cause));
     }
     if !status.is_success() || is_encoded {

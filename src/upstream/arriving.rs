@@ -11,7 +11,6 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::body::BodyError;
 
 /// A body that is read from its caller.
-#[derive(Debug)]
 pub(super) struct Arriving {
     body: Incoming,
     /// The length that the caller declared.
