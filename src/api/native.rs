@@ -13,6 +13,7 @@ use super::members::members;
 use super::{Api, Refused, Scene, native_answer, renew_after};
 use crate::access::{Caller, Credential, MintGrant, Minter};
 use crate::fault::{Code, Fault};
+use crate::secret::SHORTEST;
 use crate::session::RawWish;
 
 /// What the body may have.
@@ -78,7 +79,8 @@ fn raw_wish(mut fields: Map<String, Value>) -> Result<RawWish, Fault> {
     match fields.keys().next() {
         None => Ok(wish),
         Some(other) => {
-            let shown: String = other.escape_default().take(64).collect();
+            // The log has it, too, and no secret is so short.
+            let shown: String = other.escape_default().take(SHORTEST - 1).collect();
             Err(Fault::new(Code::BadRequest, format!("`{shown}` is unknown; the body may have {}", MEMBERS.join(", "))))
         }
     }

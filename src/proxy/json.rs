@@ -26,8 +26,9 @@ use crate::fault::{Code, Fault};
 /// As many arrays and objects may stand in each other, the body itself counted.
 const DEEPEST: usize = 64;
 
-/// A name in an error is cut to so many characters: the client knows the rest.
-const SHOWN: usize = 64;
+/// A name in an error is cut to so many characters: the client knows the rest, and no secret is so short. The log has the
+/// error, too.
+const SHOWN: usize = crate::secret::SHORTEST - 1;
 
 /// What is done to the members of a body.
 #[derive(Clone, Copy, Debug)]

@@ -5,6 +5,7 @@ use phonenumber::{Mode, country};
 use serde_json::{Map, Value};
 
 use crate::fault::{Code, Fault};
+use crate::secret::SHORTEST;
 use crate::token::Contact;
 
 /// Longer names are no names.
@@ -26,7 +27,8 @@ pub(super) fn read(value: Option<&Value>) -> Result<Contact, Fault> {
         Some(_) => return Err(wrong("`contact` must be an object with name, email and phone")),
     };
     if let Some(other) = members.keys().find(|name| !matches!(name.as_str(), "name" | "email" | "phone")) {
-        let shown: String = other.escape_default().take(64).collect();
+        // The log has it, too, and no secret is so short.
+        let shown: String = other.escape_default().take(SHORTEST - 1).collect();
         return Err(wrong(format!("`contact.{shown}` is unknown; a contact has name, email and phone")));
     }
     Ok(Contact {

@@ -143,7 +143,9 @@ fn a_fault_says_what_was_wrong_and_what_would_be_right() {
 fn a_long_name_is_cut_in_the_error() {
     let name = "ä".repeat(1000);
     let body = format!(r#"{{"{name}":1,"{name}":2}}"#);
-    assert!(matches!(rewrite(body.as_bytes(), &PASS_ALL), Err(JsonError::DuplicateName(name)) if name.len() == 128));
+    assert!(
+        matches!(rewrite(body.as_bytes(), &PASS_ALL), Err(JsonError::DuplicateName(name)) if name == "ä".repeat(15))
+    );
 }
 
 /// A name in random case, each letter perhaps escaped: what it says and how it is written.
