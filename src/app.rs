@@ -93,6 +93,7 @@ impl Bound {
         let prefix = settings.gateway.api.as_str();
         let gateway = Arc::new(Gateway {
             routes: Routes::new(&directory, prefix, page.is_some()),
+            key_headers: directory.key_headers(),
             own: api.router(prefix),
             proxy: Proxy::new(&directory, intake, settings.gateway.sockets, clock.clone(), entropy),
             records: Records::new(settings.listen.workers, records),

@@ -11,6 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderName;
 use serde_json::Value;
 
 pub use self::client::{Client, NewClient, PUBLIC, is_client_secret, is_name as is_client_name};
@@ -201,6 +202,12 @@ impl Directory {
     /// All vendors, and where they stand.
     pub fn vendors(&self) -> impl Iterator<Item = (&Arc<Vendor>, &Mount)> {
         self.vendors.iter().map(|(vendor, mount)| (vendor, mount))
+    }
+
+    /// The headers in which vendors' clients send their keys.
+    pub fn key_headers(&self) -> Vec<HeaderName> {
+        let accepts = self.vendors.iter().filter_map(|(vendor, _)| vendor.profile.accept.as_ref());
+        accepts.map(|accept| accept.credential.clone()).collect()
     }
 
     /// Whether there is a client of this name.

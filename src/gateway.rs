@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use bytes::Bytes;
-use http::{Request, Response, header};
+use http::{HeaderMap, HeaderName, Request, Response, header};
 use hyper::body::{Body as _, Incoming as IncomingBody};
 use tower::ServiceExt;
 
@@ -59,6 +59,8 @@ pub struct Gateway {
     pub clock: Clock,
     /// Where records go.
     pub records: Arc<Records>,
+    /// Where vendors' clients put their keys, and so our tokens.
+    pub key_headers: Vec<HeaderName>,
     /// A page at `/`: the demo's.
     pub page: Option<Bytes>,
 }
@@ -68,8 +70,9 @@ impl Gateway {
     pub async fn serve(
         self: Arc<Self>,
         peer: Peer,
-        request: Request<IncomingBody>,
+        mut request: Request<IncomingBody>,
     ) -> Result<Response<Body>, Infallible> {
+        mark_credentials(request.headers_mut(), &self.key_headers);
         let now = self.clock.now();
         let mut record = Box::new(Record::begin(&self.records, peer.worker, peer.address, request.method(), now));
         record.received = Received::of(request.body().size_hint().exact());
@@ -283,6 +286,19 @@ impl Gateway {
     }
 }
 
+/// Marks what is or may be a credential, so that no debug output shows it and no HTTP/2 table keeps it.
+fn mark_credentials(headers: &mut HeaderMap, key_headers: &[HeaderName]) {
+    for (name, value) in headers {
+        let is_credential = matches!(
+            *name,
+            header::AUTHORIZATION | header::PROXY_AUTHORIZATION | header::COOKIE | header::SEC_WEBSOCKET_PROTOCOL
+        );
+        if is_credential || key_headers.contains(name) {
+            value.set_sensitive(true);
+        }
+    }
+}
+
 fn limited(code: Code, detail: &'static str, wait: std::time::Duration) -> Fault {
     Fault::new(code, detail).retry_after(wait)
 }
@@ -290,4 +306,23 @@ fn limited(code: Code, detail: &'static str, wait: std::time::Duration) -> Fault
 /// Whom the limits of a session count: its id is a UUID of our own, 128 bits.
 fn session_key(id: &str) -> u128 {
     uuid::Uuid::try_parse(id).map_or(0, |id| id.as_u128())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn credentials_are_marked_at_the_door_each_time_they_come() {
+        let names = ["authorization", "authorization", "cookie", "sec-websocket-protocol", "x-api-key", "x-other"];
+        let mut headers = HeaderMap::new();
+        for name in names {
+            headers.append(name, HeaderValue::from_static("eyJhbGciOiJFZERTQSIs"));
+        }
+        mark_credentials(&mut headers, &[HeaderName::from_static("x-api-key")]);
+        let marked = headers.values().filter(|value| value.is_sensitive()).count();
+        assert_eq!((marked, format!("{headers:?}").matches("eyJ").count()), (5, 1), "{headers:?}");
+    }
 }
