@@ -18,6 +18,8 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::text::harmless;
+
 pub use self::environment::Environment;
 pub use self::rate::Rate;
 pub use self::units::{format_duration, parse_duration, parse_size};
@@ -58,8 +60,8 @@ impl Problems {
         self.found.borrow_mut().push(Problem {
             file: file.to_owned(),
             line,
-            path: path.to_owned(),
-            message: message.into(),
+            path: harmless(path).into_owned(),
+            message: harmless(&message.into()).into_owned(),
         });
     }
 

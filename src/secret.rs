@@ -85,7 +85,11 @@ fn from_variable(value: &Value<'_>, environment: &Environment) -> Option<Secret>
     let name = value.text()?;
     let secret = environment.variable(name).map(|text| Secret::new(text.trim()));
     if secret.is_none() {
-        value.problem(format!("the environment variable {name} is not set; set it to the secret"));
+        value.problem(if is_variable(name) {
+            format!("the environment variable {name} is not set; set it to the secret")
+        } else {
+            "no environment variable has this name; write the name of one here, and the secret into it".to_owned()
+        });
     }
     secret
 }
@@ -108,13 +112,34 @@ fn from_file(value: &Value<'_>, environment: &Environment) -> Option<Secret> {
 /// What is wrong with it, and what to do.
 pub fn read_private(path: &Path) -> Result<Zeroizing<String>, String> {
     let shown = path.display();
-    let metadata = std::fs::metadata(path).map_err(|error| format!("{shown} cannot be read: {error}"))?;
+    let metadata = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?;
     let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o007 != 0 {
         return Err(format!("{shown} can be read by everybody (mode {mode:04o}); run: chmod 600 {shown}"));
     }
-    let text = std::fs::read_to_string(path).map_err(|error| format!("{shown} cannot be read: {error}"))?;
+    let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
     Ok(Zeroizing::new(text))
+}
+
+/// That there is nothing to read at `path`. What was written there may be no path at all, but the secret or the key that
+/// should be in the file: then it is not repeated.
+pub fn unreadable(path: &Path, error: &dyn fmt::Display) -> String {
+    match path.to_str().filter(|text| is_path(text)) {
+        Some(text) => format!("{text} cannot be read: {error}"),
+        None => format!("the file cannot be read: {error}; the path of a file stands here, never what is in it"),
+    }
+}
+
+/// Whether `name` is one by which people call a variable, and no secret in its place.
+fn is_variable(name: &str) -> bool {
+    let is_word = |word: &str| word.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
+    name.split('_').all(|word| word.len() < SHORTEST && is_word(word))
+}
+
+/// Whether `text` is a path as people write them: of words that are too short for a secret.
+fn is_path(text: &str) -> bool {
+    let is_short = |word: &str| word.len() < SHORTEST && !word.contains(char::is_control);
+    text.contains(['/', '.']) && text.split(['/', '.', '-', '_']).all(is_short) && !text.contains("-----")
 }
 
 /// SHA-256 of `bytes` (FIPS 180-4).
@@ -152,6 +177,28 @@ mod tests {
         for wrong in ["sk-live-0123456789\nsk-live-abcdef", "sk-live-0123456789\u{0}abcdef"] {
             let (is_read, problems) = read(wrong);
             assert!(!is_read && problems[0].message.contains("control character"), "{problems:?}");
+        }
+    }
+
+    #[test]
+    fn a_secret_in_the_place_of_a_name_is_told_from_one() {
+        for name in ["KEY", "CHATBOTKIT_KEY", "KEY_2", "SUPERSEEK_PRODUCTION_API_KEY"] {
+            assert!(is_variable(name), "{name}");
+        }
+        for path in ["vendor.key", "/run/secrets/vendor-key", "certs/tls.key", "/etc/keystile/superseek_production_key"]
+        {
+            assert!(is_path(path), "{path}");
+        }
+        for secret in [
+            "sk-live-0123456789abcdef",
+            "sk_live_0123456789abcdef",
+            "0123456789ABCDEF0123456789ABCDEF",
+            "123e4567-e89b-12d3-a456-426614174000",
+            "q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQ/83vEjQ+",
+            "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N",
+            "-----BEGIN EC PRIVATE KEY-----\nMHc\n-----END EC PRIVATE KEY-----\n",
+        ] {
+            assert!(!is_variable(secret) && !is_path(secret), "{secret}");
         }
     }
 

@@ -32,6 +32,13 @@ pub fn shown(text: &str) -> Cow<'_, str> {
     Cow::Owned(format!("{}…", harmless(start)))
 }
 
+/// A URL in backticks, for a message: without one in it that may hold a password or a key (before an `@`, in a query), or
+/// that is no URL at all.
+pub fn quoted_url(url: &str) -> String {
+    let is_plain = url.contains("://") && !url.contains(['@', '?', '#', ';', '%']);
+    if is_plain { format!("`{url}`") } else { "what stands here".to_owned() }
+}
+
 fn is_harmless(letter: char) -> bool {
     let turns =
         matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');

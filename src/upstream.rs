@@ -36,6 +36,7 @@ pub use self::settings::{Settings, Timeouts};
 use self::tls::Tls;
 use crate::document::Value;
 use crate::net::is_loopback;
+use crate::text::quoted_url;
 
 /// Where a vendor's API is.
 #[derive(Debug)]
@@ -63,7 +64,8 @@ impl Upstream {
         let Some((uri, scheme, authority)) =
             uri.and_then(|uri| Some((uri.clone(), uri.scheme()?.clone(), uri.authority()?.clone())))
         else {
-            value.problem(format!("`{base_url}` must be a URL such as \"https://api.example.com\", without a query"));
+            let shown = quoted_url(base_url);
+            value.problem(format!("{shown} must be a URL such as \"https://api.example.com\", without a query"));
             return None;
         };
         let host = host_of(&authority);
@@ -94,8 +96,9 @@ impl Upstream {
             None
         } else {
             value.problem(format!(
-                "`{base_url}` would send the vendor's key in clear text; write https://, or `insecure = true` if the \
-                 network between is yours"
+                "{} would send the vendor's key in clear text; write https://, or `insecure = true` if the network \
+                 between is yours",
+                quoted_url(base_url)
             ));
             return None;
         };

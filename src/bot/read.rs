@@ -236,7 +236,11 @@ impl BotReader<'_> {
     fn owners(&self, value: &Value<'_>) -> Vec<String> {
         let names = value.texts().unwrap_or_default();
         for name in names.iter().filter(|name| !self.clients.iter().any(|client| client.name == **name)) {
-            value.problem(format!("there is no [clients.{name}]; `keystile client new {name}` makes one"));
+            value.problem(if client::is_client_secret(name) {
+                "this is a client's secret; an owner is named by the client's name".to_owned()
+            } else {
+                format!("there is no [clients.{name}]; `keystile client new {name}` makes one")
+            });
         }
         names.into_iter().map(str::to_owned).collect()
     }

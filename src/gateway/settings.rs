@@ -8,6 +8,7 @@ use crate::document::{Rate, Table, Value};
 use crate::listen::some_time;
 use crate::net::is_loopback;
 use crate::proxy::SocketTimeouts;
+use crate::text::quoted_url;
 use crate::vendor;
 
 /// `public_url`, `api` and `failed_credentials` of `[server]`, and its time-outs and limits for what is in a connection.
@@ -73,12 +74,14 @@ fn public_url(value: &Value<'_>) -> Option<String> {
         (Some("https"), Some(_)) if is_root => Some(text.to_owned()),
         (Some("http"), Some(host)) if is_root && is_loopback(host) => Some(text.to_owned()),
         (Some("http"), Some(_)) if is_root => {
-            value.problem(format!("`{text}` must be https: tokens travel to it (http only for this machine itself)"));
+            let shown = quoted_url(text);
+            value.problem(format!("{shown} must be https: tokens travel to it (http only for this machine itself)"));
             None
         }
         _ => {
             value.problem(format!(
-                "`{text}` must be scheme and host, without user and without a slash at the end, such as \"https://chat.example.com\""
+                "{} must be scheme and host, without user and without a slash at the end, such as \"https://chat.example.com\"",
+                quoted_url(text)
             ));
             None
         }

@@ -12,7 +12,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::names::Names;
 use super::stream::Stream;
-use crate::secret::read_private;
+use crate::secret::{read_private, unreadable};
 
 /// The TLS side of a listener.
 #[derive(Clone, Debug)]
@@ -40,7 +40,6 @@ impl Tls {
 ///
 /// What is wrong with one of the files, and what to do.
 pub(super) fn read(cert: &Path, key: &Path) -> Result<Tls, String> {
-    let unreadable = |path: &Path, error: &dyn std::fmt::Display| format!("{} cannot be read: {error}", path.display());
     let chain: Vec<CertificateDer<'static>> =
         CertificateDer::pem_file_iter(cert).and_then(Iterator::collect).map_err(|error| unreadable(cert, &error))?;
     let Some(certificate) = chain.first().cloned().map(Arc::new) else {

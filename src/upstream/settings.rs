@@ -11,6 +11,7 @@ use super::egress;
 use super::tls::Trust;
 use crate::document::{Environment, Table, Value};
 use crate::secret::Secret;
+use crate::text::quoted_url;
 
 /// How long each part of a call to a vendor may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,8 +92,9 @@ impl Proxy {
         let text = value.text()?;
         let wrong = || {
             value.problem(format!(
-                "`{text}` must be a proxy such as \"http://proxy.example.com:3128\", without path; its user and \
-                 password go into `proxy_credentials`"
+                "{} must be a proxy such as \"http://proxy.example.com:3128\", without path; its user and password go \
+                 into `proxy_credentials`",
+                quoted_url(text)
             ));
         };
         let uri = text.parse::<Uri>().ok().filter(|uri| uri.scheme() == Some(&Scheme::HTTP) && uri.path() == "/");

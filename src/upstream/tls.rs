@@ -8,7 +8,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::document::{Environment, Table, Value};
-use crate::secret::read_private;
+use crate::secret::{read_private, unreadable};
 
 /// Whom a vendor's certificate must come from, and how the gateway shows itself.
 #[derive(Debug, Default)]
@@ -45,9 +45,8 @@ impl Trust {
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let shown = path.display();
-    let found: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect)
-        .map_err(|error| format!("{shown} cannot be read: {error}"))?;
+    let found: Vec<CertificateDer<'static>> =
+        CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(|error| unreadable(path, &error))?;
     if found.is_empty() {
         return Err(format!("{shown} holds no certificate; it must be PEM"));
     }
