@@ -28,7 +28,7 @@ use self::scrub::Needles;
 pub use self::socket::{Admit, Handshake, Socket, SocketTimeouts, asks_for_upgrade};
 pub use self::stream::{AnswerStream, Cut};
 use crate::access::{CallGrant, CallTarget};
-use crate::bot::Directory;
+use crate::bot::{Directory, Vendor};
 use crate::clock::Clock;
 use crate::fault::{Code, Fault};
 use crate::id::Entropy;
@@ -62,7 +62,7 @@ pub enum Upgrade {
 impl Proxy {
     /// A proxy for the vendors of `directory`.
     pub fn new(directory: &Directory, intake: Intake, sockets: SocketTimeouts, clock: Clock, entropy: Entropy) -> Self {
-        let keys = directory.vendors().map(|(vendor, _)| Arc::new(Needles::of(vendor.keys.secrets()))).collect();
+        let keys = directory.vendors().map(|(vendor, _)| keys_of(vendor)).collect();
         Self { keys, intake, sockets, clock, entropy }
     }
 
@@ -95,7 +95,7 @@ impl Proxy {
         };
         let sent = pool::send(&vendor.upstream, request, deadline).await;
         let response = sent.map_err(|error| unanswered(error, is_safe))?;
-        let keys = self.keys.get(vendor.index).map(Arc::clone);
+        let keys = self.keys.get(vendor.index).map_or_else(|| keys_of(vendor), Arc::clone);
         answer::passed_on(response, grant, keys, self.clock.now(), open)
     }
 
@@ -118,7 +118,8 @@ impl Proxy {
         let accept = handshake.ask(request.headers_mut(), self.entropy.bytes())?;
         let sent = pool::send_alone(&vendor.upstream, request, self.deadline(&grant)).await;
         let mut response = sent.map_err(|error| unanswered(error, true))?;
-        let (now, keys) = (self.clock.now(), self.keys.get(vendor.index).map(Arc::clone));
+        let now = self.clock.now();
+        let keys = self.keys.get(vendor.index).map_or_else(|| keys_of(vendor), Arc::clone);
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return answer::passed_on(response, grant, keys, now, open).map(Upgrade::Refused);
         }
@@ -126,7 +127,7 @@ impl Proxy {
         let lost =
             |error: hyper::Error| Fault::new(Code::VendorFailed, "the vendor did not open a WebSocket").because(error);
         let bytes = hyper::upgrade::on(&mut response).await.map_err(lost)?;
-        let needles = [keys, answer::token_needles(&grant)];
+        let needles = answer::needles(keys, &grant);
         let ends_in = grant.verified().session.expires.since(now);
         let socket = Socket::new(handshake, bytes, needles, ends_in, self.sockets, admit, grant, open);
         Ok(Upgrade::Done(socket::switching(headers, socket)))
@@ -136,6 +137,10 @@ impl Proxy {
     fn deadline(&self, grant: &CallGrant) -> Instant {
         Instant::now() + grant.verified().session.expires.plus(LEEWAY).since(self.clock.now())
     }
+}
+
+fn keys_of(vendor: &Vendor) -> Arc<Needles> {
+    Arc::new(Needles::of(vendor.keys.secrets()))
 }
 
 fn expired() -> Fault {

@@ -21,28 +21,31 @@ pub(super) const EXPIRES_IN: HeaderName = HeaderName::from_static("keystile-expi
 pub(super) fn passed_on(
     response: Response<AnswerBody>,
     grant: CallGrant,
-    keys: Option<Arc<Needles>>,
+    keys: Arc<Needles>,
     now: Timestamp,
     open: Option<OpenCall>,
 ) -> Result<Response<AnswerStream>, Fault> {
     let (head, body) = response.into_parts();
     usable(head.status, &head.headers)?;
-    let token = token_needles(&grant);
-    let mut headers = passing(&head.headers, [keys.as_deref(), token.as_deref()]);
+    let needles = needles(keys, &grant);
+    let mut headers = passing(&head.headers, &needles);
     let expires = grant.verified().session.expires;
     headers.insert(EXPIRES_IN, HeaderValue::from(expires.since(now).as_secs()));
     let format = Format::of(&headers);
     let ends_in = expires.since(now);
-    let stream = AnswerStream::new(body, [keys, token], format, ends_in, LEEWAY, grant, open);
+    let stream = AnswerStream::new(body, needles, format, ends_in, LEEWAY, grant, open);
     let mut response = Response::new(stream);
     *response.status_mut() = head.status;
     *response.headers_mut() = headers;
     Ok(response)
 }
 
-/// The vendor's own token of the session, as it is searched for.
-pub(super) fn token_needles(grant: &CallGrant) -> Option<Arc<Needles>> {
-    grant.verified().binding.token.as_ref().map(|token| Arc::new(Needles::of([token])))
+/// What a call's answers are searched for: the vendor's keys, and its own token of the session.
+pub(super) fn needles(keys: Arc<Needles>, grant: &CallGrant) -> Arc<Needles> {
+    match &grant.verified().binding.token {
+        Some(token) => Arc::new(Needles::with(&keys, token)),
+        None => keys,
+    }
 }
 
 /// Whether an answer is one that can be passed on at all.
@@ -76,7 +79,7 @@ fn usable(status: StatusCode, headers: &HeaderMap) -> Result<(), Fault> {
 }
 
 /// The headers that pass, without what could give a secret away.
-fn passing(from: &HeaderMap, needles: [Option<&Needles>; 2]) -> HeaderMap {
+fn passing(from: &HeaderMap, needles: &Needles) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(from.len() + 8);
     for (name, value) in from.iter().filter(|(name, _)| passes(name)) {
         let value = match mask_header(needles, value.as_bytes()) {

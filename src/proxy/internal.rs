@@ -63,7 +63,7 @@ pub struct Scrubber(scrub::Scrubber);
 impl Scrubber {
     /// Looks for these.
     pub fn new(needles: &Needles) -> Self {
-        Self(scrub::Scrubber::new([Some(Arc::clone(&needles.0)), None]))
+        Self(scrub::Scrubber::new(Arc::clone(&needles.0)))
     }
 
     /// Takes the next chunk and returns what may go out.
@@ -91,7 +91,7 @@ pub struct Socket {
 impl Socket {
     /// One whose messages have at most `limit` bytes, with these secrets masked.
     pub fn new(needles: &Needles, limit: u64) -> Self {
-        Self { down: socket::Down::new([Some(Arc::clone(&needles.0)), None], limit), up: socket::Up::new(limit) }
+        Self { down: socket::Down::new(Arc::clone(&needles.0), limit), up: socket::Up::new(limit) }
     }
 
     /// Takes what the vendor wrote, adds what may go to the client to `out`, and says whether it was refused.

@@ -1,33 +1,47 @@
 //! Keeps secrets out of what vendors answer.
 //!
 //! Every whole occurrence of a form of a secret is overwritten with as many `*`, wherever the borders of the chunks
-//! fall. What it does not do: find a secret that the vendor has transformed in a way that is not among the forms, or
-//! one that is cut into separate messages.
+//! fall. The forms are the secret as it stands, in hex and in base64 ([`forms`]), and any characters of a form may be
+//! written as escapes ([`escape`]). What it does not do: find a secret that the vendor has transformed in another way,
+//! or one that is cut into separate messages.
 //!
-//! The state is the *live match*, the longest end of what came so far that is a proper beginning of some form, and how
-//! much of it has gone out. The invariants, with `n` the length of the longest form:
+//! The search looks at every thirteenth place of the text only ([`filter`], [`needles`]), follows what begins like a
+//! form ([`form`]), and does so in two views of the text ([`lane`]): as it stands, and around escapes unescaped
+//! ([`escapes`]).
+//!
+//! The state is the *live match*, the longest end of what came so far that is a proper beginning of some form however
+//! it is escaped, and how much of it has gone out. The invariants, with `n` the length of the longest form:
 //!
 //! 1. As many bytes go out as came in, at the same places: a `Content-Length` stays true.
-//! 2. Only bytes of the live match are held back, so at most `n - 1`, and none if no form has begun.
-//! 3. No occurrence that completes later begins before the live match. Hence what lies before it can go out, and
-//!    whatever is still to be masked lies in live match and next chunk together.
-//! 4. Leading bytes of the live match that belong to a complete occurrence go out, masked, at once. So no mask need be
-//!    remembered: an occurrence wholly inside the live match is found again with the next chunk.
+//! 2. Only bytes of the live match are held back, so less than `6 n`, and none if no form has begun.
+//! 3. No occurrence that completes later begins before the live match. Hence what lies before it can go out.
+//! 4. Leading bytes of the live match that belong to a complete occurrence go out, masked, at once. What else of it is
+//!    to be masked is remembered.
 //! 5. A pause sends held bytes only while the live match is shorter than [`TELLING`], and forgets none of them. As live
 //!    matches only ever begin later, nothing but the first `TELLING - 1` bytes of an occurrence can leave
 //!    unmasked, in however many pauses the vendor drips it.
-//! 6. The time is linear in what comes, also for a vendor that picks token and answer to make it slow.
+//! 6. The time is linear in what comes, also for a vendor that picks token and answer to make it slow, and in whatever
+//!    parts it sends them: what has been searched is not searched again, but for the last 15 characters.
 
-use std::collections::HashSet;
-use std::fmt;
+mod escape;
+mod escapes;
+mod filter;
+mod form;
+mod forms;
+mod lane;
+mod needles;
+mod view;
+
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
-use memchr::memchr;
-use memchr::memmem::Finder;
 
-use crate::secret::Secret;
+use self::escapes::Escapes;
+use self::form::Forms;
+use self::lane::Lane;
+pub(super) use self::needles::Needles;
+use self::view::{Text, View};
 
 /// A live match of so many bytes is held through a pause. Shorter ones are common text (`sk-`, `Bearer`), for which a
 /// stream must not stall; and the 7 bytes that may leave are less than half of the shortest secret.
@@ -35,47 +49,23 @@ const TELLING: usize = 8;
 
 const MASK: u8 = b'*';
 
-/// What to look for: built once for a vendor's keys, and per verified token for the vendor's token.
-pub(super) struct Needles {
-    forms: Box<[Form]>,
-}
-
-impl Needles {
-    /// The forms of `secrets`. Those that are too short (see [`crate::secret::SHORTEST`]) are left out, as masking
-    /// them would spoil answers: whoever takes a secret in has to refuse them.
-    pub(super) fn of<'s>(secrets: impl IntoIterator<Item = &'s Secret>) -> Self {
-        let mut seen = HashSet::new();
-        let forms = secrets
-            .into_iter()
-            .filter(|secret| !secret.is_too_short())
-            .map(|secret| secret.expose().as_bytes())
-            .filter(|form| seen.insert(*form))
-            .map(Form::new)
-            .collect();
-        Self { forms }
-    }
-}
-
-impl fmt::Debug for Needles {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Needles({} forms)", self.forms.len())
-    }
-}
-
 /// Scans one body as it streams.
 pub(super) struct Scrubber {
-    needles: [Option<Arc<Needles>>; 2],
+    needles: Arc<Needles>,
+    search: Search,
     /// The live match, as the vendor wrote it.
-    live: Vec<u8>,
+    live: BytesMut,
+    /// Where in the body it begins.
+    at: usize,
     /// How many bytes of `live` have gone out.
     sent: usize,
     hits: u32,
 }
 
 impl Scrubber {
-    /// Looks for the vendor's keys and the session's vendor token.
-    pub(super) fn new(needles: [Option<Arc<Needles>>; 2]) -> Self {
-        Self { needles, live: Vec::new(), sent: 0, hits: 0 }
+    /// Looks for these.
+    pub(super) fn new(needles: Arc<Needles>) -> Self {
+        Self { needles, search: Search::default(), live: BytesMut::new(), at: 0, sent: 0, hits: 0 }
     }
 
     /// Takes the next chunk and returns what may go out now: the chunk itself or a slice of it when nothing was held
@@ -84,20 +74,42 @@ impl Scrubber {
         if chunk.is_empty() {
             return chunk;
         }
-        let known = self.live.len();
-        let text = if known == 0 { chunk } else { [&self.live, &*chunk].concat().into() };
+        let is_first = self.live.is_empty();
+        if !is_first {
+            self.live.extend_from_slice(&chunk);
+        }
+        let text = Text { bytes: if is_first { &chunk } else { &self.live }, at: self.at };
+        let live_at = self.search.part(text, &self.needles);
+        let start = self.at + self.sent;
+        let end = self.search.found.masked_to(live_at).max(start);
+        let out = self.part_with(is_first.then_some(chunk), live_at, end);
+        let Found { spans, hits } = &mut self.search.found;
+        let out = masked(out, start, spans);
+        spans.retain(|span| span.end > end);
+        self.hits = self.hits.saturating_add(std::mem::take(hits));
+        out
+    }
 
-        let found = search(self.forms(), &text, known);
-        let live_at = text.len() - self.forms().map(|form| form.live_suffix(&text)).max().unwrap_or(0);
-        let masked_to = found.spans.iter().filter(|span| span.start <= live_at).map(|span| span.end).max();
-        let end = masked_to.map_or(live_at, |end| end.max(live_at)).max(self.sent);
-        let start = self.sent;
-
-        self.live.clear();
-        self.live.extend_from_slice(&text[live_at..]);
-        self.sent = end - live_at;
-        self.hits = self.hits.saturating_add(found.hits);
-        cut(found.mask(text), start..end)
+    /// What has not gone out up to `end`. From `live_at` on it stays here: of what is here already, or else of `chunk`.
+    fn part_with(&mut self, chunk: Option<Bytes>, live_at: usize, end: usize) -> Bytes {
+        let (out, rest) = (self.sent..end - self.at, live_at - self.at);
+        (self.at, self.sent) = (live_at, end - live_at);
+        match chunk {
+            Some(chunk) => {
+                self.live.extend_from_slice(&chunk[rest..]);
+                cut(chunk, out)
+            }
+            // The shorter of the two is copied: then all copies together are no longer than the body.
+            None if out.len() < self.live.len() - rest => {
+                let copy = Bytes::copy_from_slice(&self.live[out]);
+                self.live.advance(rest);
+                copy
+            }
+            None => {
+                let rest = BytesMut::from(&self.live[rest..]);
+                cut(std::mem::replace(&mut self.live, rest).freeze(), out)
+            }
+        }
     }
 
     /// Whether bytes are held back.
@@ -126,30 +138,45 @@ impl Scrubber {
     /// The end of the body: what is still held. A partial match is no secret, but it may hold a whole one.
     pub(super) fn finish(&mut self) -> Bytes {
         let (start, end) = (self.sent, self.live.len());
-        self.sent = 0;
-        let text = Bytes::from(std::mem::take(&mut self.live));
-        let found = search(self.forms(), &text, end);
-        cut(found.mask(text), start..end)
+        let search = std::mem::take(&mut self.search);
+        let rest = cut(std::mem::take(&mut self.live).freeze(), start..end);
+        let out = masked(rest, self.at + start, &search.found.spans);
+        (self.at, self.sent) = (0, 0);
+        out
     }
 
-    /// How many occurrences were found so far. Overlapping ones count each, and one of a secret in both sets twice.
+    /// How many occurrences were found so far. Overlapping ones count each, and one of a secret in both needles twice.
     pub(super) fn hits(&self) -> u32 {
         self.hits
     }
+}
 
-    fn forms(&self) -> impl Iterator<Item = &Form> {
-        self.needles.iter().flatten().flat_map(|needles| &needles.forms)
-    }
+/// Masks what is a whole text by itself (a header's value, a control frame, the reason of a close), and answers how
+/// many occurrences there were.
+pub(super) fn mask_whole(needles: &Needles, text: &mut [u8]) -> u32 {
+    let found = found_in(needles, text);
+    overwrite(text, 0, &found.spans);
+    found.hits
 }
 
 /// A header's value with its secrets masked, or none if it is clean.
-pub(super) fn mask_header(needles: [Option<&Needles>; 2], value: &[u8]) -> Option<Vec<u8>> {
-    let found = search(needles.into_iter().flatten().flat_map(|needles| &needles.forms), value, 0);
-    (!found.spans.is_empty()).then(|| {
+pub(super) fn mask_header(needles: &Needles, value: &[u8]) -> Option<Vec<u8>> {
+    is_in(needles, value).then(|| {
         let mut masked = value.to_vec();
-        found.overwrite(&mut masked);
+        mask_whole(needles, &mut masked);
         masked
     })
+}
+
+/// Whether a form of one of these secrets is in `text`.
+pub(super) fn is_in(needles: &Needles, text: &[u8]) -> bool {
+    found_in(needles, text).hits > 0
+}
+
+fn found_in(needles: &Needles, text: &[u8]) -> Found {
+    let mut search = Search::default();
+    search.part(Text { bytes: text, at: 0 }, needles);
+    search.found
 }
 
 /// The slice of `text`, without a new reference to it.
@@ -159,19 +186,30 @@ fn cut(mut text: Bytes, range: Range<usize>) -> Bytes {
     text
 }
 
-/// All occurrences in `text`. Counted are those that end behind the first `known` bytes: the others were before.
-fn search<'f>(forms: impl Iterator<Item = &'f Form>, text: &[u8], known: usize) -> Found {
-    let mut found = Found { spans: Vec::new(), hits: 0 };
-    for form in forms {
-        form.each_match(text, |span| {
-            found.hits = found.hits.saturating_add(u32::from(span.end > known));
-            found.add(span);
-        });
-    }
-    found
+/// The search in one text, part by part.
+#[derive(Default)]
+struct Search {
+    plain: Lane,
+    escapes: Escapes,
+    forms: Forms,
+    found: Found,
 }
 
-/// Occurrences in one text. The usual one has none and allocates nothing.
+impl Search {
+    /// Searches what `text` has more than the last time, and answers where in the body the live match begins. The next
+    /// text has to begin there.
+    fn part(&mut self, text: Text<'_>, needles: &Needles) -> usize {
+        let Self { plain, escapes, forms, found } = self;
+        let view = View::plain(text);
+        plain.search_plain(view, needles, forms, found);
+        escapes.search(text, needles, forms, found);
+        let live = plain.live(view, &[], needles, forms).into_iter().chain(escapes.live(text, needles, forms)).min();
+        live.unwrap_or(text.end())
+    }
+}
+
+/// Occurrences, by their places in the body. The usual body has none and allocates nothing.
+#[derive(Default)]
 struct Found {
     spans: Vec<Range<usize>>,
     hits: u32,
@@ -180,101 +218,36 @@ struct Found {
 impl Found {
     /// Spans of one form come in order: those that touch become one, lest a periodic text make a span per byte.
     fn add(&mut self, span: Range<usize>) {
+        self.hits = self.hits.saturating_add(1);
         match self.spans.last_mut() {
             Some(last) if last.start <= span.start && span.start <= last.end => last.end = last.end.max(span.end),
             _ => self.spans.push(span),
         }
     }
 
-    fn mask(&self, text: Bytes) -> Bytes {
-        if self.spans.is_empty() {
-            return text;
-        }
-        // Copies only if somebody else holds the same memory.
-        let mut text = BytesMut::from(text);
-        self.overwrite(&mut text);
-        text.freeze()
-    }
-
-    fn overwrite(&self, text: &mut [u8]) {
-        for span in &self.spans {
-            text[span.clone()].fill(MASK);
-        }
+    /// Up to where everything from `live_at` on is masked.
+    fn masked_to(&self, live_at: usize) -> usize {
+        self.spans.iter().filter(|span| span.start <= live_at).fold(live_at, |end, span| end.max(span.end))
     }
 }
 
-/// One way in which a secret may be written.
-struct Form {
-    // Owns the bytes, which are not wiped when it is dropped: `Finder` gives no access to do so.
-    finder: Finder<'static>,
-    /// For each length of a partial match, the next shorter one that ends at the same byte (Knuth, Morris, Pratt).
-    /// With it, overlapping and partial matches take linear time, where comparing suffixes would take quadratic.
-    fallback: Box<[u32]>,
+/// `text`, which stands at `at` in the body, with these places masked.
+fn masked(text: Bytes, at: usize, spans: &[Range<usize>]) -> Bytes {
+    if spans.is_empty() {
+        return text;
+    }
+    // Copies only if somebody else holds the same memory.
+    let mut text = BytesMut::from(text);
+    overwrite(&mut text, at, spans);
+    text.freeze()
 }
 
-impl Form {
-    fn new(bytes: &[u8]) -> Self {
-        let mut fallback = vec![0, 0];
-        let mut matched: u32 = 0;
-        for byte in bytes.iter().skip(1) {
-            while matched > 0 && bytes[matched as usize] != *byte {
-                matched = fallback[matched as usize];
-            }
-            matched += u32::from(bytes[matched as usize] == *byte);
-            fallback.push(matched);
+fn overwrite(text: &mut [u8], at: usize, spans: &[Range<usize>]) {
+    for span in spans {
+        let (start, end) = (span.start.saturating_sub(at), span.end.saturating_sub(at).min(text.len()));
+        if start < end {
+            text[start..end].fill(MASK);
         }
-        Self { finder: Finder::new(bytes).into_owned(), fallback: fallback.into() }
-    }
-
-    fn bytes(&self) -> &[u8] {
-        self.finder.needle()
-    }
-
-    /// The length of the partial match after `byte` has followed one of `matched` bytes.
-    fn advance(&self, mut matched: usize, byte: u8) -> usize {
-        while matched > 0 && self.bytes()[matched] != byte {
-            matched = self.fallback[matched] as usize;
-        }
-        matched + usize::from(self.bytes()[matched] == byte)
-    }
-
-    /// Calls `found` for every occurrence in order, also for those that overlap, which `Finder` alone would skip.
-    fn each_match(&self, text: &[u8], mut found: impl FnMut(Range<usize>)) {
-        let length = self.bytes().len();
-        let mut at = 0;
-        while let Some(start) = self.finder.find(&text[at..]) {
-            at += start;
-            let mut matched = length;
-            let mut rest = text[at + length..].iter();
-            at += length;
-            loop {
-                if matched == length {
-                    found(at - length..at);
-                    matched = self.fallback[length] as usize;
-                }
-                match rest.next() {
-                    Some(byte) if matched > 0 => matched = self.advance(matched, *byte),
-                    _ => break,
-                }
-                at += 1;
-            }
-        }
-    }
-
-    /// How many bytes at the end of `text` are a proper beginning of this form: the most there are.
-    fn live_suffix(&self, text: &[u8]) -> usize {
-        let form = self.bytes();
-        let mut rest = &text[text.len().saturating_sub(form.len() - 1)..];
-        while let Some(first) = memchr(form[0], rest) {
-            let mut matched = 1;
-            rest = &rest[first + 1..];
-            while matched > 0 {
-                let Some((byte, behind)) = rest.split_first() else { return matched };
-                matched = self.advance(matched, *byte);
-                rest = behind;
-            }
-        }
-        0
     }
 }
 

@@ -154,7 +154,7 @@ impl Handshake {
 pub struct Socket {
     client: OnUpgrade,
     vendor: Upgraded,
-    needles: [Option<Arc<Needles>>; 2],
+    needles: Arc<Needles>,
     ends_in: Duration,
     timeouts: SocketTimeouts,
     admit: Admit,
@@ -176,7 +176,7 @@ impl Socket {
     pub(super) fn new(
         handshake: Handshake,
         vendor: Upgraded,
-        needles: [Option<Arc<Needles>>; 2],
+        needles: Arc<Needles>,
         ends_in: Duration,
         timeouts: SocketTimeouts,
         admit: Admit,

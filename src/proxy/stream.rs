@@ -82,7 +82,7 @@ impl AnswerStream {
     /// The stream of `body`, whose token ends in `ends_in` and which is cut `grace` later at the latest.
     pub(super) fn new(
         body: AnswerBody,
-        needles: [Option<Arc<Needles>>; 2],
+        needles: Arc<Needles>,
         format: Format,
         ends_in: Duration,
         grace: Duration,

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::frame::{Follower, Head, Kind, Piece, Violation, Writer};
-use crate::proxy::scrub::{Needles, Scrubber};
+use crate::proxy::scrub::{Needles, Scrubber, mask_whole};
 
 /// What may wait behind bytes that are held back: a vendor must not make us keep frames without end.
 const LONGEST_WAIT: usize = 64 << 10;
@@ -20,7 +20,7 @@ const LONGEST_WAIT: usize = 64 << 10;
 /// The direction towards the client.
 pub(in crate::proxy) struct Down {
     follower: Follower,
-    needles: [Option<Arc<Needles>>; 2],
+    needles: Arc<Needles>,
     /// Scans the message at hand.
     scrubber: Scrubber,
     /// A control frame that has not come whole.
@@ -47,10 +47,10 @@ pub(in crate::proxy) struct Seen {
 
 impl Down {
     /// Messages of at most `limit` bytes, with these secrets masked.
-    pub(in crate::proxy) fn new(needles: [Option<Arc<Needles>>; 2], limit: u64) -> Self {
+    pub(in crate::proxy) fn new(needles: Arc<Needles>, limit: u64) -> Self {
         Self {
             follower: Follower::new(Writer::Server, limit),
-            scrubber: Scrubber::new(needles.clone()),
+            scrubber: Scrubber::new(Arc::clone(&needles)),
             needles,
             control: None,
             waiting: VecDeque::new(),
@@ -94,8 +94,9 @@ impl Down {
                 }
                 Piece::End(Kind::Data { .. }) => {}
                 Piece::End(kind) => {
-                    if let Some((head, payload)) = self.control.take() {
-                        let payload = self.masked(payload);
+                    if let Some((head, mut payload)) = self.control.take() {
+                        // Each for itself. The status of a close is two bytes that no secret begins with.
+                        self.hits = self.hits.saturating_add(mask_whole(&self.needles, &mut payload));
                         self.insert(&[head.bytes(), &payload].concat(), out)?;
                     }
                     self.has_closed = kind == Kind::Close;
@@ -103,14 +104,6 @@ impl Down {
             }
         }
         Ok(seen)
-    }
-
-    /// A whole payload, scanned for itself.
-    fn masked(&mut self, payload: Vec<u8>) -> Bytes {
-        let mut scrubber = Scrubber::new(self.needles.clone());
-        let (first, rest) = (scrubber.push(payload.into()), scrubber.finish());
-        self.hits = self.hits.saturating_add(scrubber.hits());
-        if rest.is_empty() { first } else { [first, rest].concat().into() }
     }
 
     /// Bytes that are no payload of a message: after what came before them, at once if nothing is held.
@@ -248,7 +241,7 @@ mod tests {
     const KEY: &str = "sk-real-0123456789abcdef";
 
     fn down() -> Down {
-        Down::new([Some(Arc::new(Needles::of([&Secret::new(KEY)]))), None], 1 << 20)
+        Down::new(Arc::new(Needles::of([&Secret::new(KEY)])), 1 << 20)
     }
 
     fn frame(first: u8, payload: &str) -> Vec<u8> {
