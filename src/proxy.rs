@@ -33,11 +33,17 @@ use crate::clock::Clock;
 use crate::fault::{Code, Fault};
 use crate::id::Entropy;
 use crate::limit::OpenCall;
+use crate::secret::Secret;
 use crate::token::LEEWAY;
 use crate::upstream::{BodyError, SendError, pool};
 
 /// When a call may come again that found all connections in use: by then it waited for some seconds already.
 const BUSY: Duration = Duration::from_secs(1);
+
+/// Whether one of `secrets` is in `text`, in any of the forms in which it would be masked in an answer.
+pub fn is_told<'s>(secrets: impl IntoIterator<Item = &'s Secret>, text: &str) -> bool {
+    scrub::is_in(&Needles::of(secrets), text.as_bytes())
+}
 
 /// Sends granted calls to vendors.
 #[derive(Debug)]

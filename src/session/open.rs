@@ -22,6 +22,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::fault::{Code, Fault};
 use crate::id::Entropy;
 use crate::net::percent_encode;
+use crate::proxy::is_told;
 use crate::secret::Secret;
 use crate::token::{Authority, Binding, Contact, ContactSource, Session, VendorSession};
 use crate::upstream::keys::VendorKey;
@@ -198,8 +199,7 @@ async fn ask(
 
 /// A session's id is shown to whoever has the token, so no vendor may put a key or its token there.
 fn holds_a_secret(answer: &VendorAnswer, vendor: &Vendor) -> bool {
-    let id = answer.session.to_string();
-    vendor.keys.secrets().chain(&answer.token).any(|secret| id.contains(secret.expose()))
+    is_told(vendor.keys.secrets().chain(&answer.token), &answer.session.to_string())
 }
 
 fn failed(error: SendError) -> Fault {

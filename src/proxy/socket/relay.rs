@@ -332,9 +332,9 @@ mod tests {
     fn a_direction_that_ends_stops_at_the_end_of_its_frame() {
         let mut down = down();
         let mut out = BytesMut::new();
-        down.push(Bytes::from_static(&[0x01, 3, b'a']), false, &mut out).unwrap();
-        down.push(Bytes::from_static(&[b'b', b'c', 0x80, 1, b'd']), true, &mut out).unwrap();
-        assert_eq!(&out[..], [0x01, 3, b'a', b'b', b'c']);
+        down.push(Bytes::from_static(&[0x01, 3, b'!']), false, &mut out).unwrap();
+        down.push(Bytes::from_static(&[b'!', b'!', 0x80, 1, b'd']), true, &mut out).unwrap();
+        assert_eq!(&out[..], [0x01, 3, b'!', b'!', b'!']);
     }
 
     #[test]
