@@ -16,6 +16,7 @@ mod demo;
 mod endings;
 mod errors;
 mod greedy;
+mod hostile;
 mod limits;
 mod minting;
 mod page;
