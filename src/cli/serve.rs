@@ -1,5 +1,7 @@
 //! `keystile serve`
 
+use rustix::process::DumpableBehavior;
+
 use super::{ConfigFile, Outcome, complain_of, complain_of_config};
 use crate::app::{Bound, Running, World};
 use crate::clock::Clock;
@@ -10,11 +12,12 @@ use crate::telemetry::{self, Output};
 
 pub(super) fn run(file: &ConfigFile) -> Outcome {
     telemetry::start_log(Environment::process("").variable("RUST_LOG").as_deref());
+    // Before any key is read.
+    prepare_process();
     let settings = match config::load(&file.config) {
         Ok(settings) => settings,
         Err(error) => return complain_of_config(&error),
     };
-    prepare_process();
     let public_url = settings.gateway.public_url.clone();
     let (workers, has_tls) = (settings.listen.workers, settings.listen.tls.is_some());
     let world = World { clock: Clock::system(), entropy: Entropy::system(), records: Output::Stderr };
@@ -39,7 +42,15 @@ pub(super) fn run(file: &ConfigFile) -> Outcome {
 }
 
 /// No core file, which would hold every key; and as many descriptors as the system grants: every stream needs two.
+///
+/// A limit of 0 stops core files, but not a `core_pattern` that pipes them to a program; a process that is not dumpable
+/// gives none to either. Its memory and its environment, where keys may come from, are then closed to other processes of
+/// the same user as well: in `/proc` they belong to root, and only root can attach a debugger. What the process itself
+/// and a monitor read there (`status`, `stat`, `cgroup`) stays readable.
 fn prepare_process() {
+    if let Err(error) = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!(%error, "the process could not be closed to others of its user");
+    }
     if let Err(error) = rlimit::Resource::CORE.set(0, 0) {
         tracing::warn!(%error, "core files could not be forbidden; they would hold keys");
     }
