@@ -3,6 +3,7 @@
 //! A formatted message may hold anything that the code had in its hands: `str` alone shows up to 256 bytes of a text that
 //! is cut at the wrong place. So only messages without arguments are repeated.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::Write;
 use std::panic::PanicHookInfo;
 
@@ -18,7 +19,10 @@ fn tell(panic: &PanicHookInfo<'_>) {
     // A message with arguments is a `String`.
     let message = panic.payload().downcast_ref::<&'static str>().copied().unwrap_or("its message is kept back");
     if tracing::dispatcher::has_been_set() {
-        tracing::error!(thread, place, "a bug: panicked: {message}");
+        // Names of functions and files, where RUST_BACKTRACE asks for them.
+        let trace = Backtrace::capture();
+        let trace = (trace.status() == BacktraceStatus::Captured).then(|| trace.to_string());
+        tracing::error!(thread, place, trace, "a bug: panicked: {message}");
     } else {
         // Nobody is there to be told that nobody is there.
         let _written = writeln!(std::io::stderr().lock(), "keystile: a bug: panicked at {place}: {message}");
