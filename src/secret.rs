@@ -136,10 +136,15 @@ fn is_variable(name: &str) -> bool {
     name.split('_').all(|word| word.len() < SHORTEST && is_word(word))
 }
 
-/// Whether `text` is a path as people write them: of words that are too short for a secret.
+/// Whether `text` is a path as people write them: of words that are too short for a secret, and not of digits in groups,
+/// as a UUID is.
 fn is_path(text: &str) -> bool {
-    let is_short = |word: &str| word.len() < SHORTEST && !word.contains(char::is_control);
-    text.contains(['/', '.']) && text.split(['/', '.', '-', '_']).all(is_short) && !text.contains("-----")
+    let is_name = |name: &str| {
+        let digits = name.bytes().filter(u8::is_ascii_digit).count();
+        let is_word = |word: &str| word.len() < SHORTEST && !word.contains(char::is_control);
+        (name.len() < SHORTEST || digits < 4) && name.split(['.', '-', '_']).all(is_word)
+    };
+    text.contains(['/', '.']) && text.split('/').all(is_name) && !text.contains("-----")
 }
 
 /// SHA-256 of `bytes` (FIPS 180-4).
@@ -198,7 +203,8 @@ mod tests {
             "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N",
             "-----BEGIN EC PRIVATE KEY-----\nMHc\n-----END EC PRIVATE KEY-----\n",
         ] {
-            assert!(!is_variable(secret) && !is_path(secret), "{secret}");
+            let path = format!("/etc/keystile/{secret}");
+            assert!(!is_variable(secret) && !is_path(secret) && !is_path(&path), "{secret}");
         }
     }
 

@@ -25,6 +25,7 @@ mod proxying;
 mod rewriting;
 mod scrubbing;
 mod sdk;
+mod secrecy;
 mod sessions;
 mod sockets;
 mod streaming;

@@ -31,6 +31,11 @@ impl Authority {
         format!("ca = \"{}\"", self.path("ca.crt").display())
     }
 
+    /// The file of its certificate.
+    pub(crate) fn file(&self) -> PathBuf {
+        self.path("ca.crt")
+    }
+
     /// The line that gives the gateway a certificate of this authority, and the file of its key.
     pub(crate) fn client_cert(&self) -> (String, PathBuf) {
         let (certificate, key) = self.issue("gateway", |_| {});

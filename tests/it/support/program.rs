@@ -67,11 +67,23 @@ impl Running {
         line
     }
 
+    /// The id of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Asks it to stop, as a supervisor does, and waits for its end.
-    pub(crate) fn terminate(mut self) -> ExitStatus {
+    pub(crate) fn terminate(self) -> ExitStatus {
+        self.terminate_and_read().0
+    }
+
+    /// The same, with what it has said and nobody has read.
+    pub(crate) fn terminate_and_read(mut self) -> (ExitStatus, String) {
         let asked = Command::new("bash").args(["-c", &format!("kill -TERM {}", self.child.id())]).status().unwrap();
         assert!(asked.success());
-        self.child.wait().unwrap()
+        let mut said = String::new();
+        self.said.read_to_string(&mut said).unwrap();
+        (self.child.wait().unwrap(), said)
     }
 }
 
