@@ -166,8 +166,8 @@ impl Gateway {
         };
         let admit = self.each_message(&grant);
         Ok(match self.proxy.upgrade(grant, target, incoming, handshake, admit, open).await? {
-            Upgrade::Done(response) => response.map(Payload::socket),
-            Upgrade::Refused(response) => response.map(Payload::stream),
+            Upgrade::Done(response) => response.map(Payload::Socket),
+            Upgrade::Refused(response) => response.map(Payload::Stream),
         })
     }
 

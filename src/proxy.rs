@@ -60,9 +60,9 @@ pub struct Proxy {
 #[derive(Debug)]
 pub enum Upgrade {
     /// It is open.
-    Done(Response<Socket>),
+    Done(Response<Box<Socket>>),
     /// The vendor answered otherwise.
-    Refused(Response<AnswerStream>),
+    Refused(Response<Box<AnswerStream>>),
 }
 
 impl Proxy {
@@ -127,7 +127,8 @@ impl Proxy {
         let now = self.clock.now();
         let keys = self.keys.get(vendor.index).map_or_else(|| keys_of(vendor), Arc::clone);
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return answer::passed_on(response, grant, keys, now, open).map(Upgrade::Refused);
+            return answer::passed_on(response, grant, keys, now, open)
+                .map(|answer| Upgrade::Refused(answer.map(Box::new)));
         }
         let headers = handshake.answer(response.headers(), &accept)?;
         let lost =
@@ -136,7 +137,7 @@ impl Proxy {
         let needles = answer::needles(keys, &grant);
         let ends_in = grant.verified().session.expires.since(now);
         let socket = Socket::new(handshake, bytes, needles, ends_in, self.sockets, admit, grant, open);
-        Ok(Upgrade::Done(socket::switching(headers, socket)))
+        Ok(Upgrade::Done(socket::switching(headers, socket).map(Box::new)))
     }
 
     /// When the token of a call is good no more.

@@ -45,10 +45,6 @@ impl Payload {
         Self::Own(body)
     }
 
-    pub(super) fn socket(socket: Socket) -> Self {
-        Self::Socket(Box::new(socket))
-    }
-
     pub(super) fn stream(stream: AnswerStream) -> Self {
         Self::Stream(Box::new(stream))
     }

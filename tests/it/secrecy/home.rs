@@ -101,6 +101,7 @@ secret_sha256 = "{}"
     );
     for (name, url, more) in [
         ("acme", vendor, ""),
+        ("narrow", vendor, "mount = \"/narrow\"\nmax_connections = 1"),
         ("dead", "http://127.0.0.1:9", "mount = \"/dead\""),
         (
             "far",
@@ -112,12 +113,13 @@ secret_sha256 = "{}"
         let ca = if name == "secure" && secure.starts_with("https") { "ca = \"ca.crt\"" } else { "" };
         text += &format!(
             "[vendors.{name}]\nprofile = \"./plain.toml\"\nbase_url = \"{url}\"\nkeys = [{{ env = \"KEY\" }}]\n\
-             timeouts = {{ header = \"1s\" }}\n{more}\n{ca}\n"
+             timeouts = {{ header = \"1s\", connect = \"1s\" }}\n{more}\n{ca}\n"
         );
     }
     for (bot, vendor, limits) in [
         ("support", "acme", "per_session = \"off\", streams = 1"),
         ("second", "acme", "per_session = \"1/1h\""),
+        ("narrow", "narrow", ""),
         ("dead", "dead", ""),
         ("far", "far", ""),
         ("secure", "secure", ""),

@@ -233,14 +233,16 @@ async fn limits(stage: &mut Stage) {
     for _ in 0..2 {
         stage.call("GET /read", &[&format!("authorization: Bearer {token}")], "").await;
     }
-    let token = stage.mint("support", &json!({})).await;
-    let bearer = format!("authorization: Bearer {token}");
-    let mut open = TcpStream::connect(&stage.address).await.unwrap();
-    let call = format!("GET /read HTTP/1.1\r\nhost: gateway\r\nx-do: stream\r\n{bearer}\r\n\r\n");
-    open.write_all(call.as_bytes()).await.unwrap();
-    assert!(open.read(&mut [0; 16]).await.unwrap() > 0);
-    stage.call("GET /read", &[&bearer], "").await;
-    drop(open);
+    // One call of the session at once, and one connection to the vendor.
+    for (bot, path) in [("support", "/read"), ("narrow", "/narrow/read")] {
+        let token = stage.mint(bot, &json!({})).await;
+        let bearer = format!("authorization: Bearer {token}");
+        let mut open = TcpStream::connect(&stage.address).await.unwrap();
+        let call = format!("GET {path} HTTP/1.1\r\nhost: gateway\r\nx-do: stream\r\n{bearer}\r\n\r\n");
+        open.write_all(call.as_bytes()).await.unwrap();
+        assert!(open.read(&mut [0; 16]).await.unwrap() > 0);
+        stage.call(&format!("GET {path}"), &[&bearer], "").await;
+    }
     for _ in 0..41 {
         stage.call("GET /read", &[&format!("authorization: Bearer {WRONG}")], "").await;
     }
