@@ -9,10 +9,9 @@ use std::collections::BTreeSet;
 
 use keystile::internal;
 use keystile::vendor::Route;
-use keystile_fuzz::{Given, PROFILE, is_alike};
+use keystile_fuzz::{Given, PROFILE, is_alike, members};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 /// As many levels are let through.
 const DEEPEST: usize = 64;
@@ -68,34 +67,6 @@ fn judge(route: &Route, given: &Given<'_>, client: &[(String, String)], out: &[u
     let expected: Vec<&(String, String)> =
         client.iter().filter(|(name, _)| !is_reserved(name) && is_allowed(name)).collect();
     assert_eq!(passed.iter().collect::<Vec<_>>(), expected, "what passes keeps its order and its bytes");
-}
-
-/// The members of an object, names decoded, values in their bytes; nothing if it is none.
-fn members(body: &[u8]) -> Option<Vec<(String, String)>> {
-    struct Members(Vec<(String, String)>);
-    struct Reader;
-    impl<'de> serde::de::Visitor<'de> for Reader {
-        type Value = Members;
-
-        fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            formatter.write_str("an object")
-        }
-
-        fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
-            let mut members = Vec::new();
-            while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
-                members.push((name, value.get().to_owned()));
-            }
-            Ok(Members(members))
-        }
-    }
-    impl<'de> serde::Deserialize<'de> for Members {
-        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            deserializer.deserialize_map(Reader)
-        }
-    }
-    std::str::from_utf8(body).ok()?;
-    serde_json::from_slice::<Members>(body).ok().map(|members| members.0)
 }
 
 /// How deep arrays and objects stand in each other, in what is JSON.

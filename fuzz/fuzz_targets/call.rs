@@ -84,6 +84,23 @@ fn is_the_routes(route: &Route, path: &str, values: &[&str]) {
         });
     }
     assert_eq!((built.as_str(), values.next()), (path, None));
+    for (at, part) in path.split('/').skip(1).enumerate() {
+        let is_value = !matches!(route.call.segments[at], Segment::Literal(_));
+        assert!(!is_value || !is_literal(route, at, part), "{part} is a literal there: {path}");
+    }
+}
+
+/// Whether a route that goes the same way has this literal at this place.
+fn is_literal(route: &Route, at: usize, part: &str) -> bool {
+    let is_alike = |(left, right): (&Segment, &Segment)| match (left, right) {
+        (Segment::Literal(left), Segment::Literal(right)) => left == right,
+        (Segment::Literal(_), _) | (_, Segment::Literal(_)) => false,
+        _ => true,
+    };
+    PROFILE.routes.iter().map(|other| &other.call.segments).any(|other| {
+        let literal = matches!(other.get(at), Some(Segment::Literal(literal)) if literal.eq_ignore_ascii_case(part));
+        literal && route.call.segments[..at].iter().zip(other).all(is_alike)
+    })
 }
 
 /// The path has the template's segments, with its literals untouched and each value inside its own segment.

@@ -18,9 +18,9 @@ use keystile::secret::Secret;
 use keystile::token::{
     Algorithm, Authority, Binding, Contact, ContactClaims, ContactSource, Session, Settings, VendorSession,
 };
+use keystile_fuzz::members;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 const ISSUER: &str = "https://chat.example.com";
 const NOW: u64 = 1_800_000_000;
@@ -108,8 +108,11 @@ impl Bench {
         assert_eq!(head.as_object().map(|members| members.len()), Some(3), "{header}");
         assert_eq!((&head["typ"], &head["alg"]), (&Value::from("at+jwt"), &Value::from("HS256")));
         // What is not ours may be a number that no machine holds: the gateway does not look at it.
-        let said: BTreeMap<String, Box<RawValue>> = serde_json::from_str(&claims).expect("what is taken is JSON");
-        let said = |name: &str| serde_json::from_str::<Value>(said[name].get()).expect("JSON");
+        let members = members(claims.as_bytes()).expect("what is taken is an object");
+        let count = members.len();
+        let said: BTreeMap<String, String> = members.into_iter().collect();
+        assert_eq!(said.len(), count, "a claim twice: {claims}");
+        let said = |name: &str| serde_json::from_str::<Value>(&said[name]).expect("JSON");
         assert_eq!((said("iss"), said("aud")), (ISSUER.into(), ISSUER.into()), "{claims}");
         assert_eq!(said("scope"), "conversation");
         let moment = |name: &str| said(name).as_u64().expect("moments are integers");

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use keystile::document::Problems;
 use keystile::vendor::{self, Profile, Values, Variable};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 /// The key that the gateway puts into calls. No input has it by chance, and none may bring it.
@@ -67,4 +68,32 @@ pub fn is_alike(left: &str, right: &str) -> bool {
     let same = |left: char, right: char| left == right || lower(left) == lower(right) || upper(left) == upper(right);
     let mut pairs = left.chars().zip(right.chars());
     left.chars().count() == right.chars().count() && pairs.all(|(left, right)| same(left, right))
+}
+
+/// The members of an object, names decoded, values in their bytes; nothing if it is none.
+pub fn members(body: &[u8]) -> Option<Vec<(String, String)>> {
+    struct Members(Vec<(String, String)>);
+    struct Reader;
+    impl<'de> serde::de::Visitor<'de> for Reader {
+        type Value = Members;
+
+        fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            formatter.write_str("an object")
+        }
+
+        fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+            let mut members = Vec::new();
+            while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
+                members.push((name, value.get().to_owned()));
+            }
+            Ok(Members(members))
+        }
+    }
+    impl<'de> serde::Deserialize<'de> for Members {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            deserializer.deserialize_map(Reader)
+        }
+    }
+    std::str::from_utf8(body).ok()?;
+    serde_json::from_slice::<Members>(body).ok().map(|members| members.0)
 }
