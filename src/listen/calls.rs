@@ -71,13 +71,18 @@ impl Drop for Call {
 /// The body of an answer, with its call.
 #[derive(Debug)]
 pub(super) struct Answer<B> {
-    body: B,
+    /// Nothing where the request was refused before anybody was asked.
+    body: Option<B>,
     _call: Call,
 }
 
 impl<B> Answer<B> {
     pub(super) fn new(body: B, call: Call) -> Self {
-        Self { body, _call: call }
+        Self { body: Some(body), _call: call }
+    }
+
+    pub(super) fn empty(call: Call) -> Self {
+        Self { body: None, _call: call }
     }
 }
 
@@ -95,17 +100,18 @@ impl<B: Body + Unpin> Body for Answer<B> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(context);
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let polled = Pin::new(body).poll_frame(context);
         OFFER.set(if matches!(polled, Poll::Ready(Some(Ok(_)))) { Offer::Fresh } else { Offer::None });
         polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
     }
 }
 

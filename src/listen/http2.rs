@@ -1,8 +1,9 @@
 //! One HTTP/2 connection.
 //!
 //! What a peer can make us keep is bounded: by the number of streams, the two windows, the length of a head (also in
-//! CONTINUATION frames), and what may wait to be sent. The `h2` crate counts resets, empty frames and settings, and ends
-//! a connection that plays with them.
+//! CONTINUATION frames) and its fields, and what may wait to be sent. The `h2` crate counts resets and frames without
+//! data or with little, and ends a connection that plays with them. What asks for an answer (SETTINGS, PING) is not read
+//! on before that is written.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -10,6 +11,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use http::{HeaderMap, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
@@ -59,9 +62,16 @@ pub(super) async fn serve<S, B>(
 {
     let calls = Arc::new(Calls::default());
     let counted = Arc::clone(&calls);
-    let service = service_fn(move |request| {
-        let (answer, call) = (service.call(request), counted.begin());
-        async move { answer.await.map(|response| response.map(|body| Answer::new(body, call))) }
+    let most = bounds.headers;
+    let service = service_fn(move |request: Request<Incoming>| {
+        let call = counted.begin();
+        let answer = (fields(request.headers()) <= most).then(|| service.call(request));
+        async move {
+            match answer {
+                Some(answer) => answer.await.map(|response| response.map(|body| Answer::new(body, call))),
+                None => Ok(too_many_fields(Answer::empty(call))),
+            }
+        }
     });
     let mut builder = Builder::new(Streams(timeouts.send));
     builder
@@ -104,4 +114,18 @@ pub(super) async fn serve<S, B>(
     if let Err(error) = served.await {
         tracing::debug!(%error, "a connection ended with an error");
     }
+}
+
+/// How many header fields a request has. A browser sends each of its cookies in a field of its own, which HTTP/1 has in
+/// one (RFC 9113 §8.2.3): they count as one.
+fn fields(headers: &HeaderMap) -> usize {
+    let cookies = headers.get_all(header::COOKIE).iter().count();
+    headers.len() - cookies.saturating_sub(1)
+}
+
+/// As bare as what hyper answers to the same with HTTP/1, where it counts them itself.
+fn too_many_fields<B>(body: B) -> Response<B> {
+    let mut response = Response::new(body);
+    *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    response
 }

@@ -4,6 +4,7 @@ pub(crate) mod authority;
 pub(crate) mod frames;
 pub(crate) mod front;
 pub(crate) mod gateway;
+pub(crate) mod http2;
 pub(crate) mod node;
 pub(crate) mod program;
 pub(crate) mod secure;
