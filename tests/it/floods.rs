@@ -4,6 +4,7 @@
 mod frames;
 mod heads;
 mod resets;
+mod windows;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
