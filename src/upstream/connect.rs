@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::client::conn::http1::{self, SendRequest};
+use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -23,6 +23,10 @@ use super::tls::Tls;
 use super::tunnel::dial_through;
 use super::{SendError, Upstream};
 
+/// Bytes of an answer that are read ahead of its caller, and the longest head of one. hyper's own 400 KiB would be kept for
+/// each answer that its caller does not take; and the larger a part is, the longer may a slow caller take for it before
+/// it counts as one that reads nothing.
+const READ_BUFFER: usize = 64 << 10;
 /// How long a call waits for a connection that another one is opening, before it opens its own: a connect that is slow
 /// must not hold up all others.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -206,7 +210,8 @@ async fn http1<S>(stream: S) -> Result<SendRequest<RequestBody>, SendError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
+    let (sender, connection) =
+        Builder::new().max_buf_size(READ_BUFFER).handshake(TokioIo::new(stream)).await.map_err(failed)?;
     tokio::spawn(async move {
         // How a connection ends is told to the call that uses it; an idle one ends unheard.
         let _ended = connection.await;
@@ -218,7 +223,8 @@ async fn upgradable_http1<S>(stream: S) -> Result<SendRequest<RequestBody>, Send
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
+    let (sender, connection) =
+        Builder::new().max_buf_size(READ_BUFFER).handshake(TokioIo::new(stream)).await.map_err(failed)?;
     tokio::spawn(async move {
         // As above.
         let _ended = connection.with_upgrades().await;

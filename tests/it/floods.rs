@@ -3,6 +3,7 @@
 
 mod frames;
 mod heads;
+mod memory;
 mod resets;
 mod windows;
 
