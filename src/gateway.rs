@@ -120,6 +120,8 @@ impl Gateway {
     ) -> Result<Response<Payload>, Fault> {
         let caller = Caller::new(peer.address, request.headers())?;
         let values: Vec<&str> = place.captures.of(path).collect();
+        // What is not on the path of a conversation call is on the heap: each connection has room for the largest of these,
+        // and each call moves it.
         match &place.entry.endpoint {
             Endpoint::Route(vendor, route) => {
                 let missing = || Fault::new(Code::NotFound, "there is no such call");
@@ -128,9 +130,10 @@ impl Gateway {
                 self.proxied(request, &target, &caller, scene, record).await
             }
             Endpoint::SessionCall(vendor) => {
-                self.api.accept(vendor, &values, &caller, request, scene).await.map(|answer| answer.map(Payload::whole))
+                let accepted = Box::pin(self.api.accept(vendor, &values, &caller, request, scene)).await;
+                accepted.map(|answer| answer.map(Payload::whole))
             }
-            Endpoint::Own => self.own(request, caller, scene).await,
+            Endpoint::Own => Box::pin(self.own(request, caller, scene)).await,
             Endpoint::Page => Ok(answer::page(self.page.clone().unwrap_or_default())),
         }
     }
@@ -165,7 +168,8 @@ impl Gateway {
             return Ok(response.map(Payload::stream));
         };
         let admit = self.each_message(&grant);
-        Ok(match self.proxy.upgrade(grant, target, incoming, handshake, admit, open).await? {
+        let upgrade = Box::pin(self.proxy.upgrade(grant, target, incoming, handshake, admit, open));
+        Ok(match upgrade.await? {
             Upgrade::Done(response) => response.map(Payload::Socket),
             Upgrade::Refused(response) => response.map(Payload::Stream),
         })

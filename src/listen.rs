@@ -125,20 +125,21 @@ where
         return;
     }
     let watch = stream.watch();
+    // Each way of serving is on the heap by itself: a connection is as large as the one it takes, not as the largest.
     let Some(tls) = tls else {
-        return if within(timeouts.head, begins_http2(stream.tcp())).await.unwrap_or_default() {
-            http2::serve(stream, service(peer), *timeouts, bounds).await;
-        } else {
-            http1::serve(stream, watch, service(peer), *timeouts, bounds).await;
+        return match within(timeouts.head, begins_http2(stream.tcp())).await {
+            Some(true) => Box::pin(http2::serve(stream, service(peer), *timeouts, bounds)).await,
+            Some(false) => Box::pin(http1::serve(stream, watch, service(peer), *timeouts, bounds)).await,
+            None => tracing::debug!("a client sent nothing"),
         };
     };
-    match within(timeouts.handshake, tls.accept(stream)).await {
+    match within(timeouts.handshake, Box::pin(tls.accept(stream))).await {
         Some(Ok(stream)) => {
             peer.names = tls.names(&stream);
             if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-                http2::serve(stream, service(peer), *timeouts, bounds).await;
+                Box::pin(http2::serve(stream, service(peer), *timeouts, bounds)).await;
             } else {
-                http1::serve(stream, watch, service(peer), *timeouts, bounds).await;
+                Box::pin(http1::serve(stream, watch, service(peer), *timeouts, bounds)).await;
             }
         }
         Some(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),

@@ -84,7 +84,8 @@ pub(super) async fn serve<S, B>(
         }
     }
     if let Some(parts) = connection.into_parts() {
-        let _gave_up = within(LINGER_TIMEOUT, linger(parts.io.into_inner())).await;
+        // On the heap, while it is needed.
+        let _gave_up = within(LINGER_TIMEOUT, Box::pin(linger(parts.io.into_inner()))).await;
     }
 }
 
