@@ -2,12 +2,14 @@
 //! secret in it.
 //!
 //! An input is a row of chunk lengths up to the first byte 255, and the body behind it, in which the bytes from 240 on
-//! stand for secrets and parts of them.
+//! stand for secrets and parts of them, and those from 210 on for other writings of them.
 
 #![no_main]
 
 use std::sync::LazyLock;
 
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use keystile::internal::{Needles, Scrubber};
 use keystile::secret::Secret;
@@ -22,6 +24,11 @@ const SECRETS: [&str; 5] = [
     "outer=sk-live-0123456789abcdef=outer",
     "p/ss+\"word\"%41\\ \u{e9}=& end",
 ];
+
+/// Each secret in hex, in base64 and base64url behind 0 to 2 other bytes, and escaped as in a URL and as in JSON. Of base64
+/// only the digits that hold nothing of its neighbours.
+static WRITINGS: LazyLock<Vec<Vec<u8>>> =
+    LazyLock::new(|| SECRETS.iter().flat_map(|secret| writings(secret)).collect());
 
 static NEEDLES: LazyLock<Needles> = LazyLock::new(|| Needles::of(&SECRETS.map(Secret::new)));
 
@@ -49,6 +56,10 @@ fn judge(body: &[u8], out: &[u8]) {
     assert!(out.iter().zip(body).all(|(out, body)| out == body || *out == b'*'));
     for secret in SECRETS {
         assert!(!out.windows(secret.len()).any(|part| part == secret.as_bytes()), "{secret} went out");
+    }
+    for writing in &*WRITINGS {
+        let is_out = out.windows(writing.len()).any(|part| part == writing);
+        assert!(!is_out, "{} went out", String::from_utf8_lossy(writing));
     }
 }
 
@@ -84,8 +95,32 @@ fn expanded(body: &[u8]) -> Vec<u8> {
                     _ => &secret[secret.len() / 2..],
                 });
             }
-            None => out.push(*byte),
+            None => match usize::from(*byte).checked_sub(210) {
+                Some(number) => out.extend_from_slice(&WRITINGS[number % WRITINGS.len()]),
+                None => out.push(*byte),
+            },
         }
     }
     out
+}
+
+fn writings(secret: &str) -> Vec<Vec<u8>> {
+    let escaped = |write: &dyn Fn(u8) -> String| secret.bytes().map(write).collect::<String>().into_bytes();
+    let mut writings = vec![
+        escaped(&|byte| format!("{byte:02x}")),
+        escaped(&|byte| format!("{byte:02X}")),
+        escaped(&|byte| format!("%{byte:02x}")),
+        escaped(&|byte| format!("%{byte:02X}")),
+    ];
+    if secret.is_ascii() {
+        writings.push(escaped(&|byte| format!("\\u{byte:04x}")));
+    }
+    for before in 0..3 {
+        let bytes = [&b"\0\0"[..before], secret.as_bytes()].concat();
+        let own = (before * 8).div_ceil(6)..bytes.len() * 8 / 6;
+        for text in [STANDARD_NO_PAD.encode(&bytes), URL_SAFE_NO_PAD.encode(&bytes)] {
+            writings.push(text.as_bytes()[own.clone()].to_vec());
+        }
+    }
+    writings
 }
