@@ -173,3 +173,21 @@ fn nothing_is_left_to_do() {
         }
     }
 }
+
+#[test]
+fn every_test_that_the_threat_model_names_exists() {
+    let model = std::fs::read_to_string(root().join("docs/security.md")).unwrap();
+    let tests: BTreeSet<String> = ["src", "tests"]
+        .into_iter()
+        .flat_map(sources)
+        .flat_map(|source| {
+            let names = source.text.split("fn ").skip(1).filter_map(|rest| rest.split('(').next());
+            names.map(str::to_owned).collect::<Vec<_>>()
+        })
+        .collect();
+    // Names of tests are sentences; nothing else there in this type has so many words.
+    let named: Vec<&str> = model.split('`').skip(1).step_by(2).filter(|name| name.matches('_').count() > 3).collect();
+    assert!(named.len() > 60, "{} tests are named", named.len());
+    let missing: Vec<&&str> = named.iter().filter(|name| !tests.contains(**name)).collect();
+    assert!(missing.is_empty(), "docs/security.md names tests that do not exist: {missing:#?}");
+}
