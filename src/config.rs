@@ -118,9 +118,16 @@ pub fn read(file: &str, text: &str, environment: &Environment, problems: &Proble
     let (timeouts, limits) = (server.section("timeouts"), server.section("limits"));
     let listen = listen::Settings::read(&server, &timeouts, &limits, environment);
     let gateway = gateway::Settings::read(&server, &timeouts, &limits);
-    drop((server, timeouts, limits));
     let tokens = token::Settings::read(&root.section("tokens"), environment.folder());
     let bots = bot::Settings::read(&root, environment, problems, tokens.default_ttl);
+    let longest = bots.longest_body();
+    if longest > gateway.bodies {
+        limits.problem(
+            "bodies",
+            format!("must hold one body of the longest that a bot or a profile allows: {longest} bytes"),
+        );
+    }
+    drop((server, timeouts, limits));
     for (index, clash) in gateway::clashes(&bots.vendors, &gateway.api) {
         if let Some(vendor) = bots.vendors.get(index) {
             problems.add(file, vendor.line, &format!("vendors.{}.mount", vendor.name), clash.to_string());

@@ -13,5 +13,5 @@ pub use self::profile::{
     Accept, Allow, BotId, ErrorShape, Fields, HeaderPattern, Identify, Open, Profile, Reply, Route, SessionSource, Set,
     Strip, Target,
 };
-pub use self::read::{built_in, read};
+pub use self::read::{built_in, built_in_names, read};
 pub use self::template::{Shape, Template, Values, Variable};

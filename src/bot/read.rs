@@ -81,6 +81,14 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// Bytes of the longest JSON body that may have to be held.
+    pub fn longest_body(&self) -> u64 {
+        let routes = self.vendors.iter().flat_map(|vendor| &vendor.profile.routes).filter_map(|route| route.body_limit);
+        self.bots.iter().map(|bot| bot.limits.body).chain(routes).max().unwrap_or(0)
+    }
+}
+
 /// Within a vendor, the gateway's names and the vendor's ids share one name space: a session call may use either.
 fn is_unique(bot: &BotSettings, others: &[BotSettings], value: &Value<'_>) -> bool {
     let clash = others.iter().filter(|other| other.vendor == bot.vendor).find(|other| {
@@ -143,7 +151,10 @@ fn read_profile(value: &Value<'_>, environment: &Environment, problems: &Problem
         return vendor::read(name, &format!("profile {name}"), text, problems);
     }
     if !name.contains(['/', '.']) {
-        value.problem(format!("there is no built-in profile `{name}`; name one of them, or the path to a file"));
+        value.problem(format!(
+            "there is no built-in profile `{name}`; there is {}. Or name the path of a file, with a `/` or a `.` in it",
+            vendor::built_in_names()
+        ));
         return None;
     }
     match std::fs::read_to_string(environment.path(name)) {

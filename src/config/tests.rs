@@ -297,7 +297,7 @@ const EXPECTED: &[&str] = &[
     "test.toml:10: tokens.algorithm: `none` is not known here; write one of \"EdDSA\", \"ES256\", \"RS256\", \"HS256\"",
     "test.toml:11: tokens.default_ttl: must be from 30m to 24h, both inclusive, in whole seconds",
     "test.toml:12: tokens.contact: must be a string, not an integer",
-    "test.toml:15: vendors.acme.profile: there is no built-in profile `chatbotkid`; name one of them, or the path to a file",
+    "test.toml:15: vendors.acme.profile: there is no built-in profile `chatbotkid`; there is `chatbotkit`. Or name the path of a file, with a `/` or a `.` in it",
     "test.toml:17: vendors.acme.keys[0].env: the environment variable NOWHERE is not set; set it to the secret",
     "test.toml:17: vendors.acme.keys[1]: a secret is never written here; write { env = \"NAME\" } or { file = \"PATH\" }",
     "test.toml:18: vendors.acme.mount: `acme/` must be \"/\", a prefix such as \"/acme\", or { host = \"…\" }",

@@ -59,7 +59,11 @@ impl Settings {
         let trust = Trust::read(table, environment);
         let max_connections = table.get("max_connections").and_then(|value| match value.as_text() {
             Some("off") => None,
-            _ => value.integer(1, 100_000).and_then(|count| usize::try_from(count).ok()),
+            Some(_) => {
+                value.problem("must be an integer from 1 to 100000, or \"off\"");
+                None
+            }
+            None => value.integer(1, 100_000).and_then(|count| usize::try_from(count).ok()),
         });
         let proxy = table.get("proxy").map(|value| Proxy::read(&value));
         let credentials = table.get("proxy_credentials");

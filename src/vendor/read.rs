@@ -22,6 +22,11 @@ pub fn built_in(name: &str) -> Option<&'static str> {
     BUILT_IN.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
 }
 
+/// The names of the built-in profiles, for people.
+pub fn built_in_names() -> String {
+    BUILT_IN.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
 /// Reads a profile from the text of `file`. What is wrong with it is noted; then nothing comes back.
 pub fn read(name: &str, file: &str, text: &str, problems: &Problems) -> Option<Profile> {
     let document = Document::parse(file, text, problems)?;

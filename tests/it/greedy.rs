@@ -224,7 +224,10 @@ async fn a_connection_beyond_the_bound_is_closed_and_one_that_ends_makes_room() 
 #[tokio::test]
 async fn bodies_that_are_held_together_have_a_bound_and_leave_it_with_their_calls() {
     let vendor = TestVendor::echo();
-    let gateway = TestGateway::in_front_of(&vendor).server(r#"limits = { bodies = "100KiB" }"#).start();
+    let gateway = TestGateway::in_front_of(&vendor)
+        .server(r#"limits = { bodies = "100KiB" }"#)
+        .bot(r#"limits = { body = "100KiB" }"#)
+        .start();
     let session = gateway.mint("support").await;
     let body = json!({"text": "x".repeat(60 << 10)}).to_string();
     let length = format!("content-length: {}", body.len());

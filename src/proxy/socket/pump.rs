@@ -85,7 +85,10 @@ impl End {
             Self::Expired => Some((EXPIRED, "the token has expired")),
             Self::Idle => Some((GOING_AWAY, "nothing was said for too long")),
             Self::VendorLost => Some((BROKEN, "the vendor broke off")),
-            Self::ClientViolation(violation) => Some((violation.status(), "the frame is refused")),
+            Self::ClientViolation(violation @ Violation::TooLong) => {
+                Some((violation.status(), "the message is too long"))
+            }
+            Self::ClientViolation(violation) => Some((violation.status(), "the frame is malformed")),
             Self::VendorViolation(_) => Some((BROKEN, "the vendor's frame is refused")),
         }
     }

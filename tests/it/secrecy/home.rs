@@ -126,7 +126,7 @@ secret_sha256 = "{}"
     ] {
         text += &format!(
             "[bots.{bot}]\nvendor = \"{vendor}\"\nvendor_id = \"id-{bot}\"\nvisibility = \"private\"\nowners = [\"website\"]\n\
-             limits = {{ {limits} }}\n"
+             limits = {{ body = \"64KiB\", {limits} }}\n"
         );
     }
     std::fs::write(home.join("keystile.toml"), text).unwrap();

@@ -176,12 +176,22 @@ async fn bodies(stage: &mut Stage, token: &str) {
         format!("[\"{CANARY}\"]"),
         format!("{}{CANARY}", "[".repeat(100)),
         "x".repeat(300_000),
-        " ".repeat(100_000),
+        " ".repeat(60_000),
     ] {
         // A name that is twice in a body is told to whoever sent it, as far as it is too short for a secret.
         let body = if body.contains("\\u202e") { body.replace(CANARY, "twice") } else { body };
         stage.call("POST /say", &[&bearer, JSON], &body).await;
     }
+    // One body is held, and there is no room for another.
+    let narrow = stage.mint("narrow", &json!({})).await;
+    let part = "x".repeat(60_000);
+    let mut held = TcpStream::connect(&stage.address).await.unwrap();
+    let head = format!("POST /narrow/say HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer {narrow}\r\n{JSON}\r\n");
+    held.write_all(format!("{head}content-length: 60001\r\n\r\n{part}").as_bytes()).await.unwrap();
+    while !stage.call("POST /say", &[&bearer, JSON], &part).await.contains("overloaded") {
+        assert!(stage.answers.len() < 1000, "no body was one too many");
+    }
+    drop(held);
     stage.call("POST /say", &[&bearer, &format!("content-type: {CANARY}/{token}")], "{}").await;
     stage.call("POST /say", &[&bearer, JSON, &format!("content-encoding: {CANARY}")], "{}").await;
     let head = format!("POST /say HTTP/1.1\r\nhost: gateway\r\n{bearer}\r\n{JSON}\r\n");
