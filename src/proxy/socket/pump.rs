@@ -118,6 +118,13 @@ impl<S: AsyncRead + AsyncWrite> Side<S> {
         self.out.is_empty() && self.is_flushed
     }
 
+    /// What waits for a side that is gone waits for nobody: neither the other side nor the end must wait for it.
+    fn forget(&mut self) {
+        self.has_ended = true;
+        self.is_flushed = true;
+        self.out.clear();
+    }
+
     fn hears(&mut self, now: Instant) {
         self.heard = now;
         self.asked = None;
@@ -180,7 +187,10 @@ impl<S: AsyncRead + AsyncWrite> Side<S> {
 /// What happened next.
 enum Event {
     Read(Who),
+    /// It sends no more.
     Ended(Who),
+    /// It takes no more either.
+    Lost(Who),
     Else,
 }
 
@@ -271,15 +281,28 @@ where
             match self.next(timer.as_mut()).await {
                 Event::Read(Who::Client) => self.hear_client(),
                 Event::Read(Who::Vendor) => self.hear_vendor(),
-                Event::Ended(Who::Client) => {
-                    self.client.has_ended = true;
-                    self.end(if self.up.has_closed() { End::Closed } else { End::ClientLost });
-                }
-                Event::Ended(Who::Vendor) => {
-                    self.vendor.has_ended = true;
-                    self.end(if self.down.has_closed() { End::Closed } else { End::VendorLost });
+                Event::Ended(who) => self.ends(who),
+                Event::Lost(who) => {
+                    self.ends(who);
+                    match who {
+                        Who::Client => self.client.forget(),
+                        Who::Vendor => self.vendor.forget(),
+                    }
                 }
                 Event::Else => {}
+            }
+        }
+    }
+
+    fn ends(&mut self, who: Who) {
+        match who {
+            Who::Client => {
+                self.client.has_ended = true;
+                self.end(if self.up.has_closed() { End::Closed } else { End::ClientLost });
+            }
+            Who::Vendor => {
+                self.vendor.has_ended = true;
+                self.end(if self.down.has_closed() { End::Closed } else { End::VendorLost });
             }
         }
     }
@@ -290,9 +313,9 @@ where
         let (client, vendor) = (&mut self.client, &mut self.vendor);
         tokio::select! {
             told = Side::<C>::write(&mut client.write, &mut client.out, &mut client.is_flushed, &mut client.written),
-                if may_tell_client => if told.is_ok() { Event::Else } else { Event::Ended(Who::Client) },
+                if may_tell_client => if told.is_ok() { Event::Else } else { Event::Lost(Who::Client) },
             told = Side::<V>::write(&mut vendor.write, &mut vendor.out, &mut vendor.is_flushed, &mut vendor.written),
-                if may_tell_vendor => if told.is_ok() { Event::Else } else { Event::Ended(Who::Vendor) },
+                if may_tell_vendor => if told.is_ok() { Event::Else } else { Event::Lost(Who::Vendor) },
             more = Side::<C>::read(&mut client.read, &mut client.inbox),
                 if may_hear_client => if more { Event::Read(Who::Client) } else { Event::Ended(Who::Client) },
             more = Side::<V>::read(&mut vendor.read, &mut vendor.inbox),
@@ -428,10 +451,16 @@ where
             return ending.until;
         }
         let token = if now < self.terms.ends { self.terms.ends } else { self.terms.latest };
-        let sides = self.client.due(self.terms.ping).min(self.vendor.due(self.terms.ping));
-        let others =
-            [self.held_since.map(|since| since + HOLD), self.paused, self.one_has_closed.map(|since| since + GOODBYE)];
+        let sides = match self.one_has_closed {
+            None => self.client.due(self.terms.ping).min(self.vendor.due(self.terms.ping)),
+            // Nobody is asked for a sign of life any more: what is due for that stays due.
+            Some(since) => since + GOODBYE,
+        };
+        let others = [self.held_since.map(|since| since + HOLD), self.paused];
         let first = token.min(sides).min(self.last_message + self.terms.idle);
         others.into_iter().flatten().fold(first, Instant::min)
     }
 }
+
+#[cfg(test)]
+mod tests;
