@@ -14,6 +14,7 @@ mod egress;
 mod http2;
 mod kept;
 pub mod keys;
+mod patient;
 pub mod pool;
 mod received;
 mod settings;

@@ -19,6 +19,7 @@ use super::counted::Counted;
 use super::dial::dial;
 use super::http2::{self, Seat};
 use super::kept::{Home, Permit};
+use super::patient::Patient;
 use super::tls::Tls;
 use super::tunnel::dial_through;
 use super::{SendError, Upstream};
@@ -150,14 +151,22 @@ impl Drop for Opening {
 async fn open(upstream: &Upstream, permit: Option<Permit>, opening: Option<Opening>) -> Result<Way, SendError> {
     let stream = reach(upstream).await?;
     let Some(tls) = &upstream.tls else {
-        return Ok(Way::Http1 { sender: http1(stream).await?, is_kept: false, permit });
+        return Ok(Way::Http1 {
+            sender: http1(Patient::new(stream, upstream.timeouts.idle)).await?,
+            is_kept: false,
+            permit,
+        });
     };
     let stream = secured(stream, tls, &tls.any).await?;
     // By ALPN alone: a vendor that says nothing speaks HTTP/1.1.
     let is_http1 = stream.get_ref().1.alpn_protocol() != Some(b"h2");
     upstream.home.with(|kept| kept.is_http1 = is_http1);
     if is_http1 {
-        return Ok(Way::Http1 { sender: http1(stream).await?, is_kept: false, permit });
+        return Ok(Way::Http1 {
+            sender: http1(Patient::new(stream, upstream.timeouts.idle)).await?,
+            is_kept: false,
+            permit,
+        });
     }
     http2::share(stream, &upstream.home, permit, opening).await.map(Way::Http2)
 }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Request;
@@ -253,4 +254,32 @@ async fn bodies_that_are_held_together_have_a_bound_and_leave_it_with_their_call
     // All of it is free again.
     let mut again = wire::send(&gateway, &call).await;
     assert_eq!(wire::status(&rest(&mut again).await), 200);
+}
+
+#[tokio::test]
+async fn an_upload_that_a_vendor_answers_and_does_not_read_ends_without_either() {
+    let vendor = TestVendor::raw(move |_, mut stream| async move {
+        wire::read_until(&mut stream, "\r\n\r\n").await;
+        // By now the upload is stuck.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        wire::write(&mut stream, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+        std::future::pending::<()>().await;
+    });
+    let limits = r#"limits = { streams = 1, per_session = "off", per_bot = "100000/1m", mint_per_ip = "30/1m" }"#;
+    let gateway = TestGateway::in_front_of(&vendor).vendor(r#"timeouts = { idle = "2s" }"#).bot(limits).start();
+    let session = gateway.mint("support").await;
+    let head = wire::head(&session, "POST /echo", &["content-type: text/plain", "transfer-encoding: chunked"]);
+    let mut client = wire::send(&gateway, head).await;
+    let chunk = format!("10000\r\n{}\r\n", "x".repeat(65_536));
+    let more = |sent: Result<std::io::Result<()>, _>| sent.is_ok_and(|sent| sent.is_ok());
+    // Until nobody takes more of it.
+    while more(tokio::time::timeout(Duration::from_millis(100), client.write_all(chunk.as_bytes())).await) {}
+    wire::read_until(&mut client, "\r\n\r\nok").await;
+    client.set_zero_linger().unwrap();
+    drop(client);
+    let end = Instant::now() + Duration::from_secs(8);
+    while wire::status(&wire::call(&gateway, &session, "GET /read", &[], "").await) != 200 {
+        assert!(Instant::now() < end, "the upload counts as open for ever");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
