@@ -141,7 +141,10 @@ impl<S: AsyncRead + AsyncWrite> Side<S> {
             return false;
         }
         if !is_heard {
-            // Whom we do not read cannot give a sign of life.
+            // Whom we do not read cannot give a sign of life, but one that has left refuses what it is sent.
+            if may_write && self.is_written() {
+                self.out.extend_from_slice(&ping(writer));
+            }
             self.hears(now);
             return false;
         }

@@ -16,6 +16,8 @@ use crate::proxy::scrub::{Needles, Scrubber, mask_whole};
 
 /// What may wait behind bytes that are held back: a vendor must not make us keep frames without end.
 const LONGEST_WAIT: usize = 64 << 10;
+/// What a frame costs that waits, besides its bytes.
+const RECORD: usize = 64;
 
 /// The direction towards the client.
 pub(in crate::proxy) struct Down {
@@ -112,7 +114,7 @@ impl Down {
             out.extend_from_slice(bytes);
             return Ok(());
         }
-        self.waiting_bytes += bytes.len();
+        self.waiting_bytes += RECORD + bytes.len();
         if self.waiting_bytes > LONGEST_WAIT {
             return Err(Violation::Protocol);
         }
@@ -131,7 +133,7 @@ impl Down {
             match self.waiting.front() {
                 Some((at, bytes)) if *at == self.emitted => {
                     out.extend_from_slice(bytes);
-                    self.waiting_bytes -= bytes.len();
+                    self.waiting_bytes -= RECORD + bytes.len();
                     self.waiting.pop_front();
                 }
                 _ => return,

@@ -35,10 +35,20 @@ impl AsyncWrite for Reset {
 
 /// How a WebSocket between these ends, and how often its future was polled.
 async fn pumped<V: AsyncRead + AsyncWrite>(client: DuplexStream, vendor: V, ping: Duration) -> (End, u32) {
+    admitted(client, vendor, ping, || Ok(())).await
+}
+
+/// The same where messages may have to wait.
+async fn admitted<V: AsyncRead + AsyncWrite>(
+    client: DuplexStream,
+    vendor: V,
+    ping: Duration,
+    admit: impl FnMut() -> Result<(), Duration>,
+) -> (End, u32) {
     let now = Instant::now();
     let terms = Terms { ends: now + 600 * SECOND, latest: now + 605 * SECOND, ping, idle: 600 * SECOND };
     let directions = (Down::new(Arc::new(Needles::default()), 1000), Up::new(1000));
-    let mut pump = pin!(Pump::new((client, vendor), directions, terms, Arc::default(), || Ok(())).run());
+    let mut pump = pin!(Pump::new((client, vendor), directions, terms, Arc::default(), admit).run());
     let mut polls = 0;
     let report = std::future::poll_fn(|context| {
         polls += 1;
@@ -74,4 +84,16 @@ async fn a_client_that_does_not_answer_a_close_costs_no_looks() {
     let (end, polls) = tokio::time::timeout(60 * SECOND, pumped(client, vendor, SECOND)).await.unwrap();
     assert_eq!(end, End::Closed);
     assert!(polls < 20 && began.elapsed() <= 11 * SECOND, "{polls} polls, {:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_leaves_while_its_message_waits_is_missed_at_the_next_sign_of_life() {
+    let (client, mut visitor) = duplex(1000);
+    let (vendor, _other) = duplex(1000);
+    visitor.write_all(&[0x81, 0x80, 0, 0, 0, 0]).await.unwrap();
+    drop(visitor);
+    let began = Instant::now();
+    let (end, _) = admitted(client, vendor, 30 * SECOND, || Err(3600 * SECOND)).await;
+    assert_eq!(end, End::ClientLost);
+    assert!(began.elapsed() <= 60 * SECOND, "{:?}", began.elapsed());
 }
