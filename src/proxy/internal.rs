@@ -106,6 +106,6 @@ impl Socket {
 
     /// Takes what the client wrote, adds what may go to the vendor to `out`, and says whether it was refused.
     pub fn up(&mut self, mut input: Bytes, out: &mut BytesMut) -> bool {
-        self.up.push(&mut input, out, || Ok(())).is_err()
+        self.up.push(&mut input, out, |_| Ok(())).is_err()
     }
 }

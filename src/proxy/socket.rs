@@ -16,8 +16,8 @@ use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{
-    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
-    SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version};
@@ -76,6 +76,11 @@ impl Handshake {
             return wrong(
                 "a WebSocket is asked for with GET, HTTP/1.1, `Connection: Upgrade` and `Upgrade: websocket`",
             );
+        }
+        // A body would end where one parser says and another does not, and what stands behind it is frames.
+        let has_body = headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0");
+        if has_body || headers.contains_key(TRANSFER_ENCODING) {
+            return wrong("the request for a WebSocket has no body");
         }
         if single(headers, SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
             return Err(Fault::new(Code::UpgradeRequired, "the version of WebSocket spoken here is 13"));

@@ -81,11 +81,12 @@ impl Connection {
     /// A vendor may answer before it has the whole body. The next call would wait for the rest of this one's, which its
     /// caller can hold back for as long as it likes.
     fn release(&mut self) {
-        let is_sent = self.upload.as_ref().is_none_or(|upload| upload.has_ended());
-        if let Some(sender) = self.sender.take()
-            && is_sent
-        {
-            self.home.with(|kept| kept.put_back(sender));
+        let unsent = self.upload.as_ref().filter(|upload| !upload.has_ended());
+        match (self.sender.take(), unsent) {
+            (Some(sender), None) => self.home.with(|kept| kept.put_back(sender)),
+            // It is in use until its upload ends.
+            (Some(_), Some(upload)) => upload.keep(self.permit.take()),
+            (None, _) => {}
         }
         // Only now: whoever waits for the permit finds the connection.
         self.permit = None;

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::arriving::Arriving;
 use super::body::BodyError;
+use super::kept::Permit;
 
 /// What is kept of an upload that a vendor may not have begun with: most are shorter.
 const MOST_TAKEN: u64 = 64 << 10;
@@ -148,6 +149,8 @@ impl fmt::Debug for Streamed {
 pub(super) struct Upload {
     has_ended: AtomicBool,
     end: Notify,
+    /// That of a connection whose answer has ended already.
+    permit: Mutex<Option<Permit>>,
     /// Why it was given up, where nobody else tells: the streams of HTTP/2 do not.
     failure: Mutex<Option<BodyError>>,
 }
@@ -167,6 +170,16 @@ impl Upload {
     fn finish(&self) {
         self.has_ended.store(true, Ordering::Release);
         self.end.notify_one();
+        drop(self.permit.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// Has its connection count as open until it ends.
+    pub(super) fn keep(&self, permit: Option<Permit>) {
+        *self.permit.lock().unwrap_or_else(PoisonError::into_inner) = permit;
+        if self.has_ended() {
+            // Meanwhile.
+            self.finish();
+        }
     }
 
     /// It was given up for this.

@@ -279,6 +279,8 @@ async fn a_request_that_is_not_rfc_6455_is_refused_and_its_connection_ends() {
         ("sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==", "sec-websocket-key: c2hvcnQ=", 400),
         ("sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==", "x-nothing: 1", 400),
         ("connection: Upgrade", "connection: keep-alive", 400),
+        ("connection: Upgrade", "connection: Upgrade\r\ncontent-length: 2", 400),
+        ("connection: Upgrade", "connection: Upgrade\r\ntransfer-encoding: chunked", 400),
     ] {
         let lines = ASK.map(|line| if line == changed { by } else { line });
         let mut client = wire::send(&gateway, wire::head(&session, &format!("GET {}", path(&session)), &lines)).await;
@@ -458,6 +460,22 @@ async fn one_message_too_many_waits() {
     }
     let third = tokio::time::timeout(Duration::from_millis(200), socket.next()).await;
     assert!(third.is_err(), "{third:?} came although the session has no more calls");
+}
+
+#[tokio::test]
+async fn frames_that_are_no_messages_arrive_all_the_same() {
+    let (vendor, _) = echo();
+    let gateway = TestGateway::with_profile(&vendor, PROFILE).start();
+    let session = gateway.mint("support").await;
+    let mut client = ask_raw(&gateway, &session, "").await;
+    wire::read_until(&mut client, "\r\n\r\n").await;
+    let pings = b"\x89\x80\0\0\0\0".repeat(150);
+    tokio::io::AsyncWriteExt::write_all(&mut client, &pings).await.unwrap();
+    // Each is answered; those beyond a hundred a second later.
+    let mut pongs = vec![0; 300];
+    client.read_exact(&mut pongs[..200]).await.unwrap();
+    client.read_exact(&mut pongs[200..]).await.unwrap();
+    assert_eq!(pongs, b"\x8a\x00".repeat(150));
 }
 
 #[tokio::test]

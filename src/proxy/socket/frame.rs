@@ -36,6 +36,11 @@ pub(super) struct Head {
 }
 
 impl Head {
+    /// Whether the frame costs more than it carries.
+    pub(super) fn is_small(&self) -> bool {
+        usize::from(self.bytes[1] & 0x7f) <= LONGEST_CONTROL
+    }
+
     /// Its bytes.
     pub(super) fn bytes(&self) -> &[u8] {
         self.bytes.get(..self.length).unwrap_or_default()

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, Wr
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::frame::{Violation, Writer, close, ping};
-use super::relay::{Down, Seen, Up};
+use super::relay::{Down, Seen, Up, Wanted};
 use crate::fault::Code;
 
 /// How long the beginning of what may be a secret is held back.
@@ -23,6 +23,9 @@ const HOLD: Duration = Duration::from_millis(50);
 const GOODBYE: Duration = Duration::from_secs(5);
 /// Bytes that are read at once. A message may be longer.
 const PART: usize = 16 << 10;
+
+/// Frames of a client a second that are no message: signs of life, and parts of messages of up to 125 bytes. More wait.
+const MOST_TRIFLES: u32 = 100;
 
 /// The close codes that an application gives itself begin at 4000 (RFC 6455 §7.4.2): ours for the end of the token.
 const EXPIRED: u16 = 4401;
@@ -187,6 +190,25 @@ impl<S: AsyncRead + AsyncWrite> Side<S> {
     }
 }
 
+/// Counts frames that no limit counts: they cost the vendor a look each.
+struct Trifles {
+    since: Instant,
+    count: u32,
+}
+
+impl Trifles {
+    fn admit(&mut self, now: Instant) -> Result<(), Duration> {
+        let end = self.since + Duration::from_secs(1);
+        if now >= end {
+            (self.since, self.count) = (now, 0);
+        } else if self.count >= MOST_TRIFLES {
+            return Err(end - now);
+        }
+        self.count += 1;
+        Ok(())
+    }
+}
+
 /// What happened next.
 enum Event {
     Read(Who),
@@ -230,6 +252,7 @@ pub(super) struct Pump<C, V, A> {
     paused: Option<Instant>,
     terms: Terms,
     admit: A,
+    trifles: Trifles,
     received: Arc<AtomicU64>,
     last_message: Instant,
     held_since: Option<Instant>,
@@ -260,6 +283,7 @@ where
             paused: None,
             terms,
             admit,
+            trifles: Trifles { since: Instant::now(), count: 0 },
             received,
             last_message: Instant::now(),
             held_since: None,
@@ -349,12 +373,15 @@ where
         if self.ending.is_some() {
             // Only its answer to our close is of interest.
             let (mut nowhere, mut kept) = (BytesMut::new(), std::mem::take(&mut self.kept));
-            if self.up.push(&mut kept, &mut nowhere, || Ok(())).is_err() {
+            if self.up.push(&mut kept, &mut nowhere, |_| Ok(())).is_err() {
                 self.client.has_ended = true;
             }
             return;
         }
-        match self.up.push(&mut self.kept, &mut self.vendor.out, &mut self.admit) {
+        match self.up.push(&mut self.kept, &mut self.vendor.out, |wanted| match wanted {
+            Wanted::Message => (self.admit)(),
+            Wanted::Trifle => self.trifles.admit(now),
+        }) {
             Ok(Seen { data, wait }) => {
                 if data {
                     self.last_message = now;

@@ -38,6 +38,15 @@ pub(in crate::proxy) struct Down {
     has_closed: bool,
 }
 
+/// What a client wants to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::proxy) enum Wanted {
+    /// A message.
+    Message,
+    /// A frame that is none: a sign of life, or a small part of a message.
+    Trifle,
+}
+
 /// What a direction has seen in the bytes it was given.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::proxy) struct Seen {
@@ -184,13 +193,13 @@ impl Up {
         Self { follower: Follower::new(Writer::Client, limit), stopped: None, has_closed: false }
     }
 
-    /// Takes out of `input` what the client wrote, and adds it to `out`. `admit` is asked for each message; one that
-    /// has to wait stays in `input`, with all that comes behind it.
+    /// Takes out of `input` what the client wrote, and adds it to `out`. `admit` is asked for each message and trifle;
+    /// one that has to wait stays in `input`, with all that comes behind it.
     pub(in crate::proxy) fn push(
         &mut self,
         input: &mut Bytes,
         out: &mut BytesMut,
-        mut admit: impl FnMut() -> Result<(), Duration>,
+        mut admit: impl FnMut(Wanted) -> Result<(), Duration>,
     ) -> Result<Seen, Violation> {
         let mut seen = Seen::default();
         while !self.has_closed {
@@ -203,14 +212,19 @@ impl Up {
             };
             match piece {
                 Piece::Head(head) => {
-                    if matches!(head.kind, Kind::Data { is_first: true, .. })
-                        && let Err(wait) = admit()
+                    let wanted = match head.kind {
+                        Kind::Data { is_first: true, .. } => Some(Wanted::Message),
+                        _ => head.is_small().then_some(Wanted::Trifle),
+                    };
+                    if let Some(wanted) = wanted
+                        && let Err(wait) = admit(wanted)
                     {
                         self.stopped = Some(head);
                         seen.wait = Some(wait);
                         break;
                     }
-                    seen.data |= matches!(head.kind, Kind::Data { .. });
+                    // An endless message of nothing is not said.
+                    seen.data |= wanted != Some(Wanted::Trifle);
                     out.extend_from_slice(head.bytes());
                 }
                 Piece::Payload(part) => out.extend_from_slice(&part),
@@ -351,7 +365,10 @@ mod tests {
         let (mut up, mut out, mut free) = (Up::new(100), BytesMut::new(), 1);
         let mut push = |up: &mut Up, out: &mut BytesMut, more: i32| {
             free += more;
-            let admit = || {
+            let admit = |wanted| {
+                if wanted == Wanted::Trifle {
+                    return Ok(());
+                }
                 free -= 1;
                 if free >= 0 { Ok(()) } else { Err(Duration::from_secs(1)) }
             };

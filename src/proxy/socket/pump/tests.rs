@@ -97,3 +97,13 @@ async fn a_client_that_leaves_while_its_message_waits_is_missed_at_the_next_sign
     assert_eq!(end, End::ClientLost);
     assert!(began.elapsed() <= 60 * SECOND, "{:?}", began.elapsed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn more_than_a_hundred_trifles_a_second_wait() {
+    let mut trifles = Trifles { since: Instant::now(), count: 0 };
+    let admitted = (0..1000).filter(|_| trifles.admit(Instant::now()).is_ok()).count();
+    assert_eq!(admitted, 100);
+    let wait = trifles.admit(Instant::now()).unwrap_err();
+    tokio::time::advance(wait).await;
+    assert_eq!(trifles.admit(Instant::now()), Ok(()));
+}
