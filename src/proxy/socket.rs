@@ -7,6 +7,7 @@
 mod frame;
 mod pump;
 mod relay;
+mod side;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;

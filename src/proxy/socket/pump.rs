@@ -3,27 +3,24 @@
 //! Nothing is read from one side while bytes wait for the other: a slow client slows the vendor, and the other way
 //! round. All timers are one, set to the next thing that can happen.
 
-use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf, split};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::frame::{Violation, Writer, close, ping};
+use super::frame::{Violation, Writer, close};
 use super::relay::{Down, Seen, Up, Wanted};
+use super::side::Side;
 use crate::fault::Code;
 
 /// How long the beginning of what may be a secret is held back.
 const HOLD: Duration = Duration::from_millis(50);
 /// How long the other side may take to answer a close, and to go.
 const GOODBYE: Duration = Duration::from_secs(5);
-/// Bytes that are read at once. A message may be longer.
-const PART: usize = 16 << 10;
-
 /// Frames of a client a second that are no message: signs of life, and parts of messages of up to 125 bytes. More wait.
 const MOST_TRIFLES: u32 = 100;
 
@@ -94,99 +91,6 @@ impl End {
             Self::ClientViolation(violation) => Some((violation.status(), "the frame is malformed")),
             Self::VendorViolation(_) => Some((BROKEN, "the vendor's frame is refused")),
         }
-    }
-}
-
-/// One side: what was read from it, what waits to be written to it.
-struct Side<S> {
-    read: ReadHalf<S>,
-    write: WriteHalf<S>,
-    inbox: BytesMut,
-    out: BytesMut,
-    is_flushed: bool,
-    written: u64,
-    heard: Instant,
-    asked: Option<Instant>,
-    has_ended: bool,
-}
-
-impl<S: AsyncRead + AsyncWrite> Side<S> {
-    fn new(stream: S) -> Self {
-        let (read, write) = split(stream);
-        let (inbox, out, heard) = (BytesMut::new(), BytesMut::new(), Instant::now());
-        Self { read, write, inbox, out, is_flushed: true, written: 0, heard, asked: None, has_ended: false }
-    }
-
-    fn is_written(&self) -> bool {
-        self.out.is_empty() && self.is_flushed
-    }
-
-    /// What waits for a side that is gone waits for nobody: neither the other side nor the end must wait for it.
-    fn forget(&mut self) {
-        self.has_ended = true;
-        self.is_flushed = true;
-        self.out.clear();
-    }
-
-    fn hears(&mut self, now: Instant) {
-        self.heard = now;
-        self.asked = None;
-    }
-
-    /// When it has to be asked for a sign of life, or given up.
-    fn due(&self, ping: Duration) -> Instant {
-        self.asked.unwrap_or(self.heard) + ping
-    }
-
-    /// Asks for a sign of life if it is time; says whether there was none although it was asked for.
-    fn ask(&mut self, writer: Writer, terms: Terms, is_heard: bool, may_write: bool, now: Instant) -> bool {
-        if now < self.due(terms.ping) {
-            return false;
-        }
-        if !is_heard {
-            // Whom we do not read cannot give a sign of life, but one that has left refuses what it is sent.
-            if may_write && self.is_written() {
-                self.out.extend_from_slice(&ping(writer));
-            }
-            self.hears(now);
-            return false;
-        }
-        if self.asked.is_some() {
-            return true;
-        }
-        if may_write {
-            self.out.extend_from_slice(&ping(writer));
-            self.asked = Some(now);
-        } else {
-            // In the middle of a frame: asked next time.
-            self.heard = now;
-        }
-        false
-    }
-
-    /// Reads a part into the inbox, or to the end.
-    async fn read(read: &mut ReadHalf<S>, inbox: &mut BytesMut) -> bool {
-        inbox.reserve(PART);
-        matches!(read.read_buf(inbox).await, Ok(1..))
-    }
-
-    /// Writes some of what waits, and flushes when it was the last. Cancel-safe.
-    async fn write(
-        write: &mut WriteHalf<S>,
-        out: &mut BytesMut,
-        is_flushed: &mut bool,
-        written: &mut u64,
-    ) -> io::Result<()> {
-        if !out.is_empty() {
-            let length = write.write_buf(out).await?;
-            *written += u64::try_from(length).unwrap_or_default();
-            *is_flushed = false;
-        }
-        if out.is_empty() {
-            write.flush().await?;
-            *is_flushed = true;
-        }
-        Ok(())
     }
 }
 
@@ -448,9 +352,9 @@ where
             return;
         }
         let (hears_client, hears_vendor) = (self.may_hear_client(), self.may_hear_vendor());
-        if self.client.ask(Writer::Server, self.terms, hears_client, self.down.is_at_border(), now) {
+        if self.client.ask(Writer::Server, self.terms.ping, hears_client, self.down.is_at_border(), now) {
             self.end(End::ClientLost);
-        } else if self.vendor.ask(Writer::Client, self.terms, hears_vendor, self.up.is_at_border(), now) {
+        } else if self.vendor.ask(Writer::Client, self.terms.ping, hears_vendor, self.up.is_at_border(), now) {
             self.end(End::VendorLost);
         }
     }

@@ -1,9 +1,10 @@
 //! How often a pump looks: a time that is due and stays due would make it spin.
 
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{DuplexStream, ReadBuf, duplex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 
 use super::*;
 use crate::proxy::scrub::Needles;
