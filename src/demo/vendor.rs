@@ -9,6 +9,12 @@
 pub mod chatbotkit;
 mod journal;
 mod listen;
+mod masked;
+mod query;
+mod refusal;
+#[cfg(test)]
+mod running;
+pub mod superseek;
 
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
@@ -30,20 +36,30 @@ fn json(status: StatusCode, value: &Value) -> Answer {
     answer
 }
 
-/// The bearer credential (RFC 6750 §2.1). Two `Authorization` headers are none: which of them counts is a guess.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+/// What `Authorization` says. Two such headers say nothing: which of them counts is a guess.
+fn authorization(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return None };
-    let (scheme, credential) = value.to_str().ok()?.split_once(' ')?;
+    value.to_str().ok()
+}
+
+/// The bearer credential (RFC 6750 §2.1).
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, credential) = authorization(headers)?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(credential)
+}
+
+/// Whether the body is declared as JSON.
+fn declares_json(headers: &HeaderMap) -> bool {
+    let declared = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = declared.split(';').next().unwrap_or_default().trim();
+    media_type.eq_ignore_ascii_case("application/json")
 }
 
 /// The JSON object in `body`, if it is declared as JSON and is one; else what is wrong.
 fn json_object(headers: &HeaderMap, body: &[u8]) -> Result<Map<String, Value>, String> {
-    let declared = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let media_type = declared.split(';').next().unwrap_or_default().trim();
-    if !media_type.eq_ignore_ascii_case("application/json") {
-        return Err(format!("unsupported content type {media_type:?}"));
+    if !declares_json(headers) {
+        return Err("the content type is not application/json".to_owned());
     }
     serde_json::from_slice(body).map_err(|error| format!("the body is not a JSON object: {error}"))
 }

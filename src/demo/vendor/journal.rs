@@ -17,8 +17,8 @@ use hyper::body::{Body, Bytes, Frame, SizeHint};
 /// How much of a body is kept. What is behind it is only counted, so that a test may upload as much as it likes.
 const KEPT: usize = 1 << 20;
 
-/// One request that a simulated vendor received.
-#[derive(Clone, Debug)]
+/// One request that a simulated vendor received. Debug output shows neither credentials nor values: see `masked.rs`.
+#[derive(Clone)]
 pub struct Seen {
     /// The method.
     pub method: Method,
@@ -26,7 +26,7 @@ pub struct Seen {
     pub path: String,
     /// The query, as it was written, without the question mark.
     pub query: Option<String>,
-    /// The headers; `Authorization` is there, and masked in debug output.
+    /// The headers.
     pub headers: HeaderMap,
     /// What arrived of the body, at most its first mebibyte.
     pub body: Bytes,
