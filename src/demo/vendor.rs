@@ -6,6 +6,7 @@
 //! What every one of them needs stands here: a listener, a [`journal`] of what came in, and the reading of
 //! credentials and bodies.
 
+pub mod aichatbothub;
 pub mod chatbotkit;
 mod journal;
 mod listen;
@@ -15,6 +16,7 @@ mod refusal;
 #[cfg(test)]
 mod running;
 pub mod superseek;
+mod words;
 
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};

@@ -1,5 +1,7 @@
 //! What the tests of simulated vendors share: one that runs, and a client for it.
 
+use std::time::Duration;
+
 use reqwest::RequestBuilder;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -49,4 +51,14 @@ pub(super) async fn granted(request: RequestBuilder) -> serde_json::Value {
     let (status, text) = answer(request).await;
     assert_eq!(status, 200, "{text}");
     serde_json::from_str(&text).expect("JSON")
+}
+
+/// Lets the other tasks run until `condition` holds.
+pub(super) async fn eventually(condition: impl Fn() -> bool) {
+    let waiting = async {
+        while !condition() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("the condition holds in the end");
 }

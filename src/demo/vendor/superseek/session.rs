@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
+use crate::demo::vendor::words::reply;
 use crate::id::Entropy;
 
 /// How long a session's id is, as the documented example.
@@ -38,7 +39,7 @@ impl Sessions {
     /// was not seen in the vendor's documentation.
     pub(super) fn ask(&mut self, id: &str, bot: &str, question: &str) -> Option<Value> {
         let session = self.open.get_mut(id).filter(|session| session.bot == bot)?;
-        let answer = format!("I heard: {question}");
+        let answer = reply(question);
         let result = json!({ "text": answer, "ref": [], "urlPresent": false });
         session.said.push(json!({ "role": "user", "question": question }));
         session.said.push(json!({ "role": "bot", "result": result }));
