@@ -8,9 +8,11 @@
 
 pub mod aichatbothub;
 pub mod chatbotkit;
+pub mod hottask;
 mod journal;
 mod listen;
 mod masked;
+mod members;
 mod query;
 mod refusal;
 #[cfg(test)]

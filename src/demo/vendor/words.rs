@@ -22,6 +22,11 @@ pub(super) fn reply(heard: &str) -> String {
     format!("I heard: {heard}")
 }
 
+/// How long a bot that takes `pace` for each word thinks about the whole.
+pub(super) fn thinking(text: &str, pace: Duration) -> Duration {
+    pace * u32::try_from(words(text).count()).unwrap_or(u32::MAX)
+}
+
 /// The streamed answer: the first word at once, `pace` before each other, `keep` with the last.
 pub(super) fn stream(text: &str, pace: Duration, keep: impl FnOnce() + Send + 'static) -> Answer {
     let words = words(text).map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
@@ -85,5 +90,6 @@ mod tests {
             told.push((word, start.elapsed().as_secs(), is_kept.load(Ordering::Relaxed)));
         }
         assert_eq!(told, [("one ".into(), 0, false), (" ".into(), 60, false), ("two".into(), 120, true)]);
+        assert_eq!(thinking("one  two", pace), pace * 3);
     }
 }
