@@ -6,8 +6,10 @@
 //! call against the present configuration; only the token's signature and binding are remembered.
 
 mod call;
+mod contact;
 mod credential;
 mod mint;
+mod recognised;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,8 +17,10 @@ use std::sync::Arc;
 use http::{HeaderMap, header};
 
 pub use self::call::{CallGrant, CallTarget};
+pub use self::contact::ContactGrant;
 pub use self::credential::{BEARER_PROTOCOL, Credential};
 pub use self::mint::{MintGrant, Minter};
+pub use self::recognised::Recognised;
 use crate::bot::{Bot, Client, Directory, Origin};
 use crate::clock::Clock;
 use crate::document::Rate;
@@ -90,6 +94,8 @@ pub struct Access {
     pub own_origin: Option<Origin>,
     /// How many failed credentials an address has.
     pub failures: Option<Rate>,
+    /// Sessions whose earlier tokens have ended.
+    pub recognised: Recognised,
 }
 
 impl Access {
@@ -108,13 +114,20 @@ impl Access {
                 Some(client) => return in_its_place(client, caller),
                 None => Fault::new(Code::InvalidClient, "no client has this secret"),
             },
-            Credential::None => return Ok(caller.origin.clone().map_or(Principal::Anonymous, Principal::Page)),
+            Credential::None => return Ok(self.page(caller).map_or(Principal::Anonymous, Principal::Page)),
         };
         // An expired token is no attempt at anything: an open tab would lock its whole network out.
         if failure.code() != Code::TokenExpired {
             self.count_failure(caller.address)?;
         }
         Err(failure)
+    }
+
+    /// The page that calls. A browser leaves `Origin` out where a page reads from its own origin: then the page is the
+    /// gateway's own.
+    pub(super) fn page(&self, caller: &Caller) -> Option<Origin> {
+        let own = || self.own_origin.as_ref().filter(|_| caller.is_same_origin);
+        caller.origin.as_ref().or_else(own).cloned()
     }
 
     /// The bot that a session token is for, if there still is one.

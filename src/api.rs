@@ -4,6 +4,8 @@
 //! in [`Api::open`]: one set of rules, two shapes.
 
 mod accept;
+mod asked;
+mod contact;
 mod members;
 mod native;
 
@@ -17,13 +19,14 @@ use axum::routing::{get, post};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde_json::{Value, json};
 
-use crate::access::{Access, Caller, Credential, MintGrant, Minter};
-use crate::bot::Bot;
+use crate::access::{Access, Caller, MintGrant, Minter, Principal};
+use crate::bot::{Bot, Client};
 use crate::clock::Clock;
 use crate::fault::{Code, Fault};
-use crate::limit::{Key, Kind, Limiter};
+use crate::limit::{Key, Kind, Limiter, digest_key};
 use crate::net::Neighbourhood;
 use crate::proxy::Intake;
+use crate::secret::SHORTEST;
 use crate::session::{Opened, Opener, RawWish, Wish};
 
 /// The token, on the answers of vendors' session calls.
@@ -86,21 +89,22 @@ impl Api {
     /// The calls that [`Api::router`] serves, below `prefix` where they are the gateway's own. No vendor may have them.
     pub fn calls(prefix: &str) -> Vec<String> {
         let jwks = ["GET", "HEAD"].map(|method| format!("{method} /.well-known/jwks.json"));
-        [format!("POST {prefix}/bots/{{bot}}/sessions")].into_iter().chain(jwks).collect()
+        let own = ["/bots/{bot}/sessions", "/sessions/{session}/contact"].map(|path| format!("POST {prefix}{path}"));
+        own.into_iter().chain(jwks).collect()
     }
 
     /// The gateway's own endpoints.
     pub fn router(self: &Arc<Self>, prefix: &str) -> Router {
         Router::new()
             .route(&format!("{prefix}/bots/{{bot}}/sessions"), post(native::open))
+            .route(&format!("{prefix}/sessions/{{session}}/contact"), post(contact::recognise))
             .route("/.well-known/jwks.json", get(jwks))
             .with_state(Arc::clone(self))
     }
 
-    /// Whether whoever presents `credential` may open a session of `bot`, and has not opened too many. Asked before the
-    /// body is read: nobody makes us hold more bodies than it may have sessions.
-    fn grant(&self, bot: &Arc<Bot>, credential: Credential<'_>, caller: &Caller) -> Result<MintGrant, Fault> {
-        let principal = self.access.identify(credential, caller)?;
+    /// Whether `principal` may open a session of `bot`, and has not opened too many. Asked before the body is read where
+    /// that can be: nobody makes us hold more bodies than it may have sessions.
+    fn grant(&self, bot: &Arc<Bot>, principal: Principal, caller: &Caller) -> Result<MintGrant, Fault> {
         let grant = self.access.may_mint(principal, bot, caller)?;
         self.admit(&grant, caller)?;
         Ok(grant)
@@ -118,15 +122,7 @@ impl Api {
         let (bot, now) = (grant.bot(), self.clock.now());
         match grant.minter() {
             Minter::Page(_) => self.admit_address(bot, caller.address)?,
-            Minter::Owner(client) => {
-                if let Some(rate) = bot.limits.per_bot {
-                    let digest = crate::secret::sha256(client.name.as_bytes());
-                    let subject = u128::from_be_bytes(std::array::from_fn(|at| digest[at]));
-                    let key = Key::new(Kind::MintByClient, bot.number, subject);
-                    let taken = self.limiter.take(key, rate, now);
-                    taken.map_err(|wait| limited("this client opened too many sessions", wait))?;
-                }
-            }
+            Minter::Owner(client) => self.admit_client(bot, client)?,
         }
         if let Some(rate) = bot.limits.per_bot {
             let taken = self.limiter.take_of_bot(bot.number, rate, now);
@@ -135,20 +131,20 @@ impl Api {
         Ok(())
     }
 
+    /// The limit of a client.
+    fn admit_client(&self, bot: &Bot, client: &Client) -> Result<(), Fault> {
+        let Some(rate) = bot.limits.per_bot else { return Ok(()) };
+        let key = Key::new(Kind::MintByClient, bot.number, digest_key(client.name.as_bytes()));
+        let taken = self.limiter.take(key, rate, self.clock.now());
+        taken.map_err(|wait| limited("this client opened too many sessions", wait))
+    }
+
     /// The limit of an address: of whoever calls, or of the visitor for whom an owner calls.
     fn admit_address(&self, bot: &Bot, address: IpAddr) -> Result<(), Fault> {
         let Some(rate) = bot.limits.mint_per_ip else { return Ok(()) };
         let key = Key::new(Kind::MintByAddress, bot.number, Neighbourhood::of(address).bits());
         let taken = self.limiter.take(key, rate, self.clock.now());
         taken.map_err(|wait| limited("too many sessions were opened from this address", wait))
-    }
-
-    /// A wrong credential is told before a wrong name.
-    fn unknown_bot(&self, credential: Credential<'_>, caller: &Caller) -> Fault {
-        match self.access.identify(credential, caller) {
-            Ok(_whoever) => Fault::new(Code::UnknownBot, "there is no bot of this name"),
-            Err(fault) => fault,
-        }
     }
 }
 
@@ -179,6 +175,13 @@ fn session_headers(opened: &Opened) -> Result<HeaderMap, Fault> {
     Ok(headers)
 }
 
+/// That a body has a member that it should not have.
+fn unknown_member(name: &str, known: &[&str]) -> Fault {
+    // The log has it, too, and no secret is so short.
+    let shown: String = name.escape_default().take(SHORTEST - 1).collect();
+    Fault::new(Code::BadRequest, format!("`{shown}` is unknown; the body may have {}", known.join(", ")))
+}
+
 /// Where in its life a token is best renewed: 70 to 85 %, at random, so that tokens minted at once are not renewed at
 /// once. Seconds from now.
 fn renew_after(lifetime: u64, random: [u8; 2]) -> u64 {
@@ -187,7 +190,7 @@ fn renew_after(lifetime: u64, random: [u8; 2]) -> u64 {
 }
 
 /// What the native call answers.
-fn native_answer(opened: &Opened, wish: &Wish, issued_now: u64, renew_after: u64) -> Value {
+fn native_answer(opened: &Opened, messages: &[Value], issued_now: u64, renew_after: u64) -> Value {
     let session = &opened.session;
     json!({
         "sessionId": session.id,
@@ -197,7 +200,7 @@ fn native_answer(opened: &Opened, wish: &Wish, issued_now: u64, renew_after: u64
         "expiresAt": session.expires.millis(),
         "expiresIn": session.expires.seconds().saturating_sub(issued_now),
         "renewAfter": renew_after,
-        "messages": wish.messages,
+        "messages": messages,
     })
 }
 

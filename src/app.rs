@@ -9,7 +9,7 @@ use bytes::Bytes;
 use hyper::service::service_fn;
 use tokio::sync::watch;
 
-use crate::access::Access;
+use crate::access::{Access, Recognised};
 use crate::api::Api;
 use crate::bot::{Directory, Origin};
 use crate::clock::Clock;
@@ -80,6 +80,7 @@ impl Bound {
             clock: clock.clone(),
             own_origin: Origin::of(issuer),
             failures: settings.gateway.failed_credentials,
+            recognised: Recognised::default(),
         });
         let opener = Opener { authority: Arc::clone(&authority), clock: clock.clone(), entropy: entropy.clone() };
         let intake = Intake::new(settings.gateway.body_timeout, settings.gateway.bodies);

@@ -18,6 +18,7 @@ pub use self::client::{Client, NewClient, PUBLIC, is_client_secret, is_name as i
 pub use self::origin::{Origin, Origins};
 pub use self::read::{Settings, VendorSettings};
 use crate::document::Rate;
+use crate::fault::{Code, Fault};
 use crate::secret::Secret;
 use crate::upstream::Upstream;
 use crate::upstream::keys::{VendorKey, VendorKeys};
@@ -113,6 +114,8 @@ pub struct Bot {
     pub number: u32,
     /// Whose it is.
     pub vendor: Arc<Vendor>,
+    /// The vendor's API with this bot's own options; its routes are in the order of the vendor's.
+    pub profile: Arc<Profile>,
     /// The vendor's own id of it.
     pub vendor_id: String,
     /// Who may ask for a session.
@@ -152,6 +155,8 @@ pub struct Directory {
     bots: HashMap<String, Arc<Bot>>,
     vendors: Vec<(Arc<Vendor>, Mount)>,
     clients: HashMap<String, Arc<Client>>,
+    /// By vendor: the longest JSON body that one of its bots takes.
+    bodies: Vec<u64>,
     /// What an unknown client's secret is compared with, so that it costs the same as a known one's.
     nobody: Client,
 }
@@ -174,8 +179,36 @@ impl Directory {
             let (vendor, _) = vendors.iter().find(|(vendor, _)| vendor.name == bot.vendor)?;
             Some((bot.name.clone(), Arc::new(bot.with_vendor(Arc::clone(vendor)))))
         });
+        let bots: HashMap<String, Arc<Bot>> = bots.collect();
+        let longest = |vendor: &Vendor| {
+            bots.values().filter(|bot| bot.vendor.index == vendor.index).map(|bot| bot.limits.body).max().unwrap_or(0)
+        };
+        let bodies = vendors.iter().map(|(vendor, _)| longest(vendor)).collect();
         let clients = settings.clients.into_iter().map(|client| (client.name.clone(), Arc::new(client)));
-        Self { bots: bots.collect(), clients: clients.collect(), nobody: Client::nobody(), vendors }
+        Self { bots, clients: clients.collect(), bodies, nobody: Client::nobody(), vendors }
+    }
+
+    /// The longest JSON body that a bot of `vendor` takes: what is read before the bot is known.
+    pub fn longest_body(&self, vendor: &Vendor) -> u64 {
+        self.bodies.get(vendor.index).copied().unwrap_or(0)
+    }
+
+    /// The bot of `vendor` that a call means which names none: the only one that `is_meant`.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or there are several.
+    pub fn only_bot_of(&self, vendor: &Vendor, is_meant: impl Fn(&Bot) -> bool) -> Result<&Arc<Bot>, Fault> {
+        let mut meant = self.bots_of(vendor).filter(|bot| is_meant(bot));
+        match (meant.next(), meant.next()) {
+            (Some(bot), None) => Ok(bot),
+            (None, _) => Err(Fault::new(Code::OwnerRequired, "none of this vendor's bots is for this caller")),
+            (Some(_), Some(_)) => Err(Fault::new(
+                Code::BadRequest,
+                "several of this vendor's bots are for this caller, and this call has no place to name one; use \
+                 `POST /v1/bots/{bot}/sessions`, or give each bot a vendor of its own with its own mount",
+            )),
+        }
     }
 
     /// The bot of this name.
@@ -207,7 +240,7 @@ impl Directory {
     /// The headers in which vendors' clients send their keys.
     pub fn key_headers(&self) -> Vec<HeaderName> {
         let accepts = self.vendors.iter().filter_map(|(vendor, _)| vendor.profile.accept.as_ref());
-        accepts.map(|accept| accept.credential.clone()).collect()
+        accepts.filter_map(|accept| accept.credential.header().cloned()).collect()
     }
 
     /// Whether there is a client of this name.

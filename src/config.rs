@@ -119,7 +119,7 @@ pub fn read(file: &str, text: &str, environment: &Environment, problems: &Proble
     let listen = listen::Settings::read(&server, &timeouts, &limits, environment);
     let gateway = gateway::Settings::read(&server, &timeouts, &limits);
     let tokens = token::Settings::read(&root.section("tokens"), environment.folder());
-    let bots = bot::Settings::read(&root, environment, problems, tokens.default_ttl);
+    let bots = bot::Settings::read(&root, environment, problems, tokens.default_ttl, &gateway.public_url);
     let longest = bots.longest_body();
     if longest > gateway.bodies {
         limits.problem(

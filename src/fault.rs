@@ -96,6 +96,8 @@ codes! {
     InvalidToken = "invalid_token", 401, Client, "The token is not valid";
     /// The token was good once.
     TokenExpired = "token_expired", 401, Client, "The token has expired";
+    /// The session has become a recognised visitor's, and this token is from before.
+    TokenReplaced = "token_replaced", 401, Client, "The token was replaced by a later one";
     /// No client has this secret.
     InvalidClient = "invalid_client", 401, Client, "The client credential is not valid";
     /// A client credential came from a web page.
@@ -116,6 +118,8 @@ codes! {
     UnknownBot = "unknown_bot", 404, Client, "There is no such bot";
     /// Something is at this path, but not for this method.
     MethodNotAllowed = "method_not_allowed", 405, Client, "The method is not allowed here";
+    /// A recognised session does not change to another contact.
+    ContactConflict = "contact_conflict", 409, Client, "The session is another contact's";
     /// The configuration now says otherwise than the token's binding: vendor, bot id or key have changed.
     SessionMoved = "session_moved", 409, Client, "The session belongs to an earlier configuration";
     /// The vendor may have carried the call out, but its answer was lost: to repeat it could do it twice.
@@ -150,6 +154,8 @@ codes! {
     BindingTooLarge = "binding_too_large", 502, Vendor, "The vendor's session does not fit into a token";
     /// All connections that the vendor may have are in use; nothing was sent.
     VendorBusy = "vendor_busy", 503, Gateway, "All connections to the vendor are in use";
+    /// Every key of the vendor is refused or used up, as the vendor says.
+    VendorKeysExhausted = "vendor_keys_exhausted", 503, Vendor, "All keys of the vendor are refused or used up";
     /// The vendor did not answer in time, and nothing is lost by asking again.
     VendorTimeout = "vendor_timeout", 504, Vendor, "The vendor did not answer in time";
 }
@@ -164,22 +170,38 @@ impl Code {
 /// One failure: what the caller is told, and the cause that the log keeps.
 pub struct Fault(Box<Inner>);
 
+/// What a vendor said of a failure, without secrets.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Said {
+    /// Its own code, a string or a number.
+    pub code: Option<serde_json::Value>,
+    /// Its own words.
+    pub message: Option<String>,
+}
+
 struct Inner {
     code: Code,
     detail: Cow<'static, str>,
     retry_after: Option<Duration>,
+    said: Option<Said>,
     cause: Option<Box<dyn Error + Send + Sync>>,
 }
 
 impl Fault {
     /// A fault of this kind. `detail` says what was wrong and what would be right; the caller reads it.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self(Box::new(Inner { code, detail: detail.into(), retry_after: None, cause: None }))
+        Self(Box::new(Inner { code, detail: detail.into(), retry_after: None, said: None, cause: None }))
     }
 
     /// The same, with the cause for the log. A cause never holds a secret.
     pub fn because(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.0.cause = Some(cause.into());
+        self
+    }
+
+    /// The same, with what the vendor said of it: on the vendor's own paths that is what the caller reads.
+    pub fn said(mut self, said: Said) -> Self {
+        self.0.said = Some(said);
         self
     }
 
@@ -197,6 +219,11 @@ impl Fault {
     /// What the caller is told.
     pub fn detail(&self) -> &str {
         &self.0.detail
+    }
+
+    /// What the vendor said of it.
+    pub fn vendor_said(&self) -> Option<&Said> {
+        self.0.said.as_ref()
     }
 
     /// When a retry can succeed.
@@ -245,6 +272,7 @@ mod tests {
             Code::VendorFailed,
             Code::VendorTimeout,
             Code::VendorBusy,
+            Code::VendorKeysExhausted,
             // RULES fix these two as 502 although an operator must act: the fault lies behind the gateway.
             Code::VendorRefusedKey,
             Code::BindingTooLarge,

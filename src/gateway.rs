@@ -34,11 +34,12 @@ use crate::api::{Api, Refused, Scene};
 use crate::bot::Vendor;
 use crate::clock::Clock;
 use crate::fault::{Code, Fault};
-use crate::limit::{Key, Kind, Limiter, OpenCall};
+use crate::limit::{Key, Kind, Limiter, OpenCall, digest_key};
 use crate::listen::Peer;
-use crate::proxy::{Admit, Handshake, Incoming, Proxy, Upgrade};
+use crate::proxy::{Admit, Answered, Handshake, Inbound, Incoming, Proxy, Upgrade, parameter};
+use crate::secret::Secret;
 use crate::telemetry::{Received, Record, Records};
-use crate::vendor;
+use crate::vendor::{self, Place as Slot};
 
 /// Everything that a request meets. Shared by all workers, and only read.
 #[derive(Debug)]
@@ -123,10 +124,10 @@ impl Gateway {
         // What is not on the path of a conversation call is on the heap: each connection has room for the largest of these,
         // and each call moves it.
         match &place.entry.endpoint {
-            Endpoint::Route(vendor, route) => {
+            Endpoint::Route(vendor, number) => {
                 let missing = || Fault::new(Code::NotFound, "there is no such call");
-                let route = vendor.profile.routes.get(*route).ok_or_else(missing)?;
-                let target = CallTarget { vendor, route, values: &values };
+                let route = vendor.profile.routes.get(*number).ok_or_else(missing)?;
+                let target = CallTarget { vendor, route, number: *number, values: &values };
                 self.proxied(request, &target, &caller, scene, record).await
             }
             Endpoint::SessionCall(vendor) => {
@@ -149,23 +150,33 @@ impl Gateway {
     ) -> Result<Response<Payload>, Fault> {
         let (mut head, body) = request.into_parts();
         let handshake = if target.route.takes_socket { Handshake::of(&mut head)? } else { None };
-        let key_header = target.vendor.profile.accept.as_ref().map(|accept| &accept.credential);
-        let credential = Credential::presented(&head.headers, key_header, handshake.is_some())?;
+        let mut body = Inbound::Coming(body);
+        let slot =
+            if target.route.token.is_empty() { None } else { Box::pin(self.slot(target, &head, &mut body)).await? };
+        let key_header = target.vendor.profile.accept.as_ref().and_then(|accept| accept.credential.header());
+        let credential = Credential::presented(&head.headers, key_header, slot.as_deref(), handshake.is_some())?;
+        let token = credential.token().filter(|_| !target.route.answer.is_empty()).map(Secret::new);
         let principal = self.access.identify(credential, caller)?;
         if let Some(bot) = self.access.bot_of(&principal) {
             // From here on the bot's own list says which pages may read the answer, a refusal too.
             let _first = scene.bot.set(Arc::clone(bot));
         }
         let grant = self.access.may_call(principal, target, caller)?;
+        if grant.owner().is_some() {
+            let _first = scene.bot.set(Arc::clone(grant.bot()));
+        }
         // Only now: a record names a session for calls that were its own.
-        record.session = Some(grant.verified().session.id.clone());
+        record.session = grant.session().map(|verified| verified.session.id.clone());
         let open = self.admit(&grant)?;
         let query = head.uri.query().map(str::to_owned);
         let count = record.received.counter();
-        let incoming = Incoming { method: head.method, query, headers: head.headers, body, count };
+        let incoming = Incoming { method: head.method, query, headers: head.headers, body, token, count };
         let Some(handshake) = handshake else {
             let response = self.proxy.forward(grant, target, incoming, open).await?;
-            return Ok(response.map(Payload::stream));
+            return Ok(response.map(|answer| match answer {
+                Answered::Stream(stream) => Payload::stream(stream),
+                Answered::Whole(bytes) => Payload::whole(bytes),
+            }));
         };
         let admit = self.each_message(&grant);
         let upgrade = Box::pin(self.proxy.upgrade(grant, target, incoming, handshake, admit, open));
@@ -175,10 +186,41 @@ impl Gateway {
         })
     }
 
+    /// What stands where this vendor's clients put the token, in the query or in the body; the first place counts where
+    /// something stands. The body is read for it, within the longest that a bot of the vendor takes.
+    async fn slot(
+        &self,
+        target: &CallTarget<'_>,
+        head: &http::request::Parts,
+        body: &mut Inbound,
+    ) -> Result<Option<String>, Fault> {
+        for slot in &target.route.token {
+            let found = match slot {
+                Slot::Query(name) => parameter(head.uri.query(), name)?,
+                Slot::Header(name) => head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned),
+                Slot::Body(name) => {
+                    if let Inbound::Coming(coming) = body {
+                        let longest = || self.access.directory.longest_body(target.vendor);
+                        let limit = target.route.body_limit.unwrap_or_else(longest);
+                        *body = Inbound::Held(self.proxy.intake().json(&head.headers, coming, limit).await?);
+                    }
+                    match body {
+                        Inbound::Held(held) => held.text_of(name)?,
+                        Inbound::Coming(_) => None,
+                    }
+                }
+            };
+            if found.as_ref().is_some_and(|found| !found.is_empty()) {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
     /// A message in a WebSocket counts as a call. One too many waits: an answer that refuses it has no place there.
     fn each_message(&self, grant: &CallGrant) -> Admit {
         let (limiter, clock, bot) = (Arc::clone(&self.limiter), self.clock.clone(), Arc::clone(grant.bot()));
-        let session = session_key(&grant.verified().session.id);
+        let session = caller_key(grant);
         Box::new(move || {
             let now = clock.now();
             if let Some(rate) = bot.limits.per_session {
@@ -191,7 +233,7 @@ impl Gateway {
     /// Limits, from the narrowest to the widest: what a session wastes is not taken from the others of its bot.
     fn admit(&self, grant: &CallGrant) -> Result<Option<OpenCall>, Fault> {
         let (bot, now) = (grant.bot(), self.clock.now());
-        let session = session_key(&grant.verified().session.id);
+        let session = caller_key(grant);
         if let Some(rate) = bot.limits.per_session {
             let key = Key::new(Kind::Session, 0, session);
             self.limiter
@@ -307,9 +349,13 @@ fn limited(code: Code, detail: &'static str, wait: std::time::Duration) -> Fault
     Fault::new(code, detail).retry_after(wait)
 }
 
-/// Whom the limits of a session count: its id is a UUID of our own, 128 bits.
-fn session_key(id: &str) -> u128 {
-    uuid::Uuid::try_parse(id).map_or(0, |id| id.as_u128())
+/// Whom the limits of a session count: its id is a UUID of our own, 128 bits. A client that calls as an owner counts as
+/// one session.
+fn caller_key(grant: &CallGrant) -> u128 {
+    if let Some(client) = grant.owner() {
+        return digest_key(client.name.as_bytes());
+    }
+    grant.session().and_then(|verified| uuid::Uuid::try_parse(&verified.session.id).ok()).map_or(0, |id| id.as_u128())
 }
 
 #[cfg(test)]

@@ -77,6 +77,12 @@ impl Key {
     }
 }
 
+/// The subject of a key that has a name and no number: 128 bits of its digest.
+pub fn digest_key(name: &[u8]) -> u128 {
+    let digest = crate::secret::sha256(name);
+    u128::from_be_bytes(std::array::from_fn(|at| digest[at]))
+}
+
 /// All limits' state of the process.
 #[derive(Debug)]
 pub struct Limiter {

@@ -19,14 +19,18 @@ mod values;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Response, StatusCode};
+use bytes::Bytes;
+use http::{HeaderMap, Response, StatusCode};
+use serde_json::Value;
 use tokio::time::Instant;
 
-pub use self::intake::Intake;
-pub use self::outgoing::Incoming;
+pub use self::intake::{Held, Intake};
+pub use self::outgoing::{Inbound, Incoming};
+pub use self::query::parameter;
 use self::scrub::Needles;
 pub use self::socket::{Admit, Handshake, Socket, SocketTimeouts, asks_for_upgrade};
 pub use self::stream::{AnswerStream, Cut};
+use self::values::{AnswerValues, CallValues};
 use crate::access::{CallGrant, CallTarget};
 use crate::bot::{Directory, Vendor};
 use crate::clock::Clock;
@@ -35,6 +39,7 @@ use crate::id::Entropy;
 use crate::limit::OpenCall;
 use crate::secret::Secret;
 use crate::token::LEEWAY;
+use crate::upstream::keys::retry_after;
 use crate::upstream::{BodyError, SendError, pool};
 
 /// When a call may come again that found all connections in use: by then it waited for some seconds already.
@@ -43,6 +48,13 @@ const BUSY: Duration = Duration::from_secs(1);
 /// Whether one of `secrets` is in `text`, in any of the forms in which it would be masked in an answer.
 pub fn is_told<'s>(secrets: impl IntoIterator<Item = &'s Secret>, text: &str) -> bool {
     scrub::is_in(&Needles::of(secrets), text.as_bytes())
+}
+
+/// `text` with every one of `secrets` masked, in all forms in which it would be masked in an answer.
+pub fn masked<'s>(secrets: impl IntoIterator<Item = &'s Secret>, text: &[u8]) -> Vec<u8> {
+    let mut text = text.to_vec();
+    scrub::mask_whole(&Needles::of(secrets), &mut text);
+    text
 }
 
 /// Sends granted calls to vendors.
@@ -56,6 +68,15 @@ pub struct Proxy {
     entropy: Entropy,
 }
 
+/// The answer to a call.
+#[derive(Debug)]
+pub enum Answered {
+    /// It passes as it comes.
+    Stream(AnswerStream),
+    /// It was read whole, and written into.
+    Whole(Bytes),
+}
+
 /// What comes of the request for a WebSocket.
 #[derive(Debug)]
 pub enum Upgrade {
@@ -66,6 +87,11 @@ pub enum Upgrade {
 }
 
 impl Proxy {
+    /// What reads bodies.
+    pub fn intake(&self) -> &Intake {
+        &self.intake
+    }
+
     /// A proxy for the vendors of `directory`.
     pub fn new(directory: &Directory, intake: Intake, sockets: SocketTimeouts, clock: Clock, entropy: Entropy) -> Self {
         let keys = directory.vendors().map(|(vendor, _)| keys_of(vendor)).collect();
@@ -83,10 +109,11 @@ impl Proxy {
         target: &CallTarget<'_>,
         incoming: Incoming,
         open: Option<OpenCall>,
-    ) -> Result<Response<AnswerStream>, Fault> {
+    ) -> Result<Response<Answered>, Fault> {
         let vendor = target.vendor;
         let is_safe = incoming.method.is_safe();
         let deadline = self.deadline(&grant);
+        let ours = if target.route.answer.is_empty() { Vec::new() } else { self.ours(&grant, target, &incoming) };
         // A body that is held back must not carry its call past the end of the token.
         let request = tokio::time::timeout_at(deadline, outgoing::request(&grant, target, incoming, &self.intake));
         let mut request = request.await.map_err(|_elapsed| expired())??;
@@ -101,8 +128,55 @@ impl Proxy {
         };
         let sent = pool::send(&vendor.upstream, request, deadline).await;
         let response = sent.map_err(|error| unanswered(error, is_safe))?;
-        let keys = self.keys.get(vendor.index).map_or_else(|| keys_of(vendor), Arc::clone);
-        answer::passed_on(response, grant, keys, self.clock.now(), open)
+        let now = self.clock.now();
+        if target.route.carries_key {
+            self.judge_key(&grant, response.status(), response.headers());
+        }
+        if !ours.is_empty() && answer::is_json(response.headers()) {
+            let ours: Vec<_> = ours.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+            let rewritten = Box::pin(answer::rewritten(response, &grant, self.keys_of(vendor), now, &ours)).await;
+            return rewritten.map(|answer| answer.map(Answered::Whole)).map_err(|fault| {
+                // The call was carried out, and nobody may repeat it blindly.
+                let is_lost = !is_safe && matches!(fault.code(), Code::VendorTimeout | Code::VendorFailed);
+                if is_lost {
+                    maybe_sent("the vendor's answer could not be read").because(format!("{fault:?}"))
+                } else {
+                    fault
+                }
+            });
+        }
+        let keys = target.route.scrub.then(|| self.keys_of(vendor));
+        answer::passed_on(response, grant, keys, now, open).map(|answer| answer.map(Answered::Stream))
+    }
+
+    /// What is written into the answer.
+    fn ours(&self, grant: &CallGrant, target: &CallTarget<'_>, incoming: &Incoming) -> Vec<(String, Option<Value>)> {
+        let Some(token) = &incoming.token else { return Vec::new() };
+        let values = AnswerValues { call: CallValues { grant, target }, token, now: self.clock.now() };
+        let route = grant.route(target);
+        route.answer.iter().map(|(name, shape)| (name.clone(), shape.fill(&values))).collect()
+    }
+
+    /// Sets the key of a call aside if the vendor says so.
+    fn judge_key(&self, grant: &CallGrant, status: StatusCode, headers: &HeaderMap) {
+        let vendor = &grant.bot().vendor;
+        if status.is_success() {
+            return vendor.keys.accept(grant.key_place());
+        }
+        if !vendor.profile.key_answers.has(status.as_u16()) {
+            return;
+        }
+        let now = self.clock.now();
+        let session = grant.session().and_then(|verified| uuid::Uuid::try_parse(&verified.session.id).ok());
+        let session = session.map_or(0, |id| id.as_u128());
+        if vendor.keys.refuse(grant.key_place(), status, retry_after(headers, now), session, now) {
+            let key = grant.key_place() + 1;
+            tracing::warn!(vendor = vendor.name.as_str(), key, %status, "a key of the vendor is set aside");
+        }
+    }
+
+    fn keys_of(&self, vendor: &Vendor) -> Arc<Needles> {
+        self.keys.get(vendor.index).map_or_else(|| keys_of(vendor), Arc::clone)
     }
 
     /// Makes a call that asks for a WebSocket. `admit` is asked for each message of the client.
@@ -125,9 +199,9 @@ impl Proxy {
         let sent = pool::send_alone(&vendor.upstream, request, self.deadline(&grant)).await;
         let mut response = sent.map_err(|error| unanswered(error, true))?;
         let now = self.clock.now();
-        let keys = self.keys.get(vendor.index).map_or_else(|| keys_of(vendor), Arc::clone);
+        let keys = self.keys_of(vendor);
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return answer::passed_on(response, grant, keys, now, open)
+            return answer::passed_on(response, grant, Some(keys), now, open)
                 .map(|answer| Upgrade::Refused(answer.map(Box::new)));
         }
         let headers = handshake.answer(response.headers(), &accept)?;
@@ -135,19 +209,23 @@ impl Proxy {
             |error: hyper::Error| Fault::new(Code::VendorFailed, "the vendor did not open a WebSocket").because(error);
         let bytes = hyper::upgrade::on(&mut response).await.map_err(lost)?;
         let needles = answer::needles(keys, &grant);
-        let ends_in = grant.verified().session.expires.since(now);
+        let ends_in = answer::ends_in(&grant, now);
         let socket = Socket::new(handshake, bytes, needles, ends_in, self.sockets, admit, grant, open);
         Ok(Upgrade::Done(socket::switching(headers, socket).map(Box::new)))
     }
 
     /// When the token of a call is good no more.
     fn deadline(&self, grant: &CallGrant) -> Instant {
-        Instant::now() + grant.verified().session.expires.plus(LEEWAY).since(self.clock.now())
+        Instant::now() + answer::ends_in(grant, self.clock.now()) + LEEWAY
     }
 }
 
 fn keys_of(vendor: &Vendor) -> Arc<Needles> {
     Arc::new(Needles::of(vendor.keys.secrets()))
+}
+
+fn maybe_sent(detail: &'static str) -> Fault {
+    Fault::new(Code::MaybeSent, detail)
 }
 
 fn expired() -> Fault {
@@ -157,7 +235,6 @@ fn expired() -> Fault {
 /// Where bytes had reached the vendor and its answer is lost, nobody may repeat the call blindly: it could be carried
 /// out twice. What only reads may be repeated.
 fn unanswered(error: SendError, is_safe: bool) -> Fault {
-    let maybe_sent = |detail| Fault::new(Code::MaybeSent, detail);
     let fault = match &error {
         SendError::Connect(_) => {
             Fault::new(Code::VendorUnreachable, "the vendor cannot be reached; nothing was sent to it")

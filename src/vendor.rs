@@ -3,15 +3,19 @@
 //! A [`Profile`] names the vendor's session call, the calls that a session token allows, and what the gateway writes
 //! into each. Nothing here does any I/O but reading the file; nothing here knows tokens, bots or limits.
 
+mod options;
 mod path;
+mod place;
 mod profile;
 mod read;
 mod template;
 
+pub use self::options::{Declared, Names, Options, declared, given};
 pub use self::path::{Captures, Found, PathError, Pattern, Segment, Table, check, is_value};
+pub use self::place::Place;
 pub use self::profile::{
-    Accept, Allow, BotId, ErrorShape, Fields, HeaderPattern, Identify, Open, Profile, Reply, Route, SessionSource, Set,
-    Strip, Target,
+    Accept, Allow, BotId, ErrorShape, Failure, Fields, HeaderPattern, Identify, KeyAnswers, Meta, Open, Profile, Query,
+    Renew, Reply, Route, SessionSource, SessionType, Set, Strip, Target, Who,
 };
 pub use self::read::{built_in, built_in_names, read};
-pub use self::template::{Shape, Template, Values, Variable};
+pub use self::template::{Proven, Shape, Template, Values, Variable};

@@ -12,7 +12,7 @@ const FILE: &str = "fuzz.toml";
 
 fuzz_target!(|text: &str| {
     let problems = Problems::default();
-    let profile = vendor::read("fuzz", FILE, text, &problems);
+    let profile = vendor::read("fuzz", FILE, text, &vendor::Options::default(), &problems);
     let problems = problems.into_sorted();
     let lines = text.bytes().filter(|byte| *byte == b'\n').count() + 1;
     for problem in &problems {

@@ -21,7 +21,7 @@ pub static PROFILE: LazyLock<Profile> = LazyLock::new(|| profile(include_str!("r
 /// If it is not.
 pub fn profile(text: &str) -> Profile {
     let problems = Problems::default();
-    let profile = vendor::read("fuzz", "routes.toml", text, &problems);
+    let profile = vendor::read("fuzz", "routes.toml", text, &vendor::Options::default(), &problems);
     let problems = problems.into_sorted();
     assert!(problems.is_empty(), "{problems:?}");
     profile.expect("a profile without problems is one")

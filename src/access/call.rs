@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::{Access, Caller, Principal};
-use crate::bot::{Bot, PUBLIC, Vendor, Visibility};
+use crate::bot::{Bot, Client, PUBLIC, Vendor, Visibility};
+use crate::clock::Timestamp;
 use crate::fault::{Code, Fault};
 use crate::secret::Secret;
 use crate::token::Verified;
-use crate::vendor::{Route, Segment};
+use crate::vendor::{Route, Segment, Who};
 
 /// The call that was asked for.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub struct CallTarget<'t> {
     pub vendor: &'t Arc<Vendor>,
     /// Which of its calls.
     pub route: &'t Route,
+    /// The number of that route in the vendor's profile.
+    pub number: usize,
     /// The values of the route's placeholders in the path, in their order.
     pub values: &'t [&'t str],
 }
@@ -23,15 +26,43 @@ pub struct CallTarget<'t> {
 /// Evidence that a session may make a call. It holds what is needed to make it.
 #[derive(Debug)]
 pub struct CallGrant {
-    verified: Arc<Verified>,
+    holder: Holder,
     bot: Arc<Bot>,
     key: usize,
 }
 
+/// Who makes the call.
+#[derive(Debug)]
+enum Holder {
+    Session(Arc<Verified>),
+    Owner(Arc<Client>),
+}
+
 impl CallGrant {
-    /// The session's token.
-    pub fn verified(&self) -> &Arc<Verified> {
-        &self.verified
+    /// The session's token, where it is a session that calls.
+    pub fn session(&self) -> Option<&Arc<Verified>> {
+        match &self.holder {
+            Holder::Session(verified) => Some(verified),
+            Holder::Owner(_) => None,
+        }
+    }
+
+    /// The client, where it is an owner of the bot that calls.
+    pub fn owner(&self) -> Option<&Arc<Client>> {
+        match &self.holder {
+            Holder::Session(_) => None,
+            Holder::Owner(client) => Some(client),
+        }
+    }
+
+    /// When what allows the call ends; an owner's credential does not.
+    pub fn expires(&self) -> Option<Timestamp> {
+        self.session().map(|verified| verified.session.expires)
+    }
+
+    /// The route as the bot has it: with its own options.
+    pub fn route<'g>(&'g self, target: &CallTarget<'g>) -> &'g Route {
+        self.bot.profile.routes.get(target.number).unwrap_or(target.route)
     }
 
     /// The bot it talks to.
@@ -39,9 +70,14 @@ impl CallGrant {
         &self.bot
     }
 
-    /// The vendor key that opened the session.
+    /// The vendor key to use.
     pub fn key(&self) -> Option<&Secret> {
         self.bot.vendor.keys.at(self.key)
+    }
+
+    /// The place of that key.
+    pub fn key_place(&self) -> usize {
+        self.key
     }
 }
 
@@ -52,12 +88,21 @@ impl Access {
     ///
     /// Why not.
     pub fn may_call(&self, principal: Principal, target: &CallTarget<'_>, caller: &Caller) -> Result<CallGrant, Fault> {
+        if target.route.who == Who::Owner {
+            return self.may_call_as_owner(principal, target);
+        }
         let verified = session_of(principal)?;
         let bot =
             self.directory.bot(&verified.session.bot).ok_or_else(|| moved("the bot is not configured any more"))?;
         self.may_its_minter(&verified, bot)?;
+        if self.recognised.has_replaced(&verified.session) {
+            return Err(Fault::new(
+                Code::TokenReplaced,
+                "the visitor became known since; use the token that was made then",
+            ));
+        }
         // Before the vendors are compared: a bot that has moved to another vendor makes no token a wrong one.
-        let key = is_bound_to(&verified, bot)?;
+        let key = self.is_bound_to(&verified, bot)?;
         if bot.vendor.index != target.vendor.index {
             return Err(Fault::new(Code::WrongBot, "this token is for a bot of another vendor"));
         }
@@ -70,14 +115,67 @@ impl Access {
                 "this session has a contact already; a session token cannot change it",
             ));
         }
-        Ok(CallGrant { bot: Arc::clone(bot), verified, key })
+        Ok(CallGrant { bot: Arc::clone(bot), holder: Holder::Session(verified), key })
+    }
+
+    /// Whether a client may make a call that shows more than one session: for the bot that the path names, or for the
+    /// only one of this vendor that it owns.
+    fn may_call_as_owner(&self, principal: Principal, target: &CallTarget<'_>) -> Result<CallGrant, Fault> {
+        let refused = |why: &'static str| Err(Fault::new(Code::OwnerRequired, why));
+        let client = match principal {
+            Principal::Client(client) => client,
+            Principal::Session(_) => {
+                return refused(
+                    "this call shows more than one session; it takes the credential of a client that owns the bot",
+                );
+            }
+            Principal::Page(_) | Principal::Anonymous => {
+                return Err(Fault::new(
+                    Code::CredentialRequired,
+                    "send the credential of a client that owns the bot as `Authorization: Bearer <secret>`",
+                ));
+            }
+        };
+        let bot = match target.route.call.bot_in(target.values) {
+            Some(name) => match self.directory.bot_of(target.vendor, name) {
+                Some(bot) if bot.is_owned_by(&client.name) => bot,
+                _ => return refused("this client owns no such bot"),
+            },
+            None => self.directory.only_bot_of(target.vendor, |bot| bot.is_owned_by(&client.name))?,
+        };
+        let key = self.next_key(bot)?;
+        Ok(CallGrant { bot: Arc::clone(bot), holder: Holder::Owner(client), key })
+    }
+
+    fn next_key(&self, bot: &Bot) -> Result<usize, Fault> {
+        bot.vendor.keys.next(self.clock.now()).map_err(Fault::from)
+    }
+
+    /// What the token was bound to must be what today's configuration says, else the call could reach somebody else's
+    /// session. Answers the place of the key to use: the one that opened the session. Where the vendor knows of no
+    /// sessions, and that one is set aside, any other.
+    pub(super) fn is_bound_to(&self, verified: &Verified, bot: &Bot) -> Result<usize, Fault> {
+        let (binding, vendor) = (&verified.binding, &bot.vendor);
+        let is_same = binding.vendor == vendor.name
+            && binding.profile == vendor.profile.name
+            && binding.base == vendor.upstream.base_digest()
+            && binding.bot == bot.vendor_id;
+        if !is_same {
+            return Err(moved("the bot has moved to another vendor, address or id since"));
+        }
+        let missing = || moved("the key that opened the session is not configured any more");
+        let place = vendor.keys.place_of(&binding.key).ok_or_else(missing)?;
+        if vendor.profile.open.is_none() && !vendor.keys.is_free(place, self.clock.now()) {
+            return self.next_key(bot);
+        }
+        Ok(place)
     }
 }
 
 impl Access {
     /// Who opened the session must still be allowed to: a client that was removed, or a bot that is private now, takes
     /// its sessions along.
-    fn may_its_minter(&self, verified: &Verified, bot: &Bot) -> Result<(), Fault> {
+    pub(super) fn may_its_minter(&self, verified: &Verified, bot: &Bot) -> Result<(), Fault> {
         let client = verified.session.client.as_str();
         let may = if client == PUBLIC {
             bot.visibility == Visibility::Public
@@ -93,12 +191,9 @@ impl Access {
 
     /// A token that was minted for a page works from that page only, and only while the bot still allows it. A token
     /// without an origin came through a site's own server; from a page it works where the bot allows that page.
-    ///
-    /// A browser leaves `Origin` out where a page reads from its own origin: then the page is the gateway's own.
     fn is_from_its_origin(&self, verified: &Verified, bot: &Bot, caller: &Caller) -> Result<(), Fault> {
-        let own = self.own_origin.as_ref().filter(|_| caller.is_same_origin);
         let refused = |why: &'static str| Err(Fault::new(Code::OriginNotAllowed, why));
-        match (&verified.session.origin, caller.origin.as_ref().or(own)) {
+        match (&verified.session.origin, &self.page(caller)) {
             (None, None) => Ok(()),
             (Some(_), None) => refused("this token was minted for a page; it works from that page only"),
             (Some(minted), Some(origin)) if minted != origin.as_str() => {
@@ -121,23 +216,6 @@ fn session_of(principal: Principal) -> Result<Arc<Verified>, Fault> {
             Err(Fault::new(Code::CredentialRequired, "send the session token as `Authorization: Bearer <token>`"))
         }
     }
-}
-
-/// What the token was bound to must be what today's configuration says, else the call could reach somebody else's
-/// session. Answers the place of the key that opened the session.
-fn is_bound_to(verified: &Verified, bot: &Bot) -> Result<usize, Fault> {
-    let (binding, vendor) = (&verified.binding, &bot.vendor);
-    let is_same = binding.vendor == vendor.name
-        && binding.profile == vendor.profile.name
-        && binding.base == vendor.upstream.base_digest()
-        && binding.bot == bot.vendor_id;
-    if !is_same {
-        return Err(moved("the bot has moved to another vendor, address or id since"));
-    }
-    vendor
-        .keys
-        .place_of(&binding.key)
-        .ok_or_else(|| moved("the key that opened the session is not configured any more"))
 }
 
 fn moved(why: &'static str) -> Fault {

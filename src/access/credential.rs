@@ -29,18 +29,30 @@ impl std::fmt::Debug for Credential<'_> {
 }
 
 impl<'r> Credential<'r> {
+    /// What may be a session token.
+    pub fn token(self) -> Option<&'r str> {
+        match self {
+            Self::Token(token) => Some(token),
+            Self::None | Self::Client(_) => None,
+        }
+    }
+
     /// The credential in `Authorization: Bearer`, or where the vendor's clients put their key (`key_header`): there
-    /// also without `Bearer`. In the request for a WebSocket also behind [`BEARER_PROTOCOL`].
+    /// also without `Bearer`. In the request for a WebSocket also behind [`BEARER_PROTOCOL`]. `slot` is what stands in
+    /// the query or body where the profile has a place for it.
     ///
     /// # Errors
     ///
     /// Two different credentials; a header that cannot be read. The same one twice is one.
-    pub fn presented(headers: &'r HeaderMap, key_header: Option<&HeaderName>, is_socket: bool) -> Result<Self, Fault> {
+    pub fn presented(
+        headers: &'r HeaderMap,
+        key_header: Option<&HeaderName>,
+        slot: Option<&'r str>,
+        is_socket: bool,
+    ) -> Result<Self, Fault> {
         let mut found: Option<&str> = None;
         let mut take = |text: &'r str| match found {
-            Some(other) if other != text => {
-                Err(Fault::new(Code::TwoCredentials, "send one credential; this request has two different ones"))
-            }
+            Some(other) if other != text => Err(two()),
             _ => {
                 found = Some(text);
                 Ok(())
@@ -58,12 +70,30 @@ impl<'r> Credential<'r> {
                 in_protocols(value)?.into_iter().try_for_each(&mut take)?;
             }
         }
+        // Beside a credential, a slot may hold what the vendor's clients have there without us: an id, which is written
+        // anew. What looks like a credential is one.
+        if let Some(text) = slot.filter(|text| found.is_none_or(str::is_empty) || is_like_credential(text)) {
+            match found {
+                Some(other) if !other.is_empty() && other != text => return Err(two()),
+                _ => found = Some(text),
+            }
+        }
         Ok(match found {
             None | Some("") => Self::None,
             Some(text) if crate::bot::is_client_secret(text) => Self::Client(text),
             Some(text) => Self::Token(text),
         })
     }
+}
+
+fn two() -> Fault {
+    Fault::new(Code::TwoCredentials, "send one credential; this request has two different ones")
+}
+
+/// Whether this can only be meant as a credential of the gateway: a client's secret, or a JWT.
+fn is_like_credential(text: &str) -> bool {
+    crate::bot::is_client_secret(text)
+        || (text.starts_with("eyJ") && text.bytes().filter(|byte| *byte == b'.').count() == 2)
 }
 
 /// The token in a list of WebSocket protocols.
@@ -103,7 +133,11 @@ mod tests {
         for (name, value) in values {
             headers.append(*name, HeaderValue::from_static(value));
         }
-        match Credential::presented(&headers, key.map(HeaderName::from_static).as_ref(), true) {
+        shown(Credential::presented(&headers, key.map(HeaderName::from_static).as_ref(), None, true))
+    }
+
+    fn shown(presented: Result<Credential<'_>, Fault>) -> Result<String, Code> {
+        match presented {
             Ok(Credential::None) => Ok("none".into()),
             Ok(Credential::Token(token)) => Ok(format!("token {token}")),
             Ok(Credential::Client(secret)) => Ok(format!("client {secret}")),
@@ -120,6 +154,20 @@ mod tests {
         let places = [("authorization", "Bearer a"), ("x-api-key", "b")];
         assert_eq!(presented(&places, Some("x-api-key")), Err(Code::TwoCredentials));
         assert_eq!(presented(&places, None).as_deref(), Ok("token a"));
+    }
+
+    #[test]
+    fn a_slot_holds_the_credential_or_what_is_none() {
+        let in_slot = |headers: &HeaderMap, slot: &str| shown(Credential::presented(headers, None, Some(slot), false));
+        let none = HeaderMap::new();
+        assert_eq!(in_slot(&none, "a.b.c").as_deref(), Ok("token a.b.c"));
+        assert_eq!(in_slot(&none, "ksc_a_b").as_deref(), Ok("client ksc_a_b"));
+        assert_eq!(in_slot(&none, "").as_deref(), Ok("none"));
+        let bearer = HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_static("Bearer eyJ.b.c"))]);
+        assert_eq!(in_slot(&bearer, "eyJ.b.c").as_deref(), Ok("token eyJ.b.c"));
+        assert_eq!(in_slot(&bearer, "a3ip87gkr2jh580fptg0i67m3p").as_deref(), Ok("token eyJ.b.c"));
+        assert_eq!(in_slot(&bearer, "eyJ.other.c"), Err(Code::TwoCredentials));
+        assert_eq!(in_slot(&bearer, "ksc_a_b"), Err(Code::TwoCredentials));
     }
 
     #[test]

@@ -74,19 +74,21 @@ impl Access {
                 ));
             }
             Principal::Page(origin) => {
-                is_allowed_page(bot, caller)?;
+                is_allowed(bot, &origin)?;
                 Minter::Page(origin)
             }
         };
-        Ok(MintGrant { bot: Arc::clone(bot), minter, page: caller.origin.clone() })
+        Ok(MintGrant { bot: Arc::clone(bot), minter, page: self.page(caller) })
     }
 }
 
 fn is_allowed_page(bot: &Bot, caller: &Caller) -> Result<(), Fault> {
-    match &caller.origin {
-        Some(origin) if !bot.origins.allows(origin) => {
-            Err(Fault::new(Code::OriginNotAllowed, "pages of this origin may not use the bot"))
-        }
-        _ => Ok(()),
+    caller.origin.as_ref().map_or(Ok(()), |origin| is_allowed(bot, origin))
+}
+
+fn is_allowed(bot: &Bot, origin: &Origin) -> Result<(), Fault> {
+    if bot.origins.allows(origin) {
+        return Ok(());
     }
+    Err(Fault::new(Code::OriginNotAllowed, "pages of this origin may not use the bot"))
 }

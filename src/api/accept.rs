@@ -8,13 +8,13 @@ use http::{HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
-use super::members::{members, take};
+use super::asked::Asked;
 use super::{Api, Scene, session_headers};
-use crate::access::{Caller, Credential};
-use crate::bot::{Bot, Vendor};
+use crate::access::{Caller, Credential, Principal};
+use crate::bot::{Bot, Vendor, Visibility};
 use crate::fault::{Code, Fault};
-use crate::session::{Opened, RawWish, Wish};
-use crate::vendor::{Accept, Reply, Values, Variable};
+use crate::session::{Opened, Wish};
+use crate::vendor::{Accept, Place, Reply, Values, Variable};
 
 impl Api {
     /// Answers the session call of `vendor`; `values` are those of the placeholders in its path.
@@ -32,43 +32,82 @@ impl Api {
     ) -> Result<Response<Bytes>, Fault> {
         let (head, body) = request.into_parts();
         let accept = vendor.profile.accept.as_ref().ok_or_else(missing)?;
-        let name = accept.bot_in(values).ok_or_else(missing)?;
-        let credential = Credential::presented(&head.headers, Some(&accept.credential), false)?;
-        let Some(bot) = self.access.directory.bot_of(vendor, name).map(Arc::clone) else {
-            return Err(self.unknown_bot(credential, caller));
+        let mut asked = Asked::new(&head.headers, head.uri.query());
+        let longest = self.access.directory.longest_body(vendor);
+        // Who calls, and for which bot, may stand in the body; else it is read only for a caller who may.
+        let is_early = [Some(&accept.credential), accept.bot.as_ref()].into_iter().flatten().any(is_in_body);
+        let mut coming = Some(body);
+        if is_early && let Some(body) = coming.take() {
+            asked = asked.with_body(&*self.intake.json(&head.headers, body, longest).await?)?;
+        }
+        let slot = match &accept.credential {
+            Place::Header(_) => None,
+            place => asked.text(place)?,
         };
+        let credential = Credential::presented(&head.headers, accept.credential.header(), slot.as_deref(), false)?;
+        let principal = self.access.identify(credential, caller)?;
+        let name = match &accept.bot {
+            Some(place) => asked.text(place)?,
+            None => accept.bot_in(values).map(str::to_owned),
+        };
+        let bot = Arc::clone(self.meant(vendor, accept, name.as_deref(), &principal)?);
         // Only the first bot counts, and there is one.
         let _first = scene.bot.set(Arc::clone(&bot));
-        let grant = self.grant(&bot, credential, caller)?;
-        let body = self.intake.json(&head.headers, body, bot.limits.body).await?;
-        let wish = raw_wish(accept, &body)?;
+        let grant = self.grant(&bot, principal, caller)?;
+        if let Some(body) = coming {
+            asked = asked.with_body(&*self.intake.json(&head.headers, body, bot.limits.body).await?)?;
+        }
+        let wish = asked.wish(accept)?;
         let (opened, wish) = self.open(&grant, &wish).await?;
         let _first = scene.session.set(opened.session.id.clone());
-        reply(accept, &bot, &opened, &wish)
+        reply(bot.profile.accept.as_ref().unwrap_or(accept), &bot, &opened, &wish)
     }
+
+    /// The bot that the call is about.
+    fn meant(
+        &self,
+        vendor: &Vendor,
+        accept: &Accept,
+        name: Option<&str>,
+        principal: &Principal,
+    ) -> Result<&Arc<Bot>, Fault> {
+        let directory = &self.access.directory;
+        if let Some(name) = name {
+            return directory.bot_of(vendor, name).ok_or_else(|| unknown_bot("there is no bot of this name"));
+        }
+        if let Some(place) = &accept.bot {
+            return Err(unknown_bot(format!("the call names no bot; `{}` says which", place.name())));
+        }
+        match principal {
+            Principal::Client(client) => directory.only_bot_of(vendor, |bot| bot.is_owned_by(&client.name)),
+            Principal::Page(origin) => {
+                let is_meant = |bot: &Bot| bot.visibility == Visibility::Public && bot.origins.allows(origin);
+                directory.only_bot_of(vendor, is_meant).map_err(|fault| match fault.code() {
+                    Code::OwnerRequired => {
+                        Fault::new(Code::OriginNotAllowed, "pages of this origin may use no bot here")
+                    }
+                    _ => fault,
+                })
+            }
+            Principal::Session(_) | Principal::Anonymous => Err(Fault::new(
+                Code::CredentialRequired,
+                "send a client credential, or call from a web page of an origin that the bot allows",
+            )),
+        }
+    }
+}
+
+fn is_in_body(place: &Place) -> bool {
+    place.body().is_some()
+}
+
+fn unknown_bot(detail: impl Into<Cow<'static, str>>) -> Fault {
+    Fault::new(Code::UnknownBot, detail)
 }
 
 /// A profile without `[accept]` has no such call in the table.
 fn missing() -> Fault {
     Fault::new(Code::NotFound, "there is no such call")
-}
-
-/// What the vendor's own fields say; others are the vendor's business, and there is nobody to pass them to.
-fn raw_wish(accept: &Accept, body: &[u8]) -> Result<RawWish, Fault> {
-    let mut members = members(body)?;
-    let mut field = |name: &Option<String>| match name {
-        Some(name) => take(&mut members, name),
-        None => Ok(None),
-    };
-    let fields = &accept.fields;
-    Ok(RawWish {
-        ttl: field(&fields.ttl)?,
-        contact: field(&fields.contact)?,
-        messages: field(&fields.messages)?,
-        meta: field(&fields.meta)?,
-        visit: field(&fields.visit)?,
-        origin: None,
-    })
 }
 
 fn reply(accept: &Accept, bot: &Bot, opened: &Opened, wish: &Wish) -> Result<Response<Bytes>, Fault> {
@@ -94,7 +133,7 @@ struct ReplyValues<'r> {
 
 impl Values for ReplyValues<'_> {
     fn value(&self, variable: &Variable) -> Option<Cow<'_, Value>> {
-        let Opened { session, vendor_session, token } = self.opened;
+        let Opened { session, vendor_session, token, .. } = self.opened;
         let text = |text: &Option<String>| text.clone().map(Value::from);
         let value = match variable {
             Variable::Bot => Some(self.bot.vendor_id_json()),
@@ -109,10 +148,13 @@ impl Values for ReplyValues<'_> {
             // The list is always there in an answer, also when it is empty.
             Variable::Messages => Some(Value::from(self.wish.messages.clone())),
             Variable::Meta => self.wish.meta.clone(),
+            Variable::MetaMember(name) => self.wish.meta.as_ref().and_then(|meta| meta.get(&**name)).cloned(),
             Variable::Visit => text(&self.wish.visit),
             Variable::Subject => Some(json!(session.subject)),
+            Variable::Answer => self.opened.answer.clone(),
+            Variable::AnswerMember(name) => self.opened.answer.as_ref().and_then(|answer| answer.get(&**name)).cloned(),
             // Secrets have no place in an answer, whatever a profile says.
-            Variable::Key | Variable::VendorToken | Variable::Segment(_) => None,
+            Variable::Key | Variable::VendorToken | Variable::Segment(_) | Variable::Nothing => None,
         };
         value.map(Cow::Owned)
     }

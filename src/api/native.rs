@@ -10,10 +10,9 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value};
 
 use super::members::members;
-use super::{Api, Refused, Scene, native_answer, renew_after};
+use super::{Api, Refused, Scene, native_answer, renew_after, unknown_member};
 use crate::access::{Caller, Credential, MintGrant, Minter};
 use crate::fault::{Code, Fault};
-use crate::secret::SHORTEST;
 use crate::session::RawWish;
 
 /// What the body may have.
@@ -27,13 +26,14 @@ pub(super) async fn open(
     request: Request,
 ) -> Result<Response, Refused> {
     let (head, body) = request.into_parts();
-    let credential = Credential::presented(&head.headers, None, false)?;
+    // A wrong credential is told before a wrong name.
+    let principal = api.access.identify(Credential::presented(&head.headers, None, None, false)?, &caller)?;
     let Some(bot) = api.access.directory.bot(&name).map(Arc::clone) else {
-        return Err(api.unknown_bot(credential, &caller).into());
+        return Err(Fault::new(Code::UnknownBot, "there is no bot of this name").into());
     };
     // Only the first bot counts, and there is one.
     let _first = scene.bot.set(Arc::clone(&bot));
-    let grant = api.grant(&bot, credential, &caller)?;
+    let grant = api.grant(&bot, principal, &caller)?;
     let body = api.intake.json::<Body>(&head.headers, body, bot.limits.body).await?;
     let mut fields = members(&body)?;
     if let Some(address) = visitor(&mut fields, &grant)? {
@@ -44,7 +44,7 @@ pub(super) async fn open(
     let _first = scene.session.set(opened.session.id.clone());
     let now = opened.session.issued.seconds();
     let life = opened.session.expires.seconds().saturating_sub(now);
-    let answer = native_answer(&opened, &wish, now, renew_after(life, api.opener.entropy.bytes()));
+    let answer = native_answer(&opened, &wish.messages, now, renew_after(life, api.opener.entropy.bytes()));
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
@@ -78,10 +78,6 @@ fn raw_wish(mut fields: Map<String, Value>) -> Result<RawWish, Fault> {
     };
     match fields.keys().next() {
         None => Ok(wish),
-        Some(other) => {
-            // The log has it, too, and no secret is so short.
-            let shown: String = other.escape_default().take(SHORTEST - 1).collect();
-            Err(Fault::new(Code::BadRequest, format!("`{shown}` is unknown; the body may have {}", MEMBERS.join(", "))))
-        }
+        Some(other) => Err(unknown_member(other, &MEMBERS)),
     }
 }

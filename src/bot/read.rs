@@ -1,15 +1,16 @@
 //! Reading `[vendors.*]`, `[bots.*]` and `[clients.*]`, with every problem kept.
 
+mod vendor;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Bot, Client, ContactNeed, Limits, Mount, Origins, Ttl, Vendor, Visibility, client};
+pub use self::vendor::VendorSettings;
+use super::{Bot, Client, ContactNeed, Limits, Origins, Ttl, Vendor, Visibility, client};
 use crate::document::{Environment, Problems, Rate, Table, Value};
-use crate::secret::Secret;
 use crate::token::{LONGEST_TTL, read_ttl};
-use crate::upstream::{self, Upstream};
-use crate::vendor::{self, BotId, Profile};
+use crate::vendor::{BotId, Profile, is_value};
 
 /// What the configuration says about vendors, bots and clients.
 #[derive(Debug, Default)]
@@ -22,26 +23,13 @@ pub struct Settings {
     pub(super) clients: Vec<Client>,
 }
 
-/// One vendor.
-#[derive(Debug)]
-pub struct VendorSettings {
-    /// Its name.
-    pub name: String,
-    /// What its API is.
-    pub profile: Arc<Profile>,
-    /// Where its paths stand.
-    pub mount: Mount,
-    /// Where it stands in the configuration: for problems that show only when all vendors are known.
-    pub line: usize,
-    pub(super) upstream: Upstream,
-    pub(super) keys: Vec<Secret>,
-}
-
 /// One bot.
 #[derive(Debug)]
 pub(super) struct BotSettings {
     pub(super) name: String,
     pub(super) vendor: String,
+    /// Where it has options of its own.
+    profile: Option<Arc<Profile>>,
     number: u32,
     vendor_id: String,
     visibility: Visibility,
@@ -54,25 +42,32 @@ pub(super) struct BotSettings {
 
 impl BotSettings {
     pub(super) fn with_vendor(self, vendor: Arc<Vendor>) -> Bot {
-        let Self { name, number, vendor_id, visibility, origins, owners, ttl, contact, limits, .. } = self;
-        Bot { name, number, vendor, vendor_id, visibility, origins, owners, ttl, contact, limits }
+        let Self { name, profile, number, vendor_id, visibility, origins, owners, ttl, contact, limits, .. } = self;
+        let profile = profile.unwrap_or_else(|| Arc::clone(&vendor.profile));
+        Bot { name, number, vendor, profile, vendor_id, visibility, origins, owners, ttl, contact, limits }
     }
 }
 
 impl Settings {
-    /// Reads the three sections. `default_ttl` is `tokens.default_ttl`.
-    pub fn read(root: &Table<'_>, environment: &Environment, problems: &Problems, default_ttl: Duration) -> Self {
+    /// Reads the three sections. `default_ttl` is `tokens.default_ttl`, `public_url` where clients find the gateway.
+    pub fn read(
+        root: &Table<'_>,
+        environment: &Environment,
+        problems: &Problems,
+        default_ttl: Duration,
+        public_url: &str,
+    ) -> Self {
         let clients: Vec<Client> =
             root.section("clients").named().iter().filter_map(|(name, value)| read_client(name, value)).collect();
         let named: Vec<(&str, Value<'_>)> = root.section("vendors").named();
-        let vendors: Vec<VendorSettings> =
-            named.iter().filter_map(|(name, value)| read_vendor(name, value, environment, problems)).collect();
+        let reader = vendor::Reader { environment, problems, public_url };
+        let vendors: Vec<VendorSettings> = named.iter().filter_map(|(name, value)| reader.read(name, value)).collect();
         let all: BTreeSet<&str> = named.iter().map(|(name, _)| *name).collect();
         let mut bots: Vec<BotSettings> = Vec::new();
         for (number, (name, value)) in (0..).zip(root.section("bots").named()) {
             let reader = BotReader { vendors: &vendors, named: &all, clients: &clients, default_ttl };
             if let Some(bot) = reader.read(name, number, &value)
-                && is_unique(&bot, &bots, &value)
+                && is_unique(&bot, &bots, &vendors, &value)
             {
                 bots.push(bot);
             }
@@ -89,8 +84,13 @@ impl Settings {
     }
 }
 
-/// Within a vendor, the gateway's names and the vendor's ids share one name space: a session call may use either.
-fn is_unique(bot: &BotSettings, others: &[BotSettings], value: &Value<'_>) -> bool {
+/// Within a vendor, the gateway's names and the vendor's ids share one name space: a session call may use either. Where
+/// no call names a bot, nothing has to tell them apart.
+fn is_unique(bot: &BotSettings, others: &[BotSettings], vendors: &[VendorSettings], value: &Value<'_>) -> bool {
+    let vendor = vendors.iter().find(|vendor| vendor.name == bot.vendor);
+    if vendor.is_some_and(|vendor| !vendor.profile.names_bots()) {
+        return true;
+    }
     let clash = others.iter().filter(|other| other.vendor == bot.vendor).find(|other| {
         let theirs = [&other.name, &other.vendor_id];
         theirs.contains(&&bot.name) || theirs.contains(&&bot.vendor_id)
@@ -118,86 +118,6 @@ fn read_client(name: &str, value: &Value<'_>) -> Option<Client> {
     Client::new(name, &texts, browser).map_err(|message| digests.problem(message)).ok()
 }
 
-fn read_vendor(
-    name: &str,
-    value: &Value<'_>,
-    environment: &Environment,
-    problems: &Problems,
-) -> Option<VendorSettings> {
-    let table = value.table()?;
-    let profile = table.required("profile", "a built-in profile's name, or a path to one");
-    let profile = profile.and_then(|value| read_profile(&value, environment, problems));
-    let given = table.get("base_url");
-    let connections = upstream::Settings::read(&table, environment);
-    let mount = table.get("mount").map_or(Some(Mount::Prefix("/".to_owned())), |value| read_mount(&value));
-    let keys = read_keys(&table, environment);
-    let profile = profile?;
-    let base_url = match (&given, &profile.base_url) {
-        (Some(value), _) => value.text()?.to_owned(),
-        (None, Some(url)) => url.clone(),
-        (None, None) => {
-            table.problem("base_url", "is missing, and the profile has none either: where the vendor's API is");
-            return None;
-        }
-    };
-    let upstream = Upstream::read(given.as_ref().unwrap_or(value), &base_url, connections?)?;
-    let (name, line) = (name.to_owned(), value.line());
-    Some(VendorSettings { name, profile: Arc::new(profile), mount: mount?, line, upstream, keys: keys? })
-}
-
-fn read_profile(value: &Value<'_>, environment: &Environment, problems: &Problems) -> Option<Profile> {
-    let name = value.text()?;
-    if let Some(text) = vendor::built_in(name) {
-        return vendor::read(name, &format!("profile {name}"), text, problems);
-    }
-    if !name.contains(['/', '.']) {
-        value.problem(format!(
-            "there is no built-in profile `{name}`; there is {}. Or name the path of a file, with a `/` or a `.` in it",
-            vendor::built_in_names()
-        ));
-        return None;
-    }
-    match std::fs::read_to_string(environment.path(name)) {
-        Ok(text) => vendor::read(name, name, &text, problems),
-        Err(error) => {
-            value.problem(format!("the profile {name} cannot be read: {error}"));
-            None
-        }
-    }
-}
-
-fn read_keys(table: &Table<'_>, environment: &Environment) -> Option<Vec<Secret>> {
-    let value = table.required("keys", "the vendor's keys, such as [{ env = \"VENDOR_KEY\" }]")?;
-    let items = value.items()?;
-    if items.is_empty() {
-        value.problem("must hold at least one key, such as [{ env = \"VENDOR_KEY\" }]");
-        return None;
-    }
-    // All are read before the first failure counts, so that all are reported.
-    let keys: Vec<Option<Secret>> = items.iter().map(|item| Secret::read(item, environment)).collect();
-    keys.into_iter().collect()
-}
-
-fn read_mount(value: &Value<'_>) -> Option<Mount> {
-    if value.is_table() {
-        let table = value.table()?;
-        let host = table.required("host", "the host that this vendor has for itself")?;
-        let name = host.text()?.to_ascii_lowercase();
-        if name.is_empty() || name.contains(['/', ':', '@', ' ']) {
-            host.problem(format!("`{name}` must be a host's name, without scheme, port and path"));
-            return None;
-        }
-        return Some(Mount::Host(name));
-    }
-    let prefix = value.text()?;
-    let is_plain = vendor::check(prefix).is_ok() && !prefix.contains(['{', '}']);
-    if !is_plain || (prefix.len() > 1 && prefix.ends_with('/')) {
-        value.problem(format!("`{prefix}` must be \"/\", a prefix such as \"/acme\", or {{ host = \"…\" }}"));
-        return None;
-    }
-    Some(Mount::Prefix(prefix.to_owned()))
-}
-
 struct BotReader<'r> {
     vendors: &'r [VendorSettings],
     /// Also those that could not be read, so that one problem does not bring another.
@@ -209,7 +129,7 @@ struct BotReader<'r> {
 impl BotReader<'_> {
     fn read(&self, name: &str, number: u32, value: &Value<'_>) -> Option<BotSettings> {
         let table = value.table()?;
-        if !vendor::is_value(name) {
+        if !is_value(name) {
             value.problem("a bot's name is made of letters, digits, . _ ~ and -, at most 128");
         }
         let vendor = table.required("vendor", "the name of one of [vendors]").and_then(|value| self.vendor(&value));
@@ -226,12 +146,27 @@ impl BotReader<'_> {
             table.problem("owners", "a private bot without owners could be used by nobody; name a client");
         }
         let vendor_id = vendor_id?.to_owned();
-        if let Some(vendor) = self.vendors.iter().find(|known| Some(known.name.as_str()) == vendor) {
+        let known = self.vendors.iter().find(|known| Some(known.name.as_str()) == vendor);
+        let given = table.get("options");
+        let profile = known.and_then(|vendor| vendor.with_options_of(given.as_ref(), &table));
+        if let Some(vendor) = known {
             check_vendor_id(&table, &vendor_id, vendor.profile.bot_id);
         }
         let (name, vendor) = (name.to_owned(), vendor?.to_owned());
         let (visibility, contact, origins) = (visibility?, contact?, origins?);
-        Some(BotSettings { name, number, vendor, vendor_id, visibility, origins, owners, ttl, contact, limits })
+        Some(BotSettings {
+            name,
+            vendor,
+            profile,
+            number,
+            vendor_id,
+            visibility,
+            origins,
+            owners,
+            ttl,
+            contact,
+            limits,
+        })
     }
 
     fn vendor<'v>(&self, value: &Value<'v>) -> Option<&'v str> {

@@ -14,40 +14,58 @@ const DOCUMENTED: &str = include_str!("../../config/keystile.toml");
 /// The page that everybody reads first.
 const README: &str = include_str!("../../README.md");
 
-/// Keys of a vendor's profile, which the README documents.
+/// The guide to profiles.
+const GUIDE: &str = include_str!("../../docs/profiles.md");
+
+/// Keys of a vendor's profile, which the guide documents.
 const PROFILE_KEYS: &[&str] = &[
     "accept",
     "allow",
+    "answer",
     "base_url",
     "body",
+    "bot",
     "bot_id",
     "call",
+    "code",
     "codes",
     "contact",
     "credential",
+    "default",
     "error",
     "expires",
+    "failure",
     "fields",
     "header",
     "identify",
     "json",
+    "key",
     "limits",
+    "message",
     "messages",
     "meta",
     "open",
+    "options",
     "query",
+    "refuse",
+    "renew",
     "reply",
     "route",
+    "scrub",
     "session",
+    "session_type",
     "set",
     "status",
     "strip",
     "text",
     "title",
     "to",
+    "token",
     "ttl",
     "vendor_token",
     "visit",
+    "when",
+    "who",
 ];
 
 /// A configuration without problems, for tests that spoil it in one place.
@@ -214,16 +232,17 @@ fn the_defaults_that_are_documented_are_the_defaults() {
 #[test]
 fn every_key_of_a_profile_is_documented() {
     let asked = Problems::default();
-    crate::vendor::read("chatbotkit", "profile", crate::vendor::built_in("chatbotkit").unwrap(), &asked);
+    let given = crate::vendor::Options::default();
+    for name in crate::vendor::built_in_names() {
+        crate::vendor::read(name, name, crate::vendor::built_in(name).unwrap(), &given, &asked);
+    }
     let known = asked.known_keys();
     assert_eq!(known.iter().map(String::as_str).collect::<Vec<_>>(), PROFILE_KEYS);
-    let (_, section) = README.split_once("### A vendor is a file").unwrap();
-    let (section, _) = section.split_once("\n## ").unwrap();
-    for key in known.iter().filter(|key| *key != "text" && *key != "route") {
-        let is_named = ["`", ".", "["]
+    for key in &known {
+        let is_named = ["`", ".", "[", "{"]
             .iter()
-            .any(|before| ["`", " =", ".", "]"].iter().any(|after| section.contains(&format!("{before}{key}{after}"))));
-        assert!(is_named, "README.md does not name `{key}` of a profile");
+            .any(|before| ["`", " =", ".", "]"].iter().any(|after| GUIDE.contains(&format!("{before}{key}{after}"))));
+        assert!(is_named, "docs/profiles.md does not name `{key}`");
     }
 }
 
@@ -297,7 +316,7 @@ const EXPECTED: &[&str] = &[
     "test.toml:10: tokens.algorithm: `none` is not known here; write one of \"EdDSA\", \"ES256\", \"RS256\", \"HS256\"",
     "test.toml:11: tokens.default_ttl: must be from 30m to 24h, both inclusive, in whole seconds",
     "test.toml:12: tokens.contact: must be a string, not an integer",
-    "test.toml:15: vendors.acme.profile: there is no built-in profile `chatbotkid`; there is `chatbotkit`. Or name the path of a file, with a `/` or a `.` in it",
+    "test.toml:15: vendors.acme.profile: there is no built-in profile `chatbotkid`; there are `aichatbothub`, `chatbotkit`, `directline`, `genesys`, `hottask`, `openai`, `superseek`. Or name the path of a file, with a `/` or a `.` in it",
     "test.toml:17: vendors.acme.keys[0].env: the environment variable NOWHERE is not set; set it to the secret",
     "test.toml:17: vendors.acme.keys[1]: a secret is never written here; write { env = \"NAME\" } or { file = \"PATH\" }",
     "test.toml:18: vendors.acme.mount: `acme/` must be \"/\", a prefix such as \"/acme\", or { host = \"…\" }",

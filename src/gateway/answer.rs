@@ -9,7 +9,7 @@ use super::body::Payload;
 use crate::fault::{Blame, Code, Fault};
 use crate::id::RequestId;
 use crate::telemetry::Record;
-use crate::vendor::Profile;
+use crate::vendor::{ErrorShape, Profile};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -17,7 +17,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(super) fn of(fault: &Fault, shape: Option<&Profile>, id: RequestId) -> Response<Payload> {
     let code = fault.code();
     let (media, body) = match shape.and_then(|profile| profile.error.as_ref()) {
-        Some(shape) => ("application/json", shape.fill(code.status(), code.name(), &message(fault))),
+        Some(shape) => ("application/json", in_shape(fault, shape)),
         None => ("application/problem+json", problem(fault, id)),
     };
     let mut response = Response::new(Payload::whole(Bytes::from(body.to_string())));
@@ -45,10 +45,24 @@ pub(super) fn of(fault: &Fault, shape: Option<&Profile>, id: RequestId) -> Respo
     response
 }
 
+/// In the vendor's shape; what the vendor itself said of it stands where the vendor would have said it.
+fn in_shape(fault: &Fault, shape: &ErrorShape) -> serde_json::Value {
+    let (code, own) = (fault.code(), message(fault));
+    let said = fault.vendor_said();
+    let words = said.and_then(|said| said.message.as_deref()).unwrap_or(&own);
+    match said.and_then(|said| said.code.as_ref()) {
+        Some(theirs) => shape.fill_with(theirs, words),
+        None => shape.fill(code.status(), code.name(), words),
+    }
+}
+
 fn message(fault: &Fault) -> String {
     match fault.code() {
         Code::MethodNotAllowed => format!("use {}", fault.detail()),
-        _ => fault.detail().to_owned(),
+        _ => match fault.vendor_said().and_then(|said| said.message.as_deref()) {
+            Some(words) => format!("{}: {words}", fault.detail()),
+            None => fault.detail().to_owned(),
+        },
     }
 }
 
@@ -71,6 +85,9 @@ fn challenge(code: Code) -> Option<&'static str> {
         Code::CredentialRequired => Some("Bearer realm=\"keystile\""),
         Code::TokenExpired => {
             Some("Bearer realm=\"keystile\", error=\"invalid_token\", error_description=\"the token has expired\"")
+        }
+        Code::TokenReplaced => {
+            Some("Bearer realm=\"keystile\", error=\"invalid_token\", error_description=\"the token was replaced\"")
         }
         Code::InvalidToken => {
             Some("Bearer realm=\"keystile\", error=\"invalid_token\", error_description=\"the token is not valid\"")

@@ -9,7 +9,7 @@ use http::Method;
 use crate::api::Api;
 use crate::bot::{Directory, Mount, Vendor, VendorSettings};
 use crate::fault::{Code, Fault};
-use crate::vendor::{Captures, Found, Pattern, Profile, Table};
+use crate::vendor::{Accept, Captures, Found, Pattern, Profile, Table};
 
 /// What a call is.
 #[derive(Debug)]
@@ -193,7 +193,15 @@ impl Routes {
 
 fn entry(vendor: &Arc<Vendor>, pattern: &Pattern, route: Option<usize>) -> Entry {
     let declared = route.and_then(|at| vendor.profile.routes.get(at)).and_then(|route| route.allow.header.as_ref());
-    let headers = declared.into_iter().flatten().filter_map(|header| header.exact()).map(str::to_owned).collect();
+    let declared = declared.into_iter().flatten().filter_map(|header| header.exact()).map(str::to_owned);
+    // Where the vendor's own clients put their key, and at the session call what else they say in headers.
+    let accept = vendor.profile.accept.as_ref();
+    let asked = accept.filter(|_| route.is_none()).into_iter().flat_map(Accept::headers);
+    let keys = accept.and_then(|accept| accept.credential.header());
+    let mut headers: Vec<String> = declared.chain(asked.chain(keys).map(|name| name.as_str().to_owned())).collect();
+    headers.retain(|name| name != "authorization");
+    headers.sort();
+    headers.dedup();
     let endpoint = match route {
         Some(at) => Endpoint::Route(Arc::clone(vendor), at),
         None => Endpoint::SessionCall(Arc::clone(vendor)),

@@ -1,38 +1,62 @@
 //! The vendor's answer as the caller gets it: its head built anew from an allow-list, its body as it comes.
 
+use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http_body_util::{BodyExt, Limited};
+use serde_json::Value;
 
 use super::farewell::Format;
-use super::scrub::{Needles, mask_header};
+use super::json;
+use super::scrub::{Needles, mask_header, mask_whole};
 use super::stream::AnswerStream;
 use crate::access::CallGrant;
 use crate::clock::Timestamp;
 use crate::fault::{Code, Fault};
 use crate::limit::OpenCall;
-use crate::token::LEEWAY;
+use crate::token::{LEEWAY, LONGEST_TTL};
 use crate::upstream::pool::AnswerBody;
+
+/// The longest answer that is read whole, to be written into.
+const LONGEST_REWRITTEN: usize = 4 << 20;
 
 /// Seconds until the token of the call ends; exposed by CORS.
 pub(super) const EXPIRES_IN: HeaderName = HeaderName::from_static("keystile-expires-in");
 
-/// The head and the stream of an answer that may be passed on.
+/// The longest an answer goes on for an owner, whose credential has no end.
+const LONGEST: Duration = LONGEST_TTL;
+
+/// How long an answer may go on.
+pub(super) fn ends_in(grant: &CallGrant, now: Timestamp) -> Duration {
+    grant.expires().map_or(LONGEST, |expires| expires.since(now))
+}
+
+/// The head of an answer.
+fn headers(from: &HeaderMap, needles: &Needles, grant: &CallGrant, now: Timestamp) -> HeaderMap {
+    let mut headers = passing(from, needles);
+    if let Some(expires) = grant.expires() {
+        headers.insert(EXPIRES_IN, HeaderValue::from(expires.since(now).as_secs()));
+    }
+    headers
+}
+
+/// The head and the stream of an answer that may be passed on; `keys` is nothing where no secret can be in it.
 pub(super) fn passed_on(
     response: Response<AnswerBody>,
     grant: CallGrant,
-    keys: Arc<Needles>,
+    keys: Option<Arc<Needles>>,
     now: Timestamp,
     open: Option<OpenCall>,
 ) -> Result<Response<AnswerStream>, Fault> {
     let (head, body) = response.into_parts();
     usable(head.status, &head.headers)?;
-    let needles = needles(keys, &grant);
-    let mut headers = passing(&head.headers, &needles);
-    let expires = grant.verified().session.expires;
-    headers.insert(EXPIRES_IN, HeaderValue::from(expires.since(now).as_secs()));
+    let needles = keys.map_or_else(Arc::default, |keys| needles(keys, &grant));
+    let headers = headers(&head.headers, &needles, &grant, now);
     let format = Format::of(&headers);
-    let ends_in = expires.since(now);
+    let ends_in = ends_in(&grant, now);
     let stream = AnswerStream::new(body, needles, format, ends_in, LEEWAY, grant, open);
     let mut response = Response::new(stream);
     *response.status_mut() = head.status;
@@ -40,9 +64,59 @@ pub(super) fn passed_on(
     Ok(response)
 }
 
+/// An answer that was read whole, with its members replaced by `ours`; nothing secret is left in it. What is no JSON
+/// object comes back as it was, where the vendor says that the call failed.
+///
+/// # Errors
+///
+/// An answer that broke off, is too long or too slow, or cannot be written into.
+pub(super) async fn rewritten(
+    response: Response<AnswerBody>,
+    grant: &CallGrant,
+    keys: Arc<Needles>,
+    now: Timestamp,
+    ours: &[(&str, Option<Value>)],
+) -> Result<Response<Bytes>, Fault> {
+    let (head, body) = response.into_parts();
+    usable(head.status, &head.headers)?;
+    let unusable = |why: Box<dyn Error + Send + Sync>| {
+        Fault::new(Code::VendorFailed, "the vendor's answer cannot be passed on").because(why)
+    };
+    let whole = Limited::new(body, LONGEST_REWRITTEN).collect();
+    let whole = tokio::time::timeout(grant.bot().vendor.upstream.timeouts().idle, whole);
+    let whole = whole
+        .await
+        .map_err(|_elapsed| Fault::new(Code::VendorTimeout, "the vendor did not finish its answer in time"))?;
+    let mut text = whole.map_err(unusable)?.to_bytes().to_vec();
+    let needles = needles(keys, grant);
+    let hits = mask_whole(&needles, &mut text);
+    if hits > 0 {
+        tracing::error!(bot = grant.bot().name.as_str(), hits, "a secret was masked in a vendor's answer");
+    }
+    let body = match json::replace(&text, ours) {
+        Ok(body) => body,
+        Err(_) if !head.status.is_success() => text,
+        Err(error) => return Err(unusable(error.into())),
+    };
+    let mut response = Response::new(Bytes::from(body));
+    *response.status_mut() = head.status;
+    *response.headers_mut() = headers(&head.headers, &needles, grant, now);
+    // There is a token in it.
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().remove(header::ETAG);
+    Ok(response)
+}
+
+/// Whether an answer is JSON, so that something can be written into it.
+pub(super) fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    media == "application/json" || media.ends_with("+json")
+}
+
 /// What a call's answers are searched for: the vendor's keys, and its own token of the session.
 pub(super) fn needles(keys: Arc<Needles>, grant: &CallGrant) -> Arc<Needles> {
-    match &grant.verified().binding.token {
+    match grant.session().and_then(|verified| verified.binding.token.as_ref()) {
         Some(token) => Arc::new(Needles::with(&keys, token)),
         None => keys,
     }

@@ -34,7 +34,7 @@ impl Format {
 
     /// The last event: an `error` in the vendor's shape.
     pub(super) fn last_words(self, bot: &Bot, code: Code) -> Option<String> {
-        let data = match &bot.vendor.profile.error {
+        let data = match &bot.profile.error {
             Some(shape) => shape.fill(code.status(), code.name(), code.title()),
             None => json!({"message": code.title(), "code": code.name()}),
         };

@@ -29,7 +29,7 @@ pub struct Intake {
 }
 
 /// A body that was read, and its share of the memory for bodies.
-pub(crate) struct Held {
+pub struct Held {
     bytes: Bytes,
     share: Share,
 }
@@ -57,7 +57,7 @@ impl Intake {
     ///
     /// A body that is not `application/json` in UTF-8 without content-coding, longer than `limit`, too slow, or broken
     /// off; or that too many others are held.
-    pub(crate) async fn json<B>(&self, headers: &HeaderMap, mut body: B, limit: u64) -> Result<Held, Fault>
+    pub async fn json<B>(&self, headers: &HeaderMap, mut body: B, limit: u64) -> Result<Held, Fault>
     where
         B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin,
     {
@@ -71,7 +71,7 @@ impl Intake {
                 "send the body as `Content-Type: application/json` in UTF-8, without a Content-Encoding",
             ));
         }
-        let too_large = || Fault::new(Code::BodyTooLarge, format!("the body is longer than {limit} bytes"));
+        let too_large = || too_large(limit);
         if body.size_hint().lower() > limit {
             return Err(too_large());
         }
@@ -96,6 +96,10 @@ impl Intake {
             parts.add(data);
         }
     }
+}
+
+fn too_large(limit: u64) -> Fault {
+    Fault::new(Code::BodyTooLarge, format!("the body is longer than {limit} bytes"))
 }
 
 /// That a body did not come in time.
@@ -150,6 +154,20 @@ impl Drop for Share {
 }
 
 impl Held {
+    /// The same body, if it has at most `limit` bytes: what was read before the limit was known.
+    pub(super) fn within(self, limit: u64) -> Result<Self, Fault> {
+        if self.share.taken > limit { Err(too_large(limit)) } else { Ok(self) }
+    }
+
+    /// The text of the member `name`, in whatever case it is written.
+    ///
+    /// # Errors
+    ///
+    /// A body that is no JSON object, or has the member twice.
+    pub fn text_of(&self, name: &str) -> Result<Option<String>, Fault> {
+        Ok(super::json::text_of(self, name)?)
+    }
+
     /// What was made of the body: it keeps the body's share of the memory until it is sent.
     pub(super) fn replaced_by(self, bytes: Vec<u8>) -> Bytes {
         Bytes::from_owner(Replacement { bytes, _share: self.share })

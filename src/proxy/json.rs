@@ -9,7 +9,9 @@
 //! 3. All other members keep their order and the exact bytes of their values: `1.0`, `1e400`, white space, escapes.
 //!    Their names are written anew where they had escapes, and mean the same.
 //!
-//! Nothing here recurses, so no body can exhaust the stack.
+//! What recurses is no deeper than [`DEEPEST`], so no body can exhaust the stack.
+
+mod refuse;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -31,8 +33,10 @@ const DEEPEST: usize = 64;
 const SHOWN: usize = crate::secret::SHORTEST - 1;
 
 /// What is done to the members of a body.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Rules<'r> {
+    /// Names that may nowhere have a value, in any case: at any depth.
+    pub(super) refuse: &'r [String],
     /// Names that do not pass, in any case.
     pub(super) strip: &'r [String],
     /// The only names that pass, written exactly so; all if there is no such list.
@@ -56,6 +60,9 @@ pub(super) enum JsonError {
     /// Two members have this name, once its escapes are resolved.
     #[error("the name {0:?} occurs twice")]
     DuplicateName(String),
+    /// The name means something that this call must not reach.
+    #[error("the name {0:?} is refused")]
+    Refused(String),
     /// It is deeper than a vendor should have to read.
     #[error("the body is deeper than {DEEPEST} levels")]
     TooDeep,
@@ -79,6 +86,9 @@ impl From<JsonError> for Fault {
             JsonError::DuplicateName(name) => {
                 format!("The body names {name:?} twice; send each name once, escapes resolved.").into()
             }
+            JsonError::Refused(name) => {
+                format!("`{name}` is refused here: what it names may belong to others; leave it out.").into()
+            }
             JsonError::TooDeep => format!("The body is too deep; send at most {DEEPEST} levels.").into(),
         };
         Self::new(Code::BadRequest, detail).because(error)
@@ -89,6 +99,9 @@ impl From<JsonError> for Fault {
 pub(super) fn rewrite(body: &[u8], rules: &Rules<'_>) -> Result<Vec<u8>, JsonError> {
     let members = read(body)?;
     refuse_duplicates(&members)?;
+    if !rules.refuse.is_empty() && !body.is_empty() {
+        refuse::check(body, rules.refuse)?;
+    }
 
     let mut out = Vec::with_capacity(body.len() + 64 * rules.set.len() + 2);
     out.push(b'{');
@@ -104,9 +117,55 @@ pub(super) fn rewrite(body: &[u8], rules: &Rules<'_>) -> Result<Vec<u8>, JsonErr
     Ok(out)
 }
 
+/// The text of the member `name`, in whatever case it is written; nothing, if there is none or it is no text.
+///
+/// # Errors
+///
+/// A body that could not be rewritten either.
+pub(super) fn text_of(body: &[u8], name: &str) -> Result<Option<String>, JsonError> {
+    let members = read(body)?;
+    refuse_duplicates(&members)?;
+    let mut found = members.iter().filter(|(known, _)| same_name(name, known));
+    match (found.next(), found.next()) {
+        (Some((known, _)), Some(_)) => Err(JsonError::DuplicateName(known.chars().take(SHOWN).collect())),
+        (Some((_, value)), None) => Ok(serde_json::from_str::<String>(value.get()).ok()),
+        (None, _) => Ok(None),
+    }
+}
+
+/// An answer with the members that it has replaced by ours, and all others as they came.
+///
+/// # Errors
+///
+/// An answer that is no JSON object, or has a member twice.
+pub(super) fn replace(answer: &[u8], ours: &[(&str, Option<Value>)]) -> Result<Vec<u8>, JsonError> {
+    let members = read(answer)?;
+    refuse_duplicates(&members)?;
+    let mut out = Vec::with_capacity(answer.len() + 512);
+    out.push(b'{');
+    for (name, value) in &members {
+        match ours.iter().find(|(known, _)| same_name(known, name)) {
+            None => {
+                write_name(&mut out, name)?;
+                out.extend_from_slice(value.get().as_bytes());
+            }
+            Some((_, Some(value))) => {
+                write_name(&mut out, name)?;
+                write(&mut out, value)?;
+            }
+            // Without a value of ours the vendor's own does not stay.
+            Some((_, None)) => {}
+        }
+    }
+    out.push(b'}');
+    Ok(out)
+}
+
 impl Rules<'_> {
     fn pass(&self, name: &str) -> bool {
-        let mut ours = self.strip.iter().map(String::as_str).chain(self.set.iter().map(|(name, _)| *name));
+        // What is refused and yet here says nothing, and nothing is said.
+        let lists = self.strip.iter().chain(self.refuse).map(String::as_str);
+        let mut ours = lists.chain(self.set.iter().map(|(name, _)| *name));
         !ours.any(|ours| same_name(ours, name))
             && self.allow.is_none_or(|allowed| allowed.iter().any(|allowed| allowed == name))
     }

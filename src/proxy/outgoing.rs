@@ -13,14 +13,15 @@ use hyper::body::{Body, Incoming as IncomingBody};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::intake::{Intake, too_slow};
+use super::intake::{Held, Intake, too_slow};
 use super::json::{self, Rules};
 use super::query;
 use super::values::CallValues;
 use crate::access::{CallGrant, CallTarget};
 use crate::fault::{Code, Fault};
+use crate::secret::Secret;
 use crate::upstream::RequestBody;
-use crate::vendor::{Route, Values};
+use crate::vendor::{Proven, Route, Values};
 
 /// What came from the client.
 pub struct Incoming {
@@ -31,9 +32,20 @@ pub struct Incoming {
     /// The headers.
     pub headers: HeaderMap,
     /// The body.
-    pub body: IncomingBody,
+    pub body: Inbound,
+    /// The session token as it was presented, where the answer has a place for it.
+    pub token: Option<Secret>,
     /// What counts the body, where its length was not declared.
     pub count: Option<Arc<AtomicU64>>,
+}
+
+/// The body of a client's call.
+#[derive(Debug)]
+pub enum Inbound {
+    /// It has still to be read.
+    Coming(IncomingBody),
+    /// It was read, as the credential stands in it.
+    Held(Held),
 }
 
 impl fmt::Debug for Incoming {
@@ -50,18 +62,22 @@ pub(super) async fn request(
     incoming: Incoming,
     intake: &Intake,
 ) -> Result<Request<RequestBody>, Fault> {
-    let route = target.route;
+    let route = grant.route(target);
     let values = CallValues { grant, target };
+    let proven = Proven { values: &values, is_claimed: values.is_claimed() };
     let upstream = &target.vendor.upstream;
-    let uri = uri(route, &values, upstream.prefix(), incoming.query.as_deref())?;
-    let credential = target.vendor.profile.accept.as_ref().map(|accept| &accept.credential);
-    let mut headers = headers(route, &values, upstream.authority(), credential, &incoming.headers)?;
+    let uri = uri(route, &proven, upstream.prefix(), incoming.query.as_deref())?;
+    let credential = target.vendor.profile.accept.as_ref().and_then(|accept| accept.credential.header());
+    let mut headers = headers(route, &proven, upstream.authority(), credential, &incoming.headers)?;
     let body = if route.rewrites_body() {
         // What we write is ours to name: a client may have sent no body and so no type.
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.remove(header::CONTENT_ENCODING);
         let limit = route.body_limit.unwrap_or(grant.bot().limits.body);
-        let body = intake.json(&incoming.headers, incoming.body, limit).await?;
+        let body = match incoming.body {
+            Inbound::Coming(body) => intake.json(&incoming.headers, body, limit).await?,
+            Inbound::Held(body) => body.within(limit)?,
+        };
         if let Some(count) = &incoming.count {
             count.store(u64::try_from(body.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
         }
@@ -70,8 +86,11 @@ pub(super) async fn request(
     } else if incoming.method.is_safe() {
         // No list says what may be in the body of a GET, so nothing may: the account key would vouch for it.
         RequestBody::empty()
+    } else if let Inbound::Coming(body) = incoming.body {
+        streamed(grant, body, incoming.count, intake.patience()).await?
     } else {
-        streamed(grant, incoming.body, incoming.count, intake.patience()).await?
+        // A body is held only for a route that rewrites it.
+        RequestBody::empty()
     };
     let mut request = Request::new(body);
     *request.method_mut() = incoming.method;
@@ -201,7 +220,8 @@ fn is_named_by_connection(name: &HeaderName, headers: &HeaderMap) -> bool {
 pub(super) fn rewritten(route: &Route, values: &impl Values, body: &[u8]) -> Result<Vec<u8>, Fault> {
     let set: Vec<(&str, Option<Value>)> =
         route.set.body.iter().map(|(name, shape)| (name.as_str(), shape.fill(values))).collect();
-    let rules = Rules { strip: &route.strip.body, allow: route.allow.body.as_deref(), set: &set };
+    let rules =
+        Rules { refuse: &route.refuse, strip: &route.strip.body, allow: route.allow.body.as_deref(), set: &set };
     Ok(json::rewrite(body, &rules)?)
 }
 

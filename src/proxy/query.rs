@@ -1,8 +1,8 @@
 //! The query of a call: parsed, decoded, and written anew from what the route names.
 
 use crate::fault::{Code, Fault};
-use crate::net::percent_encode;
-use crate::vendor::{Route, Template, Values};
+use crate::net::{percent_decode, percent_encode};
+use crate::vendor::{Query, Route, Template, Values};
 
 /// Appends the outgoing query to `path`, with its `?` if there is one.
 ///
@@ -19,10 +19,57 @@ pub(super) fn rewrite(
     let filled = |template: &Template| template.fill(values);
     let set: Vec<(&str, Option<String>)> =
         route.set.query.iter().map(|(name, template)| (name.as_str(), filled(template))).collect();
-    rewrite_into(query.unwrap_or_default(), &route.allow.query, &set, path)
+    let rules = Rules { allow: &route.allow.query, strip: &route.strip.query, set: &set };
+    rewrite_into(query.unwrap_or_default(), &rules, path)
 }
 
-fn rewrite_into(query: &str, allow: &[String], set: &[(&str, Option<String>)], path: &mut String) -> Result<(), Fault> {
+/// What is done to the parameters.
+struct Rules<'r> {
+    allow: &'r Query,
+    strip: &'r [String],
+    set: &'r [(&'r str, Option<String>)],
+}
+
+impl Rules<'_> {
+    /// Whether the parameter is ours: taken out, or written by us.
+    fn is_ours(&self, name: &str) -> bool {
+        let mut ours = self.strip.iter().map(String::as_str).chain(self.set.iter().map(|(name, _)| *name));
+        ours.any(|ours| ours.eq_ignore_ascii_case(name))
+    }
+
+    fn is_allowed(&self, name: &str) -> bool {
+        match self.allow {
+            Query::Named(names) => names.iter().any(|known| known == name),
+            Query::All => true,
+        }
+    }
+}
+
+/// The value of the parameter `name`, in whatever case it is written; nothing, if it is not there.
+///
+/// # Errors
+///
+/// A query that cannot be decoded, or that has the parameter twice.
+pub fn parameter(query: Option<&str>, name: &str) -> Result<Option<String>, Fault> {
+    let mut found = None;
+    for (known, value) in pairs(query.unwrap_or_default()) {
+        if decode(known)?.eq_ignore_ascii_case(name) && found.replace(decode(value)?).is_some() {
+            return Err(twice());
+        }
+    }
+    Ok(found)
+}
+
+/// The parameters, still encoded.
+fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
+    query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+}
+
+fn twice() -> Fault {
+    Fault::new(Code::BadRequest, "the query has a parameter twice")
+}
+
+fn rewrite_into(query: &str, rules: &Rules<'_>, path: &mut String) -> Result<(), Fault> {
     let mut separator = '?';
     let mut write = |name: &str, value: &str| {
         path.push(separator);
@@ -32,23 +79,21 @@ fn rewrite_into(query: &str, allow: &[String], set: &[(&str, Option<String>)], p
         percent_encode(value, path);
     };
     let mut seen: Vec<String> = Vec::new();
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+    for (name, value) in pairs(query) {
         let (name, value) = (decode(name)?, decode(value)?);
-        let is_set = set.iter().any(|(known, _)| known.eq_ignore_ascii_case(&name));
-        let is_allowed = allow.contains(&name);
-        if !is_set && !is_allowed {
+        let is_ours = rules.is_ours(&name);
+        if !is_ours && !rules.is_allowed(&name) {
             continue;
         }
         if seen.iter().any(|other| other.eq_ignore_ascii_case(&name)) {
-            return Err(Fault::new(Code::BadRequest, "the query has a parameter twice"));
+            return Err(twice());
         }
-        if !is_set {
+        if !is_ours {
             write(&name, &value);
         }
         seen.push(name);
     }
-    for (name, value) in set {
+    for (name, value) in rules.set {
         if let Some(value) = value {
             write(name, value);
         }
@@ -57,26 +102,12 @@ fn rewrite_into(query: &str, allow: &[String], set: &[(&str, Option<String>)], p
 }
 
 fn decode(text: &str) -> Result<String, Fault> {
-    let wrong = || {
+    percent_decode(text).ok_or_else(|| {
         Fault::new(
             Code::BadRequest,
             "the query has a malformed escape; `%` is followed by two hexadecimal digits, in UTF-8",
         )
-    };
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        out.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
-                let (high, low) = (digit(bytes.next()).ok_or_else(wrong)?, digit(bytes.next()).ok_or_else(wrong)?);
-                u8::try_from(high * 16 + low).map_err(|_over| wrong())?
-            }
-            other => other,
-        });
-    }
-    String::from_utf8(out).map_err(|_not_utf8| wrong())
+    })
 }
 
 #[cfg(test)]
@@ -91,9 +122,26 @@ mod tests {
 
     fn rewritten(query: &str) -> Result<String, Code> {
         let mut path = String::new();
-        let allow = ["cursor".to_owned(), "take".to_owned()];
+        let allow = Query::Named(vec!["cursor".to_owned(), "take".to_owned()]);
         let set = [("api_key", Some("k&y".to_owned())), ("visit", None)];
-        rewrite_into(query, &allow, &set, &mut path).map(|()| path).map_err(|fault| fault.code())
+        let rules = Rules { allow: &allow, strip: &[], set: &set };
+        rewrite_into(query, &rules, &mut path).map(|()| path).map_err(|fault| fault.code())
+    }
+
+    #[test]
+    fn where_all_parameters_pass_what_is_stripped_does_not() {
+        let (allow, strip) = (Query::All, ["t".to_owned()]);
+        let rules = Rules { allow: &allow, strip: &strip, set: &[("k", Some("v".to_owned()))] };
+        let mut path = String::new();
+        rewrite_into("a=1&T=token&b=2&K=mine", &rules, &mut path).unwrap();
+        assert_eq!(path, "?a=1&b=2&k=v");
+    }
+
+    #[test]
+    fn a_parameter_is_found_in_any_case_and_once() {
+        assert_eq!(parameter(Some("a=1&T=%65yJ"), "t").unwrap().as_deref(), Some("eyJ"));
+        assert_eq!(parameter(Some("a=1"), "t").unwrap(), None);
+        assert!(parameter(Some("t=1&T=1"), "t").is_err() && parameter(Some("t=%"), "t").is_err());
     }
 
     #[test]
@@ -116,7 +164,7 @@ mod tests {
     }
 
     /// A parameter: its name and value as they are meant, and one of the many ways to write them.
-    fn parameter() -> impl Strategy<Value = (String, String, String)> {
+    fn a_parameter() -> impl Strategy<Value = (String, String, String)> {
         let name = select(vec!["cursor", "take", "Take", "api_key", "API_Key", "visit", "VISIT", "x", ""]);
         let value = prop_oneof!["[a-z0-9]{0,6}", "[ +%&=#;/?\u{e9}\u{1f600}]{0,4}", any::<String>()];
         (name.prop_map(str::to_owned), value, vec(0_u8..4, 1..8)).prop_map(|(name, value, styles)| {
@@ -140,7 +188,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_goes_out_is_what_is_named_and_then_what_is_set(parameters in vec(parameter(), 0..6)) {
+        fn what_goes_out_is_what_is_named_and_then_what_is_set(parameters in vec(a_parameter(), 0..6)) {
             let query: Vec<&str> = parameters.iter().map(|(.., text)| text.as_str()).collect();
             let out = rewritten(&query.join("&"));
 

@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use serde_json::{Value, json};
 
 use crate::access::{CallGrant, CallTarget};
-use crate::token::VendorSession;
+use crate::clock::Timestamp;
+use crate::secret::Secret;
+use crate::token::{ContactSource, VendorSession, Verified};
 use crate::vendor::{Segment, Values, Variable};
 
 /// The values of one call.
@@ -15,6 +17,15 @@ pub(super) struct CallValues<'c> {
 }
 
 impl CallValues<'_> {
+    /// Whether what is known of the visitor is a browser's word.
+    pub(super) fn is_claimed(&self) -> bool {
+        self.verified().is_some_and(|verified| verified.session.source == Some(ContactSource::Claimed))
+    }
+
+    fn verified(&self) -> Option<&Verified> {
+        self.grant.session().map(AsRef::as_ref)
+    }
+
     fn segment(&self, wanted: &str) -> Option<&str> {
         let segments = &self.target.route.call.segments;
         let placeholders = segments.iter().filter(|segment| !matches!(segment, Segment::Literal(_)));
@@ -27,40 +38,63 @@ impl CallValues<'_> {
 
 impl Values for CallValues<'_> {
     fn value(&self, variable: &Variable) -> Option<Cow<'_, Value>> {
-        let verified = self.grant.verified();
         let value = match variable {
             Variable::Bot => self.grant.bot().vendor_id_json(),
-            Variable::Session => json!(verified.binding.session.as_ref()?),
-            Variable::Contact => verified.session.contact.to_json()?,
+            Variable::Session => json!(self.verified()?.binding.session.as_ref()?),
+            Variable::Contact => self.verified()?.session.contact.to_json()?,
             other => json!(self.text(other)?),
         };
         Some(Cow::Owned(value))
     }
 
     fn text(&self, variable: &Variable) -> Option<Cow<'_, str>> {
-        let verified = self.grant.verified();
-        let contact = &verified.session.contact;
+        let contact = || Some(&self.verified()?.session.contact);
         match variable {
             Variable::Key => self.grant.key().map(|key| key.expose()),
             Variable::Bot => Some(self.grant.bot().vendor_id.as_str()),
-            Variable::Session => match verified.binding.session.as_ref()? {
+            Variable::Session => match self.verified()?.binding.session.as_ref()? {
                 VendorSession::Text(text) => Some(text.as_str()),
                 VendorSession::Integer(integer) => return Some(Cow::Owned(integer.to_string())),
             },
-            Variable::VendorToken => verified.binding.token.as_ref().map(|token| token.expose()),
-            Variable::ContactName => contact.name.as_deref(),
-            Variable::ContactEmail => contact.email.as_deref(),
-            Variable::ContactPhone => contact.phone.as_deref(),
-            Variable::Subject => Some(verified.session.subject.as_str()),
+            Variable::VendorToken => self.verified()?.binding.token.as_ref().map(|token| token.expose()),
+            Variable::ContactName => contact()?.name.as_deref(),
+            Variable::ContactEmail => contact()?.email.as_deref(),
+            Variable::ContactPhone => contact()?.phone.as_deref(),
+            Variable::Subject => Some(self.verified()?.session.subject.as_str()),
             Variable::Segment(name) => self.segment(name),
             Variable::Contact
             | Variable::Visit
             | Variable::Ttl
             | Variable::Messages
             | Variable::Meta
+            | Variable::MetaMember(_)
             | Variable::Token
-            | Variable::ExpiresMs => None,
+            | Variable::ExpiresMs
+            | Variable::Answer
+            | Variable::AnswerMember(_)
+            | Variable::Nothing => None,
         }
         .map(Cow::Borrowed)
+    }
+}
+
+/// The same for an answer, where our own token has a place, and the time that it has left.
+pub(super) struct AnswerValues<'c> {
+    pub(super) call: CallValues<'c>,
+    pub(super) token: &'c Secret,
+    pub(super) now: Timestamp,
+}
+
+impl Values for AnswerValues<'_> {
+    fn value(&self, variable: &Variable) -> Option<Cow<'_, Value>> {
+        let value = match variable {
+            Variable::Token => json!(self.token.expose()),
+            Variable::ExpiresMs => json!(self.call.grant.expires()?.millis()),
+            Variable::Ttl => json!(self.call.grant.expires()?.since(self.now).as_secs()),
+            // Secrets have no place in an answer, whatever a profile says.
+            Variable::Key | Variable::VendorToken => return None,
+            other => return self.call.value(other),
+        };
+        Some(Cow::Owned(value))
     }
 }

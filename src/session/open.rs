@@ -1,40 +1,29 @@
 //! Opening a session: with the vendor, then as a token.
 //!
-//! Nothing is minted unless the vendor's answer was exactly what its profile says: a session id of the right kind, a
-//! token that is long enough to be searched for in answers, an end that is not past.
+//! Nothing is minted unless the vendor's answer was exactly what its profile says. An answer about the key sends the
+//! opening to the next key, and nothing else is ever repeated.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Request, StatusCode, header};
-use http_body_util::{BodyExt, Limited};
-use serde_json::{Value, json};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use serde_json::Value;
 use tokio::time::Instant;
 
+use super::answer::{self, VendorAnswer};
+use super::call::{CallError, OwnCall, Reply};
+use super::values::OwnValues;
 use super::wish::Wish;
 use crate::access::{MintGrant, Minter};
-use crate::bot::{Bot, PUBLIC, Vendor};
+use crate::bot::{Bot, PUBLIC};
 use crate::clock::{Clock, Timestamp};
 use crate::fault::{Code, Fault};
 use crate::id::Entropy;
-use crate::net::percent_encode;
-use crate::proxy::is_told;
 use crate::secret::Secret;
 use crate::token::{Authority, Binding, Contact, ContactSource, Session, VendorSession};
-use crate::upstream::keys::VendorKey;
-use crate::upstream::{RequestBody, SendError, pool};
-use crate::vendor::{Open, SessionSource, Values, Variable, is_value};
+use crate::vendor::{Open, is_value};
 
 /// No caller waits longer for a session, whatever the vendor's time-outs.
 const LONGEST_OPENING: Duration = Duration::from_secs(120);
-/// The longest answer to a session call that is read.
-const LONGEST_ANSWER: usize = 64 << 10;
-/// The longest id of a vendor's session.
-const LONGEST_ID: usize = 256;
 /// A vendor's session that ends sooner is of no use.
 const SHORTEST_SESSION: Duration = Duration::from_secs(60);
 
@@ -58,13 +47,8 @@ pub struct Opened {
     pub vendor_session: VendorSession,
     /// Its token.
     pub token: Secret,
-}
-
-/// What the vendor's answer says.
-struct VendorAnswer {
-    session: VendorSession,
-    token: Option<Secret>,
-    ends: Option<Timestamp>,
+    /// The vendor's whole answer, secrets masked, where it was JSON.
+    pub answer: Option<Value>,
 }
 
 impl Opener {
@@ -75,16 +59,12 @@ impl Opener {
     /// What is wrong with the vendor, or with the session that it gave. No token was made then.
     pub async fn open(&self, grant: &MintGrant, wish: &Wish) -> Result<Opened, Fault> {
         let bot = grant.bot();
-        let vendor = &bot.vendor;
-        let key = vendor.keys.next().ok_or_else(|| Fault::new(Code::Internal, "the vendor has no key"))?;
         let id = self.entropy.session_id();
         let source = source_of(grant, &wish.contact);
-        let subject = self.subject(grant, source, &wish.contact);
-        let answer = match &vendor.profile.open {
-            None => VendorAnswer { session: VendorSession::Text(id.clone()), token: None, ends: None },
-            Some(open) => {
-                ask(open, bot, key, &OpenValues { bot, key, wish, subject: &subject }, self.clock.now()).await?
-            }
+        let subject = self.subject_of(grant, source, &wish.contact);
+        let (place, answer) = match &bot.profile.open {
+            None => (bot.vendor.keys.next(self.clock.now())?, VendorAnswer::none(&id)),
+            Some(open) => self.ask(open, bot, wish, source, &subject, &id).await?,
         };
         let issued = self.clock.now();
         let expires = end(issued, wish.ttl, answer.ends)?;
@@ -104,23 +84,77 @@ impl Opener {
             issued: Timestamp::from_seconds(issued.seconds()),
             expires,
         };
-        let vendor_session = answer.session.clone();
-        let binding = binding(bot, key, answer);
+        let VendorAnswer { session: vendor_session, token: vendor_token, whole, .. } = answer;
+        let binding = binding(bot, place, vendor_session.clone(), vendor_token);
         let token = self.authority.mint(session.clone(), &binding)?;
-        Ok(Opened { session, vendor_session, token: Secret::new(token) })
+        Ok(Opened { session, vendor_session, token: Secret::new(token), answer: whole })
+    }
+
+    /// Makes the vendor's session call, with one key after the other while the answer is about the key. Answers the
+    /// place of the key that opened the session.
+    async fn ask(
+        &self,
+        open: &Open,
+        bot: &Bot,
+        wish: &Wish,
+        source: Option<ContactSource>,
+        subject: &str,
+        id: &str,
+    ) -> Result<(usize, VendorAnswer), Fault> {
+        let deadline = Instant::now() + LONGEST_OPENING;
+        let call = OwnCall {
+            bot,
+            target: &open.target,
+            set: &open.set,
+            failure: &open.failure,
+            purpose: "open a session",
+            now: self.clock.now(),
+        };
+        let number = uuid::Uuid::try_parse(id).map_or(0, |id| id.as_u128());
+        let mut tried = Vec::new();
+        loop {
+            let place = bot.vendor.keys.next_but(&tried, self.clock.now())?;
+            let key = bot.vendor.keys.at(place).ok_or_else(|| Fault::new(Code::Internal, "the vendor has no key"))?;
+            let values = OwnValues::of_opening(bot, key, wish, source, subject);
+            match call.make(&values, deadline).await {
+                Ok(reply) => {
+                    bot.vendor.keys.accept(place);
+                    return Ok((place, self.read(open, bot, &reply)?));
+                }
+                Err(CallError::Other(fault)) => return Err(fault),
+                Err(CallError::AboutKey { status, retry_after, fault }) => {
+                    let (keys, now) = (&bot.vendor.keys, self.clock.now());
+                    let is_aside = keys.refuse(place, status, retry_after, number, now);
+                    let vendor = bot.vendor.name.as_str();
+                    tracing::warn!(vendor, key = place + 1, %status, is_aside, "the vendor refused a key to open a session");
+                    // Of an only key the vendor's own reason says more.
+                    if keys.count() == 1 && fault.code() == Code::VendorRefusedKey {
+                        return Err(fault);
+                    }
+                    tried.push(place);
+                }
+            }
+        }
+    }
+
+    fn read(&self, open: &Open, bot: &Bot, reply: &Reply) -> Result<VendorAnswer, Fault> {
+        answer::read(open, &bot.vendor, reply, self.clock.now())
     }
 
     /// Stable for a contact that a client vouches for; random for one that a browser claims.
-    fn subject(&self, grant: &MintGrant, source: Option<ContactSource>, contact: &Contact) -> String {
-        let identity = contact.email.as_ref().map(|email| email.to_lowercase()).or_else(|| contact.phone.clone());
-        match (source, grant.minter(), identity) {
-            (
-                Some(source @ (ContactSource::Asserted | ContactSource::Verified)),
-                Minter::Owner(client),
-                Some(identity),
-            ) => self.authority.subject(&client.name, source, &identity),
+    fn subject_of(&self, grant: &MintGrant, source: Option<ContactSource>, contact: &Contact) -> String {
+        match (source, grant.minter()) {
+            (Some(source @ (ContactSource::Asserted | ContactSource::Verified)), Minter::Owner(client)) => {
+                self.subject(&client.name, source, contact)
+            }
             _ => self.entropy.token_id(),
         }
+    }
+
+    /// The pseudonym of a contact for whom `owner` vouches.
+    pub(super) fn subject(&self, owner: &str, source: ContactSource, contact: &Contact) -> String {
+        let identity = contact.email.as_ref().map(|email| email.to_lowercase()).or_else(|| contact.phone.clone());
+        identity.map_or_else(|| self.entropy.token_id(), |identity| self.authority.subject(owner, source, &identity))
     }
 }
 
@@ -139,15 +173,15 @@ fn source_of(grant: &MintGrant, contact: &Contact) -> Option<ContactSource> {
     })
 }
 
-fn binding(bot: &Bot, key: &VendorKey, answer: VendorAnswer) -> Binding {
+fn binding(bot: &Bot, place: usize, session: VendorSession, token: Option<Secret>) -> Binding {
     Binding {
         vendor: bot.vendor.name.clone(),
         profile: bot.vendor.profile.name.clone(),
         base: bot.vendor.upstream.base_digest().to_owned(),
         bot: bot.vendor_id.clone(),
-        key: key.fingerprint.clone(),
-        session: Some(answer.session),
-        token: answer.token,
+        key: bot.vendor.keys.fingerprint_at(place).unwrap_or_default().to_owned(),
+        session: Some(session),
+        token,
     }
 }
 
@@ -156,229 +190,14 @@ fn end(issued: Timestamp, ttl: Duration, vendor_ends: Option<Timestamp>) -> Resu
     let wished = issued.plus(ttl);
     let ends = vendor_ends.map_or(wished, |ends| ends.min(wished));
     if ends.since(issued) < SHORTEST_SESSION {
-        return Err(unusable("it ends in less than a minute"));
+        return Err(answer::unusable("the session ends in less than a minute"));
     }
     Ok(Timestamp::from_seconds(ends.seconds()))
-}
-
-/// Makes the vendor's session call.
-async fn ask(
-    open: &Open,
-    bot: &Bot,
-    key: &VendorKey,
-    values: &OpenValues<'_>,
-    now: Timestamp,
-) -> Result<VendorAnswer, Fault> {
-    let vendor = &bot.vendor;
-    let request = session_call(open, vendor, values)?;
-    let response = pool::send(&vendor.upstream, request, Instant::now() + LONGEST_OPENING).await.map_err(failed)?;
-    let status = response.status();
-    let is_encoded = response.headers().get_all(header::CONTENT_ENCODING).iter().any(|encoding| encoding != "identity");
-    if status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN {
-        // By its place in the configuration: a fingerprint says nothing to an operator, and belongs under the seal.
-        let number = vendor.keys.place_of(&key.fingerprint).map_or(0, |place| place + 1);
-        let cause = format!("{} answered {status} to the session call with its key {number}", vendor.name);
-        return Err(Fault::new(Code::VendorRefusedKey, "the vendor refused the gateway's key").because(cause));
-    }
-    if !status.is_success() || is_encoded {
-        let cause = format!("{} answered {status} to the session call (encoded: {is_encoded})", vendor.name);
-        return Err(Fault::new(Code::VendorFailed, "the vendor could not open a session").because(cause));
-    }
-    let body = Limited::new(response.into_body(), LONGEST_ANSWER).collect();
-    let body = match tokio::time::timeout(vendor.upstream.timeouts().idle, body).await {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(error)) => return Err(unusable("it broke off or is too long").because(error)),
-        Err(_elapsed) => return Err(Fault::new(Code::VendorTimeout, "the vendor did not finish its answer in time")),
-    };
-    let answer = read_answer(open, &body, now)?;
-    if holds_a_secret(&answer, vendor) {
-        return Err(unusable("its session id holds a secret"));
-    }
-    Ok(answer)
-}
-
-/// A session's id is shown to whoever has the token, so no vendor may put a key or its token there.
-fn holds_a_secret(answer: &VendorAnswer, vendor: &Vendor) -> bool {
-    is_told(vendor.keys.secrets().chain(&answer.token), &answer.session.to_string())
-}
-
-fn failed(error: SendError) -> Fault {
-    match &error {
-        SendError::Connect(_) => Fault::new(Code::VendorUnreachable, "the vendor cannot be reached").because(error),
-        SendError::Busy => Fault::new(Code::VendorBusy, "all connections to the vendor are in use").because(error),
-        SendError::Timeout => Fault::new(Code::VendorTimeout, "the vendor did not answer in time").because(error),
-        // A session that was opened in vain is nobody's loss: to ask again is right.
-        SendError::Lost(_) | SendError::Caller(_) => {
-            Fault::new(Code::VendorFailed, "the vendor broke off while opening a session").because(error)
-        }
-    }
-}
-
-fn session_call(open: &Open, vendor: &Vendor, values: &OpenValues<'_>) -> Result<Request<RequestBody>, Fault> {
-    let wrong = |what: &'static str| Fault::new(Code::Internal, "the session call could not be made").because(what);
-    let path = open.target.path(values).ok_or_else(|| wrong("the path of the session call has no value"))?;
-    let mut uri = format!("{}{path}", vendor.upstream.prefix());
-    let mut separator = '?';
-    for (name, template) in &open.set.query {
-        if let Some(text) = template.fill(values) {
-            uri.push(separator);
-            percent_encode(name, &mut uri);
-            uri.push('=');
-            percent_encode(&text, &mut uri);
-            separator = '&';
-        }
-    }
-    let mut request = Request::builder()
-        .method(open.target.method.clone())
-        .uri(uri)
-        .header(header::HOST, vendor.upstream.authority())
-        .header(header::ACCEPT, "application/json, text/plain;q=0.9, */*;q=0.1")
-        .header(header::ACCEPT_ENCODING, "identity")
-        .header(header::USER_AGENT, concat!("keystile/", env!("CARGO_PKG_VERSION")));
-    for (name, template) in &open.set.header {
-        if let Some(text) = template.fill(values) {
-            let mut value = http::HeaderValue::try_from(text)
-                .map_err(|error| wrong("a header of the session call is not one").because(error))?;
-            value.set_sensitive(true);
-            request = request.header(name, value);
-        }
-    }
-    let body = if open.set.body.is_empty() {
-        RequestBody::empty()
-    } else {
-        let members: serde_json::Map<String, Value> =
-            open.set.body.iter().filter_map(|(name, shape)| Some((name.clone(), shape.fill(values)?))).collect();
-        request = request.header(header::CONTENT_TYPE, "application/json");
-        RequestBody::whole(Bytes::from(Value::Object(members).to_string()))
-    };
-    request.body(body).map_err(|error| wrong("the session call is not a request").because(error))
-}
-
-fn read_answer(open: &Open, body: &[u8], now: Timestamp) -> Result<VendorAnswer, Fault> {
-    let text = std::str::from_utf8(body).map_err(|error| unusable("it is not UTF-8").because(error))?;
-    let pointer = match &open.session {
-        SessionSource::Text => {
-            return Ok(VendorAnswer { session: session_id(&Value::from(text.trim()))?, token: None, ends: None });
-        }
-        SessionSource::Pointer(pointer) => pointer,
-    };
-    // serde_json's error holds a position, and nothing of the text.
-    let answer: Value = serde_json::from_str(text).map_err(|error| unusable("it is not JSON").because(error))?;
-    let at = |pointer: &str| answer.pointer(pointer).filter(|value| !value.is_null());
-    let session = session_id(at(pointer).ok_or_else(|| unusable("it has no session id"))?)?;
-    let token = open.vendor_token.as_deref().map(|pointer| vendor_token(at(pointer))).transpose()?;
-    let ends = match open.expires.as_deref().and_then(at) {
-        None => None,
-        Some(value) => Some(moment(value, now).ok_or_else(|| unusable("the end of the session is no time"))?),
-    };
-    Ok(VendorAnswer { session, token, ends })
-}
-
-fn session_id(value: &Value) -> Result<VendorSession, Fault> {
-    let is_plain = |text: &str| {
-        (1..=LONGEST_ID).contains(&text.len())
-            && text.bytes().all(|byte| byte.is_ascii_graphic())
-            && text != "."
-            && text != ".."
-    };
-    match value {
-        Value::String(text) if is_plain(text) => Ok(VendorSession::Text(text.clone())),
-        Value::Number(number) => {
-            number.as_i64().map(VendorSession::Integer).ok_or_else(|| unusable("the session id is not an integer"))
-        }
-        _ => Err(unusable("the session id is empty, too long, or of the wrong type")),
-    }
-}
-
-fn vendor_token(value: Option<&Value>) -> Result<Secret, Fault> {
-    let token = value.and_then(Value::as_str).map(Secret::new).ok_or_else(|| unusable("it has no session token"))?;
-    if token.is_too_short() || !token.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(unusable("its session token is too short to be kept out of answers, or not one word"));
-    }
-    Ok(token)
-}
-
-/// A moment as vendors write it: milliseconds or seconds since the epoch, seconds from now, or RFC 3339. Numbers are
-/// told apart by their size: 10¹¹ seconds are the year 5138, 10⁹ seconds are 31 years.
-fn moment(value: &Value, now: Timestamp) -> Option<Timestamp> {
-    const MILLIS_FROM: u64 = 100_000_000_000;
-    const SECONDS_FROM: u64 = 1_000_000_000;
-    match value {
-        Value::String(text) => {
-            let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?;
-            Some(Timestamp::from_millis(u64::try_from(moment.unix_timestamp_nanos() / 1_000_000).ok()?))
-        }
-        other => Some(match other.as_u64()? {
-            millis if millis >= MILLIS_FROM => Timestamp::from_millis(millis),
-            seconds if seconds >= SECONDS_FROM => Timestamp::from_seconds(seconds),
-            from_now => now.plus(Duration::from_secs(from_now)),
-        }),
-    }
-}
-
-fn unusable(what: &'static str) -> Fault {
-    Fault::new(Code::VendorFailed, "the vendor's answer to the session call cannot be used").because(what)
-}
-
-/// What the placeholders of the session call stand for.
-struct OpenValues<'c> {
-    bot: &'c Bot,
-    key: &'c VendorKey,
-    wish: &'c Wish,
-    subject: &'c str,
-}
-
-impl Values for OpenValues<'_> {
-    fn value(&self, variable: &Variable) -> Option<Cow<'_, Value>> {
-        let contact = &self.wish.contact;
-        let text = |text: &Option<String>| text.clone().map(Value::from);
-        let value = match variable {
-            Variable::Key => Some(json!(self.key.secret.expose())),
-            Variable::Bot => Some(self.bot.vendor_id_json()),
-            Variable::Ttl => Some(json!(self.wish.ttl.as_secs())),
-            Variable::Contact => contact.to_json(),
-            Variable::ContactName => text(&contact.name),
-            Variable::ContactEmail => text(&contact.email),
-            Variable::ContactPhone => text(&contact.phone),
-            Variable::Messages => (!self.wish.messages.is_empty()).then(|| Value::from(self.wish.messages.clone())),
-            Variable::Meta => self.wish.meta.clone(),
-            Variable::Visit => text(&self.wish.visit),
-            Variable::Subject => Some(json!(self.subject)),
-            Variable::Session
-            | Variable::VendorToken
-            | Variable::Token
-            | Variable::ExpiresMs
-            | Variable::Segment(_) => None,
-        };
-        value.map(Cow::Owned)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_end_of_a_session_is_read_in_every_form_that_vendors_write() {
-        let now = Timestamp::from_seconds(1_800_000_000);
-        let hour = Some(Timestamp::from_seconds(1_800_003_600));
-        for value in [json!(1_800_003_600_000_u64), json!(1_800_003_600), json!(3600), json!("2027-01-15T09:00:00Z")] {
-            assert_eq!(moment(&value, now), hour, "{value}");
-        }
-        for value in [json!(-1), json!(1.5), json!("soon"), json!([])] {
-            assert_eq!(moment(&value, now), None, "{value}");
-        }
-    }
-
-    #[test]
-    fn a_session_id_keeps_its_type_and_must_be_one() {
-        assert_eq!(session_id(&json!(123_456)).unwrap(), VendorSession::Integer(123_456));
-        assert_eq!(session_id(&json!("abc")).unwrap(), VendorSession::Text("abc".to_owned()));
-        for wrong in [json!(""), json!(".."), json!(1.5), json!(true), json!([1]), json!("a b"), json!("a".repeat(300))]
-        {
-            assert!(session_id(&wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn a_vendor_session_that_ends_sooner_shortens_the_token() {

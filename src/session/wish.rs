@@ -50,6 +50,39 @@ pub struct Wish {
     pub origin: Option<String>,
 }
 
+/// Who a visitor turned out to be.
+#[derive(Debug)]
+pub struct Recognition {
+    /// Who the visitor is said to be; not empty.
+    pub contact: Contact,
+    /// The visit.
+    pub visit: Option<String>,
+    /// The caller's own data.
+    pub meta: Option<Value>,
+}
+
+impl Recognition {
+    /// Reads what an owner says of a visitor.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, and what would be right.
+    pub fn read(
+        contact: Option<&Value>,
+        visit: Option<&Value>,
+        meta: Option<&Value>,
+        bot: &Bot,
+    ) -> Result<Self, Fault> {
+        let contact = contact::read(contact)?;
+        if contact.is_empty() {
+            let detail = "`contact` must have at least one of name, email and phone: who the visitor is";
+            return Err(Fault::new(Code::InvalidContact, detail));
+        }
+        needed(&contact, bot.contact)?;
+        Ok(Self { contact, visit: self::visit(visit, &bot.profile)?, meta: self::meta(meta, &bot.profile)? })
+    }
+}
+
 impl RawWish {
     /// Checks the values against the bot's rules and what its vendor has a place for.
     ///
@@ -58,7 +91,7 @@ impl RawWish {
     /// The first that is wrong, and what would be right.
     pub fn checked(&self, grant: &MintGrant) -> Result<Wish, Fault> {
         let bot = grant.bot();
-        let profile = &bot.vendor.profile;
+        let profile = &bot.profile;
         let contact = contact::read(self.contact.as_ref())?;
         needed(&contact, bot.contact)?;
         Ok(Wish {
@@ -162,7 +195,11 @@ fn meta(value: Option<&Value>, profile: &Profile) -> Result<Option<Value>, Fault
     if members.is_empty() {
         return Ok(None);
     }
-    supported(profile, &Variable::Meta, "meta")?;
+    if !has_place(profile, &Variable::Meta) {
+        for name in members.keys() {
+            supported(profile, &Variable::MetaMember(name.as_str().into()), "meta")?;
+        }
+    }
     if members.keys().any(|name: &String| name.starts_with('_')) {
         return wrong("`meta` must not have names that begin with `_`: the vendor keeps them for itself");
     }

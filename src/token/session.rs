@@ -58,6 +58,11 @@ impl Contact {
         self.name.is_none() && self.email.is_none() && self.phone.is_none()
     }
 
+    /// Whether both say the same of the visitor.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        (&self.name, &self.email, &self.phone) == (&other.name, &other.email, &other.phone)
+    }
+
     /// What is known of the visitor, as an object; nothing if nothing is.
     pub fn to_json(&self) -> Option<Value> {
         let members = [("name", &self.name), ("email", &self.email), ("phone", &self.phone)];

@@ -1,8 +1,25 @@
-//! A vendor's keys.
+//! A vendor's keys: spread over sessions, and set aside while the vendor refuses one.
+//!
+//! Only an answer that the profile marks as being about the key comes here. What is set aside is only not used for new
+//! sessions (or, where the vendor knows of no sessions, for new calls): a session stays with the key that opened it.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, UNIX_EPOCH};
 
+use http::{HeaderMap, StatusCode, header};
+
+use crate::clock::Timestamp;
+use crate::fault::{Code, Fault};
 use crate::secret::Secret;
+
+/// How long a key is set aside where the vendor does not say: long enough not to be a nuisance, short enough that a
+/// mended key is soon back.
+const ASIDE: Duration = Duration::from_secs(60);
+/// No vendor's word puts a key aside for longer.
+const LONGEST_ASIDE: Duration = Duration::from_secs(3600);
+/// A 403 can be about one session. One that three of them got is about the key.
+const REFUSED_SESSIONS: usize = 3;
 
 /// One key, and the fingerprint by which a session's binding names it.
 #[derive(Debug)]
@@ -16,35 +33,229 @@ pub struct VendorKey {
 /// All keys of one vendor; at least one.
 #[derive(Debug)]
 pub struct VendorKeys {
-    keys: Vec<VendorKey>,
+    keys: Vec<Kept>,
     next: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Kept {
+    key: VendorKey,
+    /// Until when it is set aside, in milliseconds since the epoch.
+    until: AtomicU64,
+    /// The sessions that were refused with 403 since the key last worked.
+    refused: Mutex<Vec<u128>>,
+    /// Whether there are any: a call that went well looks at no lock.
+    has_refused: AtomicBool,
+}
+
+/// That every key is set aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("all keys of the vendor are set aside")]
+pub struct Exhausted {
+    /// When the first of them comes back.
+    pub wait: Duration,
+}
+
+impl From<Exhausted> for Fault {
+    fn from(error: Exhausted) -> Self {
+        let detail = "the vendor refuses every key of the gateway, or says that they are used up; try again later";
+        Self::new(Code::VendorKeysExhausted, detail).retry_after(error.wait).because(error)
+    }
 }
 
 impl VendorKeys {
     /// These keys.
     pub fn new(keys: Vec<VendorKey>) -> Self {
-        Self { keys, next: AtomicUsize::new(0) }
+        let kept = |key| Kept {
+            key,
+            until: AtomicU64::new(0),
+            refused: Mutex::default(),
+            has_refused: AtomicBool::new(false),
+        };
+        Self { keys: keys.into_iter().map(kept).collect(), next: AtomicUsize::new(0) }
     }
 
-    /// The key for the next opening: sessions are spread over the keys.
-    pub fn next(&self) -> Option<&VendorKey> {
-        let at = self.next.fetch_add(1, Ordering::Relaxed);
-        self.keys.get(at.checked_rem(self.keys.len())?)
+    /// The place of the key for the next session: they are spread over the keys that are not set aside.
+    ///
+    /// # Errors
+    ///
+    /// All are.
+    pub fn next(&self, now: Timestamp) -> Result<usize, Exhausted> {
+        self.next_but(&[], now)
+    }
+
+    /// The same, but for the places in `tried`.
+    ///
+    /// # Errors
+    ///
+    /// All others are set aside.
+    pub fn next_but(&self, tried: &[usize], now: Timestamp) -> Result<usize, Exhausted> {
+        let (count, start) = (self.keys.len(), self.next.fetch_add(1, Ordering::Relaxed));
+        let places = (0..count).map(|step| start.wrapping_add(step) % count);
+        let mut free = places.filter(|place| !tried.contains(place)).filter(|place| self.is_free(*place, now));
+        free.next().ok_or_else(|| {
+            let first = self.keys.iter().map(|kept| kept.until.load(Ordering::Relaxed)).min().unwrap_or(0);
+            Exhausted { wait: Timestamp::from_millis(first).since(now).max(Duration::from_secs(1)) }
+        })
+    }
+
+    /// Whether the key at `place` is not set aside.
+    pub fn is_free(&self, place: usize, now: Timestamp) -> bool {
+        self.keys.get(place).is_some_and(|kept| kept.until.load(Ordering::Relaxed) <= now.millis())
+    }
+
+    /// The vendor said with `status` that the key at `place` is refused or used up, to a call of `session`. Answers
+    /// whether the key is set aside now.
+    pub fn refuse(
+        &self,
+        place: usize,
+        status: StatusCode,
+        retry_after: Option<Duration>,
+        session: u128,
+        now: Timestamp,
+    ) -> bool {
+        let Some(kept) = self.keys.get(place) else { return false };
+        if status == StatusCode::FORBIDDEN && !(kept.is_refused_often(session) && self.has_another(place, now)) {
+            return false;
+        }
+        let until = now.plus(retry_after.unwrap_or(ASIDE).min(LONGEST_ASIDE));
+        kept.until.store(until.millis(), Ordering::Relaxed);
+        kept.forget();
+        true
+    }
+
+    /// The key at `place` works.
+    pub fn accept(&self, place: usize) {
+        if let Some(kept) = self.keys.get(place).filter(|kept| kept.has_refused.load(Ordering::Relaxed)) {
+            kept.forget();
+        }
+    }
+
+    fn has_another(&self, place: usize, now: Timestamp) -> bool {
+        (0..self.keys.len()).any(|other| other != place && self.is_free(other, now))
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.keys.len()
     }
 
     /// The place of the key that a session was opened with, if the configuration still has it. A place is good for
     /// the life of these keys only; outside of a call the fingerprint names the key.
     pub fn place_of(&self, fingerprint: &str) -> Option<usize> {
-        self.keys.iter().position(|key| key.fingerprint == fingerprint)
+        self.keys.iter().position(|kept| kept.key.fingerprint == fingerprint)
     }
 
     /// The key at this place.
     pub fn at(&self, place: usize) -> Option<&Secret> {
-        self.keys.get(place).map(|key| &key.secret)
+        self.keys.get(place).map(|kept| &kept.key.secret)
+    }
+
+    /// The fingerprint of the key at this place.
+    pub fn fingerprint_at(&self, place: usize) -> Option<&str> {
+        self.keys.get(place).map(|kept| kept.key.fingerprint.as_str())
     }
 
     /// The secrets.
     pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
-        self.keys.iter().map(|key| &key.secret)
+        self.keys.iter().map(|kept| &kept.key.secret)
+    }
+}
+
+impl Kept {
+    fn refused(&self) -> MutexGuard<'_, Vec<u128>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn forget(&self) {
+        let mut refused = self.refused();
+        refused.clear();
+        self.has_refused.store(false, Ordering::Relaxed);
+    }
+
+    /// Notes one more refusal, and says whether it is one too many.
+    fn is_refused_often(&self, session: u128) -> bool {
+        let mut refused = self.refused();
+        self.has_refused.store(true, Ordering::Relaxed);
+        if refused.len() < REFUSED_SESSIONS && !refused.contains(&session) {
+            refused.push(session);
+        }
+        refused.len() >= REFUSED_SESSIONS
+    }
+}
+
+/// How long a vendor asks us to wait (RFC 9110 §10.2.3): in seconds, or until a date.
+pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
+    Some(Timestamp::from_seconds(date.as_secs()).since(now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let read = |text| retry_after(&HeaderMap::from_iter([(header::RETRY_AFTER, text)]), NOW);
+        assert_eq!(read(http::HeaderValue::from_static("120")), Some(Duration::from_secs(120)));
+        let date = http::HeaderValue::from_static("Fri, 15 Jan 2027 08:01:00 GMT");
+        assert_eq!(read(date), Some(Duration::from_secs(60)));
+        assert_eq!(read(http::HeaderValue::from_static("soon")), None);
+    }
+
+    const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
+
+    fn keys(count: usize) -> VendorKeys {
+        let key = |at: usize| VendorKey {
+            secret: Secret::new(format!("sk-{at}-0123456789abcdef")),
+            fingerprint: at.to_string(),
+        };
+        VendorKeys::new((0..count).map(key).collect())
+    }
+
+    fn after(seconds: u64) -> Timestamp {
+        NOW.plus(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn sessions_are_spread_over_the_keys() {
+        let keys = keys(3);
+        let places: Vec<usize> = (0..6).map(|_| keys.next(NOW).unwrap()).collect();
+        assert_eq!(places, [0, 1, 2, 0, 1, 2]);
+    }
+
+    #[test]
+    fn a_key_is_set_aside_for_as_long_as_the_vendor_says_and_an_hour_at_most() {
+        let keys = keys(1);
+        let wait = Some(Duration::from_secs(90));
+        assert!(keys.refuse(0, StatusCode::TOO_MANY_REQUESTS, wait, 1, NOW));
+        assert_eq!(keys.next(after(10)), Err(Exhausted { wait: Duration::from_secs(80) }));
+        assert_eq!(keys.next(after(90)), Ok(0));
+        assert!(keys.refuse(0, StatusCode::TOO_MANY_REQUESTS, Some(Duration::from_secs(1 << 30)), 1, NOW));
+        assert_eq!(keys.next(after(3600)), Ok(0));
+    }
+
+    #[test]
+    fn a_403_sets_a_key_aside_only_after_three_different_sessions() {
+        let keys = keys(2);
+        let refuse = |session| keys.refuse(0, StatusCode::FORBIDDEN, None, session, NOW);
+        assert!(!refuse(1) && !refuse(1) && !refuse(2) && !refuse(2));
+        keys.accept(0);
+        assert!(!refuse(3) && !refuse(4));
+        assert!(refuse(5));
+        assert_eq!(keys.next(NOW), Ok(1));
+        assert_eq!(keys.next(NOW), Ok(1));
+    }
+
+    #[test]
+    fn the_last_key_is_never_set_aside_for_403() {
+        let keys = keys(2);
+        assert!(keys.refuse(1, StatusCode::UNAUTHORIZED, None, 1, NOW));
+        assert!((1..10).all(|session| !keys.refuse(0, StatusCode::FORBIDDEN, None, session, NOW)));
+        assert_eq!(keys.next(NOW), Ok(0));
     }
 }

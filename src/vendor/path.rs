@@ -142,6 +142,12 @@ impl Pattern {
         &self.text
     }
 
+    /// The value of its `{bot}`, out of the values of its placeholders in their order.
+    pub fn bot_in<'v>(&self, values: &[&'v str]) -> Option<&'v str> {
+        let placeholders = self.segments.iter().filter(|segment| !matches!(segment, Segment::Literal(_)));
+        placeholders.zip(values).find(|(segment, _)| **segment == Segment::Bot).map(|(_, value)| *value)
+    }
+
     /// The names of its free segments.
     pub fn free(&self) -> Vec<&str> {
         self.segments

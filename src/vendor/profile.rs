@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use http::{HeaderName, Method};
+use serde_json::Value;
 
 use super::path::{Pattern, Segment};
+use super::place::Place;
 use super::template::{Shape, Template, Values, Variable};
 
 /// A vendor's API, as the gateway fronts it.
@@ -24,10 +26,34 @@ pub struct Profile {
     pub accept: Option<Accept>,
     /// The call by which a contact becomes known to the vendor.
     pub identify: Option<Identify>,
-    /// The calls that a session token allows.
+    /// The call that exchanges the vendor's token for a new one.
+    pub renew: Option<Renew>,
+    /// The calls that a session token, or an owner, may make.
     pub routes: Vec<Route>,
     /// The shape of errors on the vendor's own paths; absent: problem+json.
     pub error: Option<ErrorShape>,
+    /// Which answers are about the vendor's key, and not about the call.
+    pub key_answers: KeyAnswers,
+}
+
+impl Profile {
+    /// Whether a bot of this vendor is named in the calls of its own clients.
+    pub fn names_bots(&self) -> bool {
+        let in_path = |call: &Pattern| call.segments.contains(&Segment::Bot);
+        self.accept.as_ref().is_some_and(|accept| accept.bot.is_some() || in_path(&accept.call))
+            || self.routes.iter().any(|route| in_path(&route.call))
+    }
+}
+
+/// Statuses, or a vendor's own codes of the same meaning, by which a vendor says that a key is refused or used up.
+#[derive(Clone, Debug, Default)]
+pub struct KeyAnswers(pub(super) Vec<u16>);
+
+impl KeyAnswers {
+    /// Whether `status` is one of them.
+    pub fn has(&self, status: u16) -> bool {
+        self.0.contains(&status)
+    }
 }
 
 /// The JSON type of a vendor's bot ids.
@@ -110,8 +136,25 @@ impl Set {
 pub struct Strip {
     /// Headers.
     pub header: Vec<HeaderPattern>,
+    /// Query parameters, compared without ASCII case.
+    pub query: Vec<String>,
     /// Members of the JSON body, compared without ASCII case.
     pub body: Vec<String>,
+}
+
+/// The query parameters that pass.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Query {
+    /// These, written exactly so.
+    Named(Vec<String>),
+    /// All but those that are set or stripped.
+    All,
+}
+
+impl Default for Query {
+    fn default() -> Self {
+        Self::Named(Vec::new())
+    }
 }
 
 /// A header's name, or with a `*` at its end all that begin so.
@@ -141,7 +184,7 @@ pub struct Allow {
     /// Headers, besides those that every call has (`Accept`, `Content-Type`); absent: all but the reserved.
     pub header: Option<Vec<HeaderPattern>>,
     /// Query parameters.
-    pub query: Vec<String>,
+    pub query: Query,
     /// Members of the JSON body; absent: all.
     pub body: Option<Vec<String>>,
 }
@@ -155,10 +198,34 @@ pub struct Open {
     pub set: Set,
     /// Where in the answer the session's id is.
     pub session: SessionSource,
+    /// What type it has.
+    pub session_type: SessionType,
     /// A JSON pointer (RFC 6901) to the vendor's token for the session.
     pub vendor_token: Option<String>,
     /// A JSON pointer to the end of the vendor's session.
     pub expires: Option<String>,
+    /// How the answer says that there is no session.
+    pub failure: Failure,
+}
+
+/// How an answer says that a call failed, as JSON pointers (RFC 6901).
+#[derive(Clone, Debug, Default)]
+pub struct Failure {
+    /// To what is `true` where the call succeeded; absent: the status alone says it.
+    pub when: Option<String>,
+    /// To the vendor's code.
+    pub code: Option<String>,
+    /// To the vendor's words.
+    pub message: Option<String>,
+}
+
+/// The JSON type of a vendor's session ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionType {
+    /// A string.
+    Text,
+    /// An integer.
+    Integer,
 }
 
 /// Where an answer holds the session's id.
@@ -175,9 +242,11 @@ pub enum SessionSource {
 pub struct Accept {
     /// The call.
     pub call: Pattern,
-    /// The header that carries the credential.
-    pub credential: HeaderName,
-    /// Where the caller's wishes stand in the body.
+    /// Where the credential stands.
+    pub credential: Place,
+    /// Where the bot is named, if not in the path; the call may name none.
+    pub bot: Option<Place>,
+    /// Where the caller's wishes stand.
     pub fields: Fields,
     /// The status of the answer.
     pub status: http::StatusCode,
@@ -188,24 +257,59 @@ pub struct Accept {
 impl Accept {
     /// The bot that the path names, out of the values of its placeholders.
     pub fn bot_in<'v>(&self, values: &[&'v str]) -> Option<&'v str> {
-        let placeholders = self.call.segments.iter().filter(|segment| !matches!(segment, Segment::Literal(_)));
-        placeholders.zip(values).find(|(segment, _)| **segment == Segment::Bot).map(|(_, value)| *value)
+        self.call.bot_in(values)
+    }
+
+    /// Whether anything of the call stands in its body.
+    pub fn reads_body(&self) -> bool {
+        let mut places = self.fields.places().chain([&self.credential]).chain(&self.bot);
+        places.any(|place| place.body().is_some())
+    }
+
+    /// The headers in which something may stand.
+    pub fn headers(&self) -> impl Iterator<Item = &HeaderName> {
+        self.fields.places().chain([&self.credential]).chain(&self.bot).filter_map(Place::header)
     }
 }
 
-/// Members of the session call's JSON body that say what the native call says.
+/// Where a session call says what the native call says; of several places the first counts where something stands.
 #[derive(Debug, Default)]
 pub struct Fields {
     /// The lifetime in seconds.
-    pub ttl: Option<String>,
+    pub ttl: Vec<Place>,
     /// The contact.
-    pub contact: Option<String>,
+    pub contact: Vec<Place>,
     /// The messages to begin with.
-    pub messages: Option<String>,
+    pub messages: Vec<Place>,
     /// The caller's own data.
-    pub meta: Option<String>,
+    pub meta: Meta,
     /// The visit.
-    pub visit: Option<String>,
+    pub visit: Vec<Place>,
+}
+
+/// Where the caller's own data stand.
+#[derive(Debug)]
+pub enum Meta {
+    /// All of them, as one object.
+    Whole(Vec<Place>),
+    /// Each by itself.
+    Members(Vec<(String, Vec<Place>)>),
+}
+
+impl Default for Meta {
+    fn default() -> Self {
+        Self::Whole(Vec::new())
+    }
+}
+
+impl Fields {
+    fn places(&self) -> impl Iterator<Item = &Place> {
+        let meta: Vec<&Place> = match &self.meta {
+            Meta::Whole(places) => places.iter().collect(),
+            Meta::Members(members) => members.iter().flat_map(|(_, places)| places).collect(),
+        };
+        [&self.ttl, &self.contact, &self.messages, &self.visit].into_iter().flatten().chain(meta)
+    }
 }
 
 /// The body of an answer.
@@ -226,36 +330,86 @@ pub struct Identify {
     pub set: Set,
 }
 
-/// One call that a session token allows.
+/// The call that exchanges the vendor's token of a session for a new one.
+#[derive(Debug)]
+pub struct Renew {
+    /// The call.
+    pub target: Target,
+    /// What is written into it.
+    pub set: Set,
+    /// A JSON pointer (RFC 6901) to the new token.
+    pub vendor_token: String,
+    /// A JSON pointer to its end.
+    pub expires: Option<String>,
+}
+
+/// Who may make a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// The bearer of a session token.
+    Session,
+    /// A client that owns the bot.
+    Owner,
+}
+
+/// One call that a session token, or an owner, may make.
 #[derive(Debug)]
 pub struct Route {
     /// The call as clients send it.
     pub call: Pattern,
     /// The call towards the vendor.
     pub target: Target,
+    /// Who may make it.
+    pub who: Who,
+    /// Where this vendor's clients put the token, besides the header of their key; the first counts where something stands.
+    pub token: Vec<Place>,
     /// What is written into it.
     pub set: Set,
     /// What is taken out of it.
     pub strip: Strip,
     /// What passes.
     pub allow: Allow,
+    /// Names that nowhere in the JSON body may have a value: ids that would reach beyond the session.
+    pub refuse: Vec<String>,
     /// The longest JSON body that is read; absent: the bot's.
     pub body_limit: Option<u64>,
+    /// What is written into a JSON answer in place of the vendor's own members.
+    pub answer: Vec<(String, Shape)>,
+    /// Whether secrets are masked in the answer: only a call without any may say no.
+    pub scrub: bool,
+    /// Whether the account key goes into this call.
+    pub carries_key: bool,
     /// Whether a WebSocket may be asked for here: only where the profile lets `Upgrade` pass.
     pub takes_socket: bool,
-    /// Whether this is the call by which a contact becomes known: it passes only while the session has none.
+    /// Whether this is the call by which a contact becomes known, and the client says who: it passes only while the
+    /// session has none.
     pub identifies: bool,
 }
 
 impl Route {
     /// Whether the body is read whole, to be written anew. All others stream.
     pub fn rewrites_body(&self) -> bool {
-        !self.set.body.is_empty() || !self.strip.body.is_empty() || self.allow.body.is_some()
+        !self.set.body.is_empty()
+            || !self.strip.body.is_empty()
+            || self.allow.body.is_some()
+            || !self.refuse.is_empty()
+            || self.token.iter().any(|place| place.body().is_some())
     }
 
-    /// Whether the account key goes into this call.
-    pub fn carries_key(&self) -> bool {
-        self.set.variables().contains(&&Variable::Key)
+    /// Whether the account key or the vendor's token goes into this call.
+    pub fn carries_secret(&self) -> bool {
+        self.carries_key || self.set.variables().contains(&&Variable::VendorToken)
+    }
+}
+
+impl Strip {
+    /// Takes out what stands at `place`; a header's removal is the business of whoever reads it.
+    pub(super) fn take(&mut self, place: &Place, has_body: bool) {
+        match place {
+            Place::Query(name) => self.query.push(name.clone()),
+            Place::Body(name) if has_body => self.body.push(name.clone()),
+            Place::Body(_) | Place::Header(_) => {}
+        }
     }
 }
 
@@ -263,23 +417,31 @@ impl Route {
 #[derive(Debug)]
 pub struct ErrorShape {
     /// The body; `{message}` and `{code}` are its placeholders.
-    pub json: serde_json::Value,
+    pub json: Value,
     /// The vendor's code for a status.
-    pub codes: BTreeMap<u16, String>,
+    pub codes: BTreeMap<u16, Value>,
 }
 
 impl ErrorShape {
     /// The body for one error. Where the vendor has no code for the status, ours stands.
-    pub fn fill(&self, status: http::StatusCode, code: &str, message: &str) -> serde_json::Value {
-        let code = self.codes.get(&status.as_u16()).map_or(code, String::as_str);
+    pub fn fill(&self, status: http::StatusCode, code: &str, message: &str) -> Value {
+        self.fill_with(self.codes.get(&status.as_u16()).unwrap_or(&Value::from(code)), message)
+    }
+
+    /// The body for one error with this code.
+    pub fn fill_with(&self, code: &Value, message: &str) -> Value {
         fill_error(&self.json, code, message)
     }
 }
 
-fn fill_error(shape: &serde_json::Value, code: &str, message: &str) -> serde_json::Value {
-    use serde_json::Value;
+fn fill_error(shape: &Value, code: &Value, message: &str) -> Value {
     match shape {
-        Value::String(text) => Value::String(text.replace("{code}", code).replace("{message}", message)),
+        // A code alone keeps its type.
+        Value::String(text) if text == "{code}" => code.clone(),
+        Value::String(text) => {
+            let code = code.as_str().map_or_else(|| code.to_string(), str::to_owned);
+            Value::String(text.replace("{code}", &code).replace("{message}", message))
+        }
         Value::Array(items) => items.iter().map(|item| fill_error(item, code, message)).collect(),
         Value::Object(members) => Value::Object(
             members.iter().map(|(name, value)| (name.clone(), fill_error(value, code, message))).collect(),

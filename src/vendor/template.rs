@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde_json::Value;
 
+use super::options::Names;
 use crate::net::percent_encode;
 
 /// What a placeholder stands for.
@@ -37,14 +38,22 @@ pub enum Variable {
     Messages,
     /// The caller's own data about the session.
     Meta,
+    /// One member of it.
+    MetaMember(Box<str>),
     /// The token's subject.
     Subject,
     /// Our session token: in answers only.
     Token,
     /// When our token ends, in milliseconds since the epoch: in answers only.
     ExpiresMs,
+    /// The vendor's whole answer to the session call, secrets masked: in the answer to its own clients only.
+    Answer,
+    /// One member of it.
+    AnswerMember(Box<str>),
     /// A free segment of the path, carried over.
     Segment(Box<str>),
+    /// An option that is empty: it never has a value.
+    Nothing,
 }
 
 impl Variable {
@@ -66,13 +75,28 @@ impl Variable {
             "sub" => Self::Subject,
             "token" => Self::Token,
             "expires_ms" => Self::ExpiresMs,
-            _ => return None,
+            "answer" => Self::Answer,
+            _ => match name.split_once('.')? {
+                ("meta", member) if !member.is_empty() => Self::MetaMember(member.into()),
+                ("answer", member) if !member.is_empty() => Self::AnswerMember(member.into()),
+                _ => return None,
+            },
         })
     }
 
     /// Whether it may stand where a call is sent to the vendor: our own token never does.
     pub fn is_for_vendor(&self) -> bool {
-        !matches!(self, Self::Token | Self::ExpiresMs)
+        !matches!(self, Self::Token | Self::ExpiresMs | Self::Answer | Self::AnswerMember(_))
+    }
+
+    /// Whether it tells who the visitor is.
+    pub fn is_of_contact(&self) -> bool {
+        matches!(self, Self::Contact | Self::ContactName | Self::ContactEmail | Self::ContactPhone)
+    }
+
+    /// Whether an option may have it as its value: what is known of the visitor, and what is no secret.
+    pub(super) fn is_for_options(&self) -> bool {
+        self.is_of_contact() || matches!(self, Self::Bot | Self::Session | Self::Subject | Self::Visit | Self::Ttl)
     }
 }
 
@@ -94,6 +118,25 @@ pub trait Values {
     }
 }
 
+/// Values as a vendor gets them where it takes what it reads for proven: in headers, in the query, in the path. What a
+/// browser claimed of its visitor has no value there.
+pub struct Proven<'v, V> {
+    /// The values.
+    pub values: &'v V,
+    /// Whether the contact is only claimed.
+    pub is_claimed: bool,
+}
+
+impl<V: Values> Values for Proven<'_, V> {
+    fn value(&self, variable: &Variable) -> Option<Cow<'_, Value>> {
+        if self.is_claimed && variable.is_of_contact() { None } else { self.values.value(variable) }
+    }
+
+    fn text(&self, variable: &Variable) -> Option<Cow<'_, str>> {
+        if self.is_claimed && variable.is_of_contact() { None } else { self.values.text(variable) }
+    }
+}
+
 /// A text with placeholders.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Template(Vec<Piece>);
@@ -105,12 +148,12 @@ enum Piece {
 }
 
 impl Template {
-    /// Reads `text`. `segments` are the free segments of the route's path, which are placeholders too.
+    /// Reads `text`. `names` are the placeholders that are not in every profile; an option is put in here and now.
     ///
     /// # Errors
     ///
     /// What is wrong with it, and what would be right.
-    pub fn parse(text: &str, segments: &[&str]) -> Result<Self, String> {
+    pub fn parse(text: &str, names: &Names<'_>) -> Result<Self, String> {
         let mut pieces = Vec::new();
         let mut rest = text;
         while let Some(open) = rest.find(['{', '}']) {
@@ -121,13 +164,44 @@ impl Template {
             let (name, after) = tail.strip_prefix('{').and_then(|tail| tail.split_once('}')).ok_or_else(|| {
                 format!("`{text}` has a brace without its partner; a placeholder is written {{name}}")
             })?;
-            pieces.push(Piece::Placeholder(variable(name, segments)?));
+            match names.option(name)? {
+                Some(option) => pieces.append(&mut Self::of_option(name, &option)?.0),
+                None => pieces.push(Piece::Placeholder(variable(name, names)?)),
+            }
             rest = after;
         }
         if !rest.is_empty() {
             pieces.push(Piece::Literal(rest.to_owned()));
         }
         Ok(Self(pieces))
+    }
+
+    /// What an option stands for; its text may hold placeholders of its own, but no other options.
+    fn of_option(name: &str, value: &Value) -> Result<Self, String> {
+        let text = match value {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        if text.is_empty() {
+            return Ok(Self(vec![Piece::Placeholder(Variable::Nothing)]));
+        }
+        if name.starts_with("gateway") {
+            return Ok(Self(vec![Piece::Literal(text)]));
+        }
+        let template = Self::parse(&text, &Names::default())?;
+        if !template.variables().all(Variable::is_for_options) {
+            return Err(format!(
+                "{{{name}}} is `{text}`: the value of an option may hold {{bot}} {{session}} {{sub}} {{visit}} {{ttl}} \
+                 and what is known of the contact, and no other placeholders"
+            ));
+        }
+        Ok(template)
+    }
+
+    /// The text, if it is one without placeholders.
+    pub(super) fn as_fixed(&self) -> Option<String> {
+        let is_fixed = self.variables().next().is_none();
+        is_fixed.then(|| self.literals().collect())
     }
 
     /// The text with every placeholder filled, or nothing if one of them has no value.
@@ -190,15 +264,17 @@ impl fmt::Debug for Template {
     }
 }
 
-fn variable(name: &str, segments: &[&str]) -> Result<Variable, String> {
+fn variable(name: &str, names: &Names<'_>) -> Result<Variable, String> {
+    let segments = names.segments;
     if segments.contains(&name) {
         return Ok(Variable::Segment(name.into()));
     }
     Variable::named(name).ok_or_else(|| {
         let mut message = format!(
             "{{{name}}} is not a placeholder; there are {{key}} {{bot}} {{session}} {{vendor_token}} {{contact}} \
-             {{contact.name}} {{contact.email}} {{contact.phone}} {{visit}} {{ttl}} {{messages}} {{meta}} {{sub}}, in \
-             answers {{token}} {{expires_ms}}"
+             {{contact.name}} {{contact.email}} {{contact.phone}} {{visit}} {{ttl}} {{messages}} {{meta}} {{meta.NAME}} \
+             {{sub}} {{option.NAME}} {{gateway}} {{gateway.socket}}, in answers {{token}} {{expires_ms}} {{answer}} \
+             {{answer.NAME}}"
         );
         if !segments.is_empty() {
             message.push_str(&format!(", and here of the path {{{}}}", segments.join("} {")));
@@ -228,24 +304,30 @@ impl Shape {
     /// # Errors
     ///
     /// What is wrong with one of its strings.
-    pub fn parse(value: &Value, segments: &[&str]) -> Result<Self, String> {
+    pub fn parse(value: &Value, names: &Names<'_>) -> Result<Self, String> {
         Ok(match value {
             Value::String(text) => {
-                let template = Template::parse(text, segments)?;
-                match template.only_variable() {
-                    Some(variable) => Self::Whole(variable.clone()),
-                    None if template.variables().next().is_none() => Self::Fixed(value.clone()),
-                    None => Self::Text(template),
+                // A number or a truth value stays one.
+                let only = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).unwrap_or_default();
+                if let Some(option) = names.option(only)?.filter(|option| !option.is_string()) {
+                    return Ok(Self::Fixed(option));
+                }
+                let template = Template::parse(text, names)?;
+                match (template.only_variable(), template.as_fixed()) {
+                    (Some(variable), _) => Self::Whole(variable.clone()),
+                    (None, Some(fixed)) => Self::Fixed(Value::String(fixed)),
+                    (None, None) => Self::Text(template),
                 }
             }
             Value::Array(items) => {
-                Self::Array(items.iter().map(|item| Self::parse(item, segments)).collect::<Result<_, _>>()?)
+                Self::Array(items.iter().map(|item| Self::parse(item, names)).collect::<Result<_, _>>()?)
             }
             Value::Object(members) => Self::Object(
-                members
-                    .iter()
-                    .map(|(name, member)| Ok((name.clone(), Self::parse(member, segments)?)))
-                    .collect::<Result<_, String>>()?,
+                members.iter().map(|(name, member)| Ok((name.clone(), Self::parse(member, names)?))).collect::<Result<
+                    _,
+                    String,
+                >>(
+                )?,
             ),
             other => Self::Fixed(other.clone()),
         })
@@ -284,6 +366,10 @@ mod tests {
 
     struct Sample;
 
+    fn with_mid() -> Names<'static> {
+        Names { segments: &["mid"], ..Names::default() }
+    }
+
     impl Values for Sample {
         fn value(&self, variable: &Variable) -> Option<Cow<'_, Value>> {
             match variable {
@@ -297,27 +383,28 @@ mod tests {
 
     #[test]
     fn a_string_that_is_one_placeholder_keeps_its_type() {
-        let shape = Shape::parse(&json!({"id": "{session}", "text": "s-{session}"}), &[]).unwrap();
+        let shape = Shape::parse(&json!({"id": "{session}", "text": "s-{session}"}), &Names::default()).unwrap();
         assert_eq!(shape.fill(&Sample), Some(json!({"id": 123_456, "text": "s-123456"})));
     }
 
     #[test]
     fn a_placeholder_without_a_value_sends_nothing() {
-        let shape = Shape::parse(&json!({"a": "{visit}", "b": ["{visit}", 1], "c": "x{visit}"}), &[]).unwrap();
+        let shape =
+            Shape::parse(&json!({"a": "{visit}", "b": ["{visit}", 1], "c": "x{visit}"}), &Names::default()).unwrap();
         assert_eq!(shape.fill(&Sample), Some(json!({"b": [1]})));
-        assert_eq!(Template::parse("Bearer {vendor_token}", &[]).unwrap().fill(&Sample), None);
+        assert_eq!(Template::parse("Bearer {vendor_token}", &Names::default()).unwrap().fill(&Sample), None);
     }
 
     #[test]
     fn a_wrong_placeholder_is_told_with_those_that_exist() {
-        let error = Template::parse("/x/{messageId}", &["mid"]).unwrap_err();
+        let error = Template::parse("/x/{messageId}", &with_mid()).unwrap_err();
         assert!(error.contains("{messageId} is not a placeholder") && error.contains("{mid}"), "{error}");
-        assert!(Template::parse("{key", &[]).unwrap_err().contains("partner"));
-        assert!(Template::parse("key}", &[]).unwrap_err().contains("partner"));
+        assert!(Template::parse("{key", &Names::default()).unwrap_err().contains("partner"));
+        assert!(Template::parse("key}", &Names::default()).unwrap_err().contains("partner"));
     }
 
     #[test]
     fn free_segments_are_placeholders() {
-        assert_eq!(Template::parse("m/{mid}", &["mid"]).unwrap().fill(&Sample).as_deref(), Some("m/<mid>"));
+        assert_eq!(Template::parse("m/{mid}", &with_mid()).unwrap().fill(&Sample).as_deref(), Some("m/<mid>"));
     }
 }

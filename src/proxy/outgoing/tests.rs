@@ -108,7 +108,7 @@ proptest! {
         connection in connection(),
     ) {
         let problems = Problems::default();
-        let profile = crate::vendor::read("test", "test.toml", ROUTES, &problems).unwrap();
+        let profile = crate::vendor::read("test", "test.toml", ROUTES, &Default::default(), &problems).unwrap();
         assert!(problems.is_empty(), "{:?}", problems.into_sorted());
         let mut from = HeaderMap::new();
         for (name, value) in &sent {

@@ -27,7 +27,8 @@ impl Values for Two<'_> {
 fn target(to: &str) -> Target {
     let text = format!("title = \"T\"\n[[route]]\ncall = \"GET /{{session}}/{{mid}}\"\nto = \"{to}\"\n");
     let problems = Problems::default();
-    let profile = crate::vendor::read("test", "test.toml", &text, &problems).unwrap();
+    let profile =
+        crate::vendor::read("test", "test.toml", &text, &crate::vendor::Options::default(), &problems).unwrap();
     assert!(problems.is_empty(), "{:?}", problems.into_sorted());
     profile.routes.into_iter().next().unwrap().target
 }

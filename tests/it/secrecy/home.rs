@@ -27,12 +27,13 @@ set.body     = { api_key = "{key}", visit = "{visit}", contact = "{contact}", me
 session      = "/id"
 vendor_token = "/token"
 expires      = "/expires"
+failure      = { code = "/code", message = "/message" }
 
 [accept]
 call       = "POST /accept/{bot}"
 credential = "header X-Api-Key"
 status     = 201
-reply.json = { token = "{token}" }
+reply.json = { token = "{token}", said = "{answer}" }
 
 [identify]
 call       = "POST /upsert"
@@ -75,6 +76,9 @@ call       = "GET /bots/{bot}/read"
 to         = "/read"
 set.header = { Authorization = "Bearer {key}" }
 allow      = { header = "*" }
+
+[error]
+key = [429]
 "#;
 
 /// Writes profile and configuration into `home`.
@@ -102,6 +106,7 @@ secret_sha256 = "{}"
     for (name, url, more) in [
         ("acme", vendor, ""),
         ("narrow", vendor, "mount = \"/narrow\"\nmax_connections = 1"),
+        ("spent", vendor, "mount = \"/spent\""),
         ("dead", "http://127.0.0.1:9", "mount = \"/dead\""),
         (
             "far",
@@ -120,6 +125,7 @@ secret_sha256 = "{}"
         ("support", "acme", "per_session = \"off\", streams = 1"),
         ("second", "acme", "per_session = \"1/1h\""),
         ("narrow", "narrow", ""),
+        ("spent", "spent", ""),
         ("dead", "dead", ""),
         ("far", "far", ""),
         ("secure", "secure", ""),

@@ -4,6 +4,7 @@ use rcgen::SanType;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
+use super::search::base64url;
 use crate::support::authority::Authority;
 use crate::support::gateway::KEY;
 use crate::support::secure::SecureVendor;
@@ -61,8 +62,12 @@ fn opened(mode: &str) -> Option<String> {
     let evil = format!("{KEY} {VENDOR_TOKEN} \u{1b}[2J\u{202e}");
     Some(match mode {
         "silent" => return None,
-        "401" | "403" | "500" | "302" => {
-            let headers = format!("location: http://127.0.0.1/{KEY}\r\nx-key: {KEY}\r\n");
+        "business" => {
+            let said = format!(r#"{{"code":"{KEY}","message":"{KEY} {} \\u001b[2J"}}"#, base64url(KEY));
+            whole("400 Bad Request", json, &said)
+        }
+        "401" | "403" | "429" | "500" | "302" => {
+            let headers = format!("location: http://127.0.0.1/{KEY}\r\nx-key: {KEY}\r\nretry-after: 60\r\n");
             whole(&format!("{mode} {KEY}"), &headers, &evil)
         }
         "text" => whole("200 OK", json, &evil),
@@ -77,7 +82,11 @@ fn opened(mode: &str) -> Option<String> {
         "close-status" => format!("{KEY} 200 OK\r\n\r\n"),
         "close-body" => format!("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{KEY}"),
         "close" => String::new(),
-        _ => whole("200 OK", json, &session("conversation-1", VENDOR_TOKEN, "")),
+        _ => whole(
+            "200 OK",
+            json,
+            &session("conversation-1", VENDOR_TOKEN, &format!(r#","key":"{KEY}","more":["{KEY}"]"#)),
+        ),
     })
 }
 

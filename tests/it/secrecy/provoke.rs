@@ -5,7 +5,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::stage::{CANARY, Stage};
-use crate::support::gateway::KEY;
+use crate::support::gateway::{KEY, claims};
 
 /// A client's secret of nobody.
 const WRONG: &str = "ksc_website_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
@@ -32,6 +32,7 @@ async fn openings(stage: &mut Stage) {
         "401",
         "403",
         "500",
+        "business",
         "302",
         "text",
         "unquoted",
@@ -51,6 +52,13 @@ async fn openings(stage: &mut Stage) {
     for bot in ["dead", "far", "secure"] {
         stage.ask(bot, &json!({})).await;
     }
+    stage.ask("spent", &json!({"visitId": "429"})).await;
+    let owner = format!("x-api-key: {}", stage.owner);
+    let answer = stage.call("POST /accept/id-support", &[&owner, JSON], "{}").await;
+    assert!(answer.contains("\"said\":{"), "{answer}");
+    // An answer with a token in it, as those of the native call are.
+    let token = answer.split("\"token\":\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+    stage.tokens.push(token.to_owned());
     for wish in [
         json!({"durationInSeconds": 1}),
         json!({"contact": {"email": format!("{CANARY}\u{1b}\u{202e}@")}}),
@@ -117,6 +125,7 @@ async fn credentials(stage: &mut Stage, token: &str) {
     ] {
         stage.call("GET /read", &[&line], "").await;
     }
+    recognised(stage).await;
     for lines in [
         vec![bearer(&stranger)],
         vec![bearer(&owner), "origin: https://www.example.com".to_owned()],
@@ -132,6 +141,24 @@ async fn credentials(stage: &mut Stage, token: &str) {
     stage.call("POST /accept/support", &[&format!("x-api-key: {WRONG}"), JSON], "{}").await;
     stage.call("GET /read", &[&bearer(token), &format!("origin: https://{CANARY}.test")], "").await;
     stage.call("POST /upsert", &[&bearer(token), JSON], "{}").await;
+}
+
+/// A visitor who becomes known, and what is no use any more then.
+async fn recognised(stage: &mut Stage) {
+    let token = stage.mint("support", &json!({})).await;
+    let owner = format!("authorization: Bearer {}", stage.owner);
+    let path = format!("POST /v1/sessions/{}/contact", claims(&token)["sid"].as_str().unwrap());
+    for email in ["ada@example.com", "eve@example.com"] {
+        let body = json!({"token": token, "contact": {"email": email}, CANARY: 1});
+        stage.call(&path, &[&owner, JSON], &body.to_string()).await;
+        let body = json!({"token": token, "contact": {"email": email}});
+        let answer = stage.call(&path, &[&owner, JSON], &body.to_string()).await;
+        if let Some(new) = answer.split("\"token\":\"").nth(1) {
+            stage.tokens.push(new.split('"').next().unwrap().to_owned());
+        }
+    }
+    stage.call("GET /read", &[&format!("authorization: Bearer {token}")], "").await;
+    stage.call(&path, &[&owner, JSON], &json!({"token": WRONG, "contact": {"email": CANARY}}).to_string()).await;
 }
 
 /// Secrets and control characters in paths, queries, hosts and headers.

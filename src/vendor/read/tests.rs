@@ -37,7 +37,7 @@ codes = { 401 = "UNAUTHENTICATED" }
 
 fn problems(text: &str) -> Vec<String> {
     let problems = Problems::default();
-    let profile = read("plain", "plain.toml", text, &problems);
+    let profile = read("plain", "plain.toml", text, &Options::default(), &problems);
     let found: Vec<String> = problems.into_sorted().iter().map(ToString::to_string).collect();
     assert!(profile.is_some() || !found.is_empty(), "nothing came back, and nothing was said to be wrong");
     found
@@ -63,7 +63,7 @@ fn has(problem: &str, parts: &[&str]) {
 fn the_built_in_profiles_have_no_problems() {
     for (name, text) in BUILT_IN {
         let problems = Problems::default();
-        let profile = read(name, name, text, &problems);
+        let profile = read(name, name, text, &Options::default(), &problems);
         assert_eq!(problems.into_sorted(), []);
         assert!(profile.is_some_and(|profile| !profile.routes.is_empty()), "{name}");
     }
@@ -74,9 +74,10 @@ fn the_built_in_profiles_have_no_problems() {
 #[test]
 fn chatbotkits_account_key_opens_sessions_and_lists_messages_and_nothing_else() {
     let problems = Problems::default();
-    let profile = read("chatbotkit", "chatbotkit", built_in("chatbotkit").unwrap(), &problems).unwrap();
+    let profile =
+        read("chatbotkit", "chatbotkit", built_in("chatbotkit").unwrap(), &Options::default(), &problems).unwrap();
     let with_key: Vec<&str> =
-        profile.routes.iter().filter(|route| route.carries_key()).map(|route| route.call.as_str()).collect();
+        profile.routes.iter().filter(|route| route.carries_key).map(|route| route.call.as_str()).collect();
     assert_eq!(with_key, ["GET /api/v1/conversation/{session}/message/list"]);
 }
 
@@ -112,7 +113,7 @@ fn a_wrong_value_is_told_with_its_place_and_what_would_be_right() {
     has(&problem("\"body seconds\"", "\"seconds\""), &["plain.toml:14: accept.fields.ttl", "body NAME"]);
     has(&problem("status = 201", "status = 302"), &["plain.toml:15: accept.status", "from 200 to 299"]);
     has(&problem("401 = ", "200 = "), &["plain.toml:30: error.codes.200", "from 400 to 599"]);
-    has(&problem("json = { error = \"{message}\" }", ""), &["error.json: is missing"]);
+    has(&problem("json = { error = \"{message}\" }", ""), &["error.codes", "of no use without `json`"]);
     has(
         &problem("allow = { header = [], ", "limits.body = \"much\"\nallow = { header = [], "),
         &["route[1].limits.body", "256KiB"],
@@ -125,15 +126,61 @@ fn an_unknown_key_is_refused_with_what_was_meant() {
         &problem("session = ", "sesion = 1\nsession = "),
         &["plain.toml:8: open.sesion: is not a key here; did you mean `session`?"],
     );
-    has(&problem("to = ", "who = \"owner\"\nto = "), &["route[0].who: is not a key here", "the keys are: "]);
+    has(&problem("to = ", "mood = 1\nto = "), &["route[0].mood: is not a key here", "the keys are: "]);
 }
 
 #[test]
-fn a_session_calls_path_names_the_bot() {
+fn a_bot_is_named_in_one_place_at_most() {
     has(
-        &problem("\"POST /bots/{bot}/open\"", "\"POST /open-here\""),
-        &["plain.toml:12: accept.call", "must hold {bot}"],
+        &problem("credential = \"header", "bot = \"query bot\"\ncredential = \"header"),
+        &["plain.toml:13: accept.bot", "only one of the two"],
     );
+    assert_eq!(problems(&GOOD.replace("/bots/{bot}/open", "/open-here")), [""; 0]);
+}
+
+#[test]
+fn what_an_owners_route_may_have_and_what_may_not() {
+    let owner =
+        |more: &str| problem("call = \"POST /search\"", &format!("call = \"POST /search\"\nwho = \"owner\"\n{more}"));
+    has(&owner("token = \"body token\""), &["route[1].who", "no slot for a session token"]);
+    has(&problem("to = ", "who = \"owner\"\nto = "), &["route[0].who", "an owner has no session"]);
+    has(&problem("to = ", "who = \"nobody\"\nto = "), &["route[0].who", "\"session\"", "\"owner\""]);
+}
+
+#[test]
+fn only_a_call_without_secrets_is_not_scrubbed() {
+    has(&problem("to = ", "scrub = \"none\"\nto = "), &["route[0].scrub", "carry no secret"]);
+    has(&problem("to = ", "scrub = \"some\"\nto = "), &["route[0].scrub", "must be \"none\""]);
+    let without = GOOD.replace("set.header = { Authorization = \"Bearer {vendor_token}\" }", "scrub = \"none\"");
+    assert_eq!(problems(&without), [""; 0]);
+}
+
+#[test]
+fn options_have_defaults_and_are_put_in_when_the_profile_is_read() {
+    let text = GOOD.replace("[open]", "[options]\nkey_header = { default = \"X-Key\" }\nmodel = {}\nlimit = { default = 7 }\nempty = { default = \"\" }\n\n[open]");
+    let text = text.replace(
+        "set.body = { ttl",
+        "set.body = { limit = \"{option.limit}\", model = \"{option.model}\", none = \"{option.empty}\", ttl",
+    );
+    let text = text.replace("{ Authorization = \"Bearer {key}\" }", "{ \"{option.key_header}\" = \"{key}\" }");
+    let given = Options { values: [("model".to_owned(), "m-{contact.email}".into())].into(), gateway: String::new() };
+    let problems = Problems::default();
+    let profile = read("plain", "plain.toml", &text, &given, &problems).unwrap();
+    assert_eq!(problems.into_sorted(), []);
+    let open = profile.open.unwrap();
+    assert_eq!(open.set.header[0].0, "x-key");
+    assert_eq!(
+        format!("{:?}", open.set.body),
+        "[(\"limit\", Fixed(Number(7))), (\"model\", Text(m-{ContactEmail})), (\"none\", Whole(Nothing)), (\"ttl\", Whole(Ttl))]"
+    );
+}
+
+#[test]
+fn an_option_holds_no_secret_and_must_be_declared() {
+    has(&problem("{ttl}", "{option.ttl}"), &["open.set.body.ttl", "[options] declares them"]);
+    let text =
+        GOOD.replace("[open]", "[options]\nk = { default = \"{key}\" }\n\n[open]").replace("{ttl}", "{option.k}");
+    has(&problems(&text)[0], &["open.set.body.ttl", "no other placeholders"]);
 }
 
 #[test]
@@ -211,7 +258,7 @@ fn a_secret_does_not_belong_in_a_path() {
 
 #[test]
 fn a_header_that_the_gateway_writes_itself_is_not_set_by_a_profile() {
-    for name in OWN_HEADERS {
+    for name in set::OWN_HEADERS {
         let found = problem(
             "set.header = { Authorization = \"Bearer {vendor_token}\" }",
             &format!("set.header = {{ {name} = \"x\" }}"),

@@ -1,0 +1,94 @@
+//! May this client say who the visitor of this session is.
+
+use std::sync::Arc;
+
+use super::{Access, Principal};
+use crate::bot::{Bot, Client};
+use crate::fault::{Code, Fault};
+use crate::secret::Secret;
+use crate::token::{ContactSource, Verified};
+
+/// Evidence that a client may say who the visitor of a session is.
+#[derive(Debug)]
+pub struct ContactGrant {
+    client: Arc<Client>,
+    verified: Arc<Verified>,
+    bot: Arc<Bot>,
+    key: usize,
+}
+
+impl ContactGrant {
+    /// Who says it.
+    pub fn client(&self) -> &Arc<Client> {
+        &self.client
+    }
+
+    /// The session's token.
+    pub fn verified(&self) -> &Arc<Verified> {
+        &self.verified
+    }
+
+    /// The bot that it talks to.
+    pub fn bot(&self) -> &Arc<Bot> {
+        &self.bot
+    }
+
+    /// The vendor key that opened the session.
+    pub fn key(&self) -> Option<&Secret> {
+        self.bot.vendor.keys.at(self.key)
+    }
+
+    /// Whether the visitor is known already.
+    pub fn is_recognised(&self) -> bool {
+        matches!(self.verified.session.source, Some(ContactSource::Asserted | ContactSource::Verified))
+    }
+}
+
+impl Access {
+    /// The client that may do something with sessions of its bots.
+    ///
+    /// # Errors
+    ///
+    /// Whoever it is, it is no client.
+    pub fn client_of(&self, principal: Principal) -> Result<Arc<Client>, Fault> {
+        match principal {
+            Principal::Client(client) => Ok(client),
+            Principal::Session(_) => Err(Fault::new(
+                Code::OwnerRequired,
+                "a session token cannot say who its visitor is; send the credential of a client that owns the bot, and \
+                 the token in the body",
+            )),
+            Principal::Page(_) | Principal::Anonymous => Err(Fault::new(
+                Code::CredentialRequired,
+                "send the credential of a client that owns the bot as `Authorization: Bearer <secret>`",
+            )),
+        }
+    }
+
+    /// Whether `client` may say who the visitor of session `id` is, whose token is `token`.
+    ///
+    /// # Errors
+    ///
+    /// Why not. A session of a bot that the client does not own does not exist for it.
+    pub fn may_identify(&self, client: Arc<Client>, id: &str, token: &str) -> Result<ContactGrant, Fault> {
+        let verified = self.authority.verify(token).map_err(|refusal| {
+            let fault = Fault::from(refusal);
+            Fault::new(Code::BadRequest, format!("the `token` of the body is refused: {}", fault.detail()))
+        })?;
+        let session = &verified.session;
+        let missing = || Fault::new(Code::NotFound, "there is no such session of a bot that this client owns");
+        let bot = self.directory.bot(&session.bot).filter(|bot| bot.is_owned_by(&client.name)).ok_or_else(missing)?;
+        if id != session.id && id != session.conversation {
+            return Err(Fault::new(
+                Code::WrongSession,
+                "the `token` of the body is for another session than the path's",
+            ));
+        }
+        self.may_its_minter(&verified, bot)?;
+        if self.recognised.has_replaced(session) {
+            return Err(Fault::new(Code::ContactConflict, "the visitor of this session is known already"));
+        }
+        let key = self.is_bound_to(&verified, bot)?;
+        Ok(ContactGrant { client, bot: Arc::clone(bot), verified, key })
+    }
+}

@@ -1,0 +1,189 @@
+//! Reading `[vendors.*]`: what a vendor's API is, where it is, its keys and options.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::bot::Mount;
+use crate::document::{Environment, Problems, Table, Value};
+use crate::secret::Secret;
+use crate::upstream::{self, Upstream};
+use crate::vendor::{self, Options, Profile};
+
+/// One vendor.
+#[derive(Debug)]
+pub struct VendorSettings {
+    /// Its name.
+    pub name: String,
+    /// What its API is.
+    pub profile: Arc<Profile>,
+    /// Where its paths stand.
+    pub mount: Mount,
+    /// Where it stands in the configuration: for problems that show only when all vendors are known.
+    pub line: usize,
+    pub(in crate::bot) upstream: Upstream,
+    pub(in crate::bot) keys: Vec<Secret>,
+    source: Source,
+    options: Options,
+}
+
+/// Where a profile comes from: a bot with options of its own needs it once more.
+#[derive(Debug)]
+struct Source {
+    name: String,
+    file: String,
+    text: String,
+}
+
+impl Source {
+    fn read(&self, options: &Options, problems: &Problems) -> Option<Profile> {
+        vendor::read(&self.name, &self.file, &self.text, options, problems)
+    }
+}
+
+impl VendorSettings {
+    /// The profile with a bot's own options; nothing, if the bot has none. What is wrong with them is noted.
+    pub(super) fn with_options_of(&self, given: Option<&Value<'_>>, bot: &Table<'_>) -> Option<Arc<Profile>> {
+        let values = read_options(&self.source.text, given);
+        let mut options = self.options.clone();
+        options.values.extend(values);
+        for option in vendor::declared(&self.source.text) {
+            if option.default.is_none() && !options.values.contains_key(&option.name) {
+                bot.problem(
+                    "options",
+                    format!(
+                        "the profile {} needs `{}`: here, or in [vendors.{}.options]",
+                        self.source.name, option.name, self.name
+                    ),
+                );
+            }
+        }
+        if options == self.options {
+            return None;
+        }
+        let problems = Problems::default();
+        let profile = self.source.read(&options, &problems);
+        for problem in problems.into_sorted() {
+            bot.problem("options", format!("do not fit into the profile: {problem}"));
+        }
+        profile.map(Arc::new)
+    }
+}
+
+/// What every vendor is read with.
+pub(super) struct Reader<'r> {
+    pub(super) environment: &'r Environment,
+    pub(super) problems: &'r Problems,
+    pub(super) public_url: &'r str,
+}
+
+impl Reader<'_> {
+    /// Reads one vendor.
+    pub(super) fn read(&self, name: &str, value: &Value<'_>) -> Option<VendorSettings> {
+        let table = value.table()?;
+        let source = table.required("profile", "a built-in profile's name, or a path to one");
+        let source = source.and_then(|value| self.source(&value));
+        let given = table.get("base_url");
+        let connections = upstream::Settings::read(&table, self.environment);
+        let mount = table.get("mount").map_or(Some(Mount::Prefix("/".to_owned())), |value| read_mount(&value));
+        let keys = read_keys(&table, self.environment);
+        let options = table.get("options");
+        let source = source?;
+        let values = read_options(&source.text, options.as_ref());
+        let mount = mount?;
+        let options = Options { values, gateway: gateway(self.public_url, &mount) };
+        let profile = source.read(&options, self.problems)?;
+        let base_url = match (&given, &profile.base_url) {
+            (Some(value), _) => value.text()?.to_owned(),
+            (None, Some(url)) => url.clone(),
+            (None, None) => {
+                table.problem("base_url", "is missing, and the profile has none either: where the vendor's API is");
+                return None;
+            }
+        };
+        let upstream = Upstream::read(given.as_ref().unwrap_or(value), &base_url, connections?)?;
+        let (name, line, profile) = (name.to_owned(), value.line(), Arc::new(profile));
+        Some(VendorSettings { name, profile, mount, line, upstream, keys: keys?, source, options })
+    }
+
+    fn source(&self, value: &Value<'_>) -> Option<Source> {
+        let name = value.text()?;
+        if let Some(text) = vendor::built_in(name) {
+            return Some(Source { name: name.to_owned(), file: format!("profile {name}"), text: text.to_owned() });
+        }
+        if !name.contains(['/', '.']) {
+            let known = vendor::built_in_names().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            value.problem(format!(
+                "there is no built-in profile `{name}`; there are {known}. Or name the path of a file, with a `/` or a `.` \
+                 in it"
+            ));
+            return None;
+        }
+        match std::fs::read_to_string(self.environment.path(name)) {
+            Ok(text) => Some(Source { name: name.to_owned(), file: name.to_owned(), text }),
+            Err(error) => {
+                value.problem(format!("the profile {name} cannot be read: {error}"));
+                None
+            }
+        }
+    }
+}
+
+/// The options that are given, of those that the profile declares; others are problems.
+fn read_options(profile: &str, given: Option<&Value<'_>>) -> BTreeMap<String, serde_json::Value> {
+    let Some(table) = given.and_then(Value::table) else { return BTreeMap::new() };
+    let declared = vendor::declared(profile);
+    if declared.is_empty() && !table.named().is_empty() {
+        table.value().problem("the profile has no options");
+        return BTreeMap::new();
+    }
+    let read = |name: String| {
+        let value = vendor::given(&table.get(&name)?)?;
+        Some((name, value))
+    };
+    declared.into_iter().filter_map(|option| read(option.name)).collect()
+}
+
+/// Where the vendor's paths stand, for whoever is far away.
+fn gateway(public_url: &str, mount: &Mount) -> String {
+    match mount {
+        Mount::Prefix(prefix) => format!("{public_url}{}", prefix.trim_end_matches('/')),
+        Mount::Host(host) => {
+            let (scheme, authority) = public_url.split_once("://").unwrap_or(("https", public_url));
+            let port = authority.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'));
+            let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+            format!("{scheme}://{host}{port}")
+        }
+    }
+}
+
+fn read_keys(table: &Table<'_>, environment: &Environment) -> Option<Vec<Secret>> {
+    let value = table.required("keys", "the vendor's keys, such as [{ env = \"VENDOR_KEY\" }]")?;
+    let items = value.items()?;
+    if items.is_empty() {
+        value.problem("must hold at least one key, such as [{ env = \"VENDOR_KEY\" }]");
+        return None;
+    }
+    // All are read before the first failure counts, so that all are reported.
+    let keys: Vec<Option<Secret>> = items.iter().map(|item| Secret::read(item, environment)).collect();
+    keys.into_iter().collect()
+}
+
+fn read_mount(value: &Value<'_>) -> Option<Mount> {
+    if value.is_table() {
+        let table = value.table()?;
+        let host = table.required("host", "the host that this vendor has for itself")?;
+        let name = host.text()?.to_ascii_lowercase();
+        if name.is_empty() || name.contains(['/', ':', '@', ' ']) {
+            host.problem(format!("`{name}` must be a host's name, without scheme, port and path"));
+            return None;
+        }
+        return Some(Mount::Host(name));
+    }
+    let prefix = value.text()?;
+    let is_plain = vendor::check(prefix).is_ok() && !prefix.contains(['{', '}']);
+    if !is_plain || (prefix.len() > 1 && prefix.ends_with('/')) {
+        value.problem(format!("`{prefix}` must be \"/\", a prefix such as \"/acme\", or {{ host = \"…\" }}"));
+        return None;
+    }
+    Some(Mount::Prefix(prefix.to_owned()))
+}

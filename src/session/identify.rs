@@ -1,0 +1,67 @@
+//! A visitor becomes known after the opening: to the vendor, then as a new token of the same session.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::call::OwnCall;
+use super::open::{Opened, Opener};
+use super::values::OwnValues;
+use super::wish::Recognition;
+use crate::access::ContactGrant;
+use crate::clock::Timestamp;
+use crate::fault::{Code, Fault};
+use crate::secret::Secret;
+use crate::token::{ContactSource, Session, VendorSession};
+use crate::vendor::Failure;
+
+/// No caller waits longer.
+const LONGEST_CALL: Duration = Duration::from_secs(60);
+
+impl Opener {
+    /// Tells the vendor who the visitor is, where its profile has a call for that, and makes a token that says so. It ends
+    /// when the one before it would have ended.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the vendor. No token was made then, and none has ended.
+    pub async fn identify(&self, grant: &ContactGrant, recognition: &Recognition) -> Result<Opened, Fault> {
+        let (bot, verified) = (grant.bot(), grant.verified());
+        let contact = &recognition.contact;
+        let subject = self.subject(&grant.client().name, ContactSource::Asserted, contact);
+        if let Some(identify) = &bot.profile.identify {
+            let key = grant.key().ok_or_else(|| Fault::new(Code::Internal, "the vendor has no key"))?;
+            let none = Failure::default();
+            let failure = bot.profile.open.as_ref().map_or(&none, |open| &open.failure);
+            let purpose = "take in who the visitor is";
+            let call =
+                OwnCall { bot, target: &identify.target, set: &identify.set, failure, purpose, now: self.clock.now() };
+            let values = OwnValues {
+                bot,
+                key,
+                contact,
+                source: Some(ContactSource::Asserted),
+                subject: &subject,
+                visit: recognition.visit.as_deref(),
+                meta: recognition.meta.as_ref(),
+                messages: &[],
+                ttl: None,
+                session: verified.binding.session.as_ref(),
+                vendor_token: verified.binding.token.as_ref(),
+            };
+            let made = call.make(&values, Instant::now() + LONGEST_CALL).await;
+            let _reply = made.map_err(super::call::CallError::into_fault)?;
+        }
+        let session = Session {
+            subject,
+            contact: contact.clone(),
+            source: Some(ContactSource::Asserted),
+            issued: Timestamp::from_seconds(self.clock.now().seconds()),
+            ..verified.session.clone()
+        };
+        let token = self.authority.mint(session.clone(), &verified.binding)?;
+        let vendor_session = verified.binding.session.clone();
+        let vendor_session = vendor_session.unwrap_or_else(|| VendorSession::Text(session.id.clone()));
+        Ok(Opened { session, vendor_session, token: Secret::new(token), answer: None })
+    }
+}

@@ -1,0 +1,81 @@
+//! Reading the calls that the gateway makes by itself: `[open]`, `[identify]`, `[renew]`.
+
+use super::super::options::Names;
+use super::super::profile::{Failure, Identify, Open, Renew, SessionSource, SessionType};
+use super::super::template::Variable;
+use super::parts::{pointer, target};
+use super::set::set;
+use crate::document::{Table, Value};
+
+/// Reads `[open]`.
+pub(super) fn open(value: &Value<'_>, names: &Names<'_>) -> Option<Open> {
+    let table = value.table()?;
+    let (target, set) = (target(&table, names), set(&table, names));
+    let session = session(&table, names);
+    let session_type = table.get("session_type").map_or(Some(SessionType::Text), |value| session_type(&value));
+    let vendor_token = pointer(&table, "vendor_token", names);
+    let expires = pointer(&table, "expires", names);
+    let failure = failure(&table, names);
+    let (target, set) = (target?, set?);
+    for variable in target.variables().chain(set.variables()) {
+        if matches!(variable, Variable::Session | Variable::VendorToken) {
+            table
+                .problem("call", "the session call cannot use {session} or {vendor_token}: it is where they come from");
+            return None;
+        }
+    }
+    Some(Open {
+        target,
+        set,
+        session: session?,
+        session_type: session_type?,
+        vendor_token: vendor_token?,
+        expires: expires?,
+        failure: failure?,
+    })
+}
+
+fn session(table: &Table<'_>, names: &Names<'_>) -> Option<SessionSource> {
+    match table.required("session", "\"text\", or a JSON pointer to the id")?.text()? {
+        "text" => Some(SessionSource::Text),
+        _ => pointer(table, "session", names).flatten().map(SessionSource::Pointer),
+    }
+}
+
+fn session_type(value: &Value<'_>) -> Option<SessionType> {
+    match value.text()? {
+        "text" => Some(SessionType::Text),
+        "integer" => Some(SessionType::Integer),
+        other => {
+            value.problem(format!("`{other}` must be \"text\" or \"integer\": the type of the vendor's session ids"));
+            None
+        }
+    }
+}
+
+fn failure(table: &Table<'_>, names: &Names<'_>) -> Option<Failure> {
+    let section = table.section("failure");
+    let (when, code, message) =
+        (pointer(&section, "when", names), pointer(&section, "code", names), pointer(&section, "message", names));
+    Some(Failure { when: when?, code: code?, message: message? })
+}
+
+/// Reads `[identify]`.
+pub(super) fn identify(value: &Value<'_>, names: &Names<'_>) -> Option<Identify> {
+    let table = value.table()?;
+    let (target, set) = (target(&table, names), set(&table, names));
+    Some(Identify { target: target?, set: set? })
+}
+
+/// Reads `[renew]`.
+pub(super) fn renew(value: &Value<'_>, names: &Names<'_>) -> Option<Renew> {
+    let table = value.table()?;
+    let (target, set) = (target(&table, names), set(&table, names));
+    let vendor_token = pointer(&table, "vendor_token", names);
+    let expires = pointer(&table, "expires", names);
+    let vendor_token = vendor_token?;
+    if vendor_token.is_none() {
+        table.problem("vendor_token", "is missing: a JSON pointer to the vendor's new token");
+    }
+    Some(Renew { target: target?, set: set?, vendor_token: vendor_token?, expires: expires? })
+}
