@@ -106,6 +106,15 @@ impl Entry {
         self.change(|seen| seen.honoured.extend(names));
     }
 
+    /// Masks a header in debug output that carries a key, as `Authorization` is masked anyhow.
+    pub(super) fn mask(&self, name: &str) {
+        self.change(|seen| {
+            for (_, value) in seen.headers.iter_mut().filter(|(header, _)| header.as_str().eq_ignore_ascii_case(name)) {
+                value.set_sensitive(true);
+            }
+        });
+    }
+
     /// What was kept of the request's body.
     pub(super) fn body(&self) -> Bytes {
         self.journal.entries().get(self.index).map(|seen| seen.body.clone()).unwrap_or_default()

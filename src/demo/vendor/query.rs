@@ -25,6 +25,16 @@ impl Query {
     }
 }
 
+/// The value of the parameter `name`, if it is there.
+///
+/// # Errors
+///
+/// A query that could be read in two ways.
+pub(super) fn parameter(query: Option<&str>, name: &str) -> Result<Option<String>, String> {
+    let query = Query::parse(query).ok_or_else(|| format!("{name}: the query is not properly encoded, or names something twice"))?;
+    Ok(query.get(name).map(str::to_owned))
+}
+
 fn decoded(text: &str) -> Option<String> {
     let text = text.replace('+', " ");
     let mut bytes = Vec::with_capacity(text.len());
