@@ -14,6 +14,8 @@ mod journal;
 mod listen;
 mod masked;
 mod members;
+pub mod openai;
+mod pacing;
 mod query;
 mod refusal;
 #[cfg(test)]

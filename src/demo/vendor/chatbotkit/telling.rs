@@ -16,6 +16,7 @@ use tokio::time::Sleep;
 use super::format::Format;
 use crate::clock::Clock;
 use crate::demo::vendor::Answer;
+use crate::demo::vendor::pacing::{Keep, tokens};
 
 /// How often a silent stream says that it is alive.
 const PING: Duration = Duration::from_secs(10);
@@ -92,31 +93,6 @@ impl Reply {
     }
 }
 
-/// What is done when the bot has said everything.
-pub(super) type Keep = Box<dyn FnOnce() + Send>;
-
-/// Splits a text so that the pieces joined are the text: words with the blank behind them, and outside of ASCII single
-/// characters with what modifies them, so that no token holds half an emoji.
-fn tokens(text: &str) -> Vec<String> {
-    let mut tokens: Vec<String> = Vec::new();
-    let mut before = ' ';
-    for character in text.chars() {
-        let splits = match character {
-            _ if before == '\u{200D}' => false,
-            '\u{200D}' | '\u{FE00}'..='\u{FE0F}' | '\u{0300}'..='\u{036F}' | '\u{1F3FB}'..='\u{1F3FF}' => false,
-            ascii if ascii.is_ascii() && before.is_ascii() => before == ' ',
-            ' ' => false,
-            _ => true,
-        };
-        match tokens.last_mut() {
-            Some(last) if !splits => last.push(character),
-            _ => tokens.push(character.to_string()),
-        }
-        before = character;
-    }
-    tokens
-}
-
 /// The body of a streamed answer. One event is one frame: the vendor's own SDK cannot read a character that is cut.
 struct Telling {
     events: VecDeque<Event>,
@@ -169,14 +145,6 @@ impl Body for Telling {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn tokens_are_whole_and_join_to_the_text() {
-        let text = "I heard: hello 世界、👩‍💻 \u{2764}\u{FE0F}!";
-        let tokens = tokens(text);
-        assert_eq!(tokens.concat(), text);
-        assert_eq!(tokens, ["I ", "heard: ", "hello ", "世", "界", "、", "👩‍💻 ", "\u{2764}\u{FE0F}", "!"]);
-    }
 
     #[tokio::test]
     async fn a_silent_stream_pings_every_ten_seconds() {
