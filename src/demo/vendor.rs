@@ -8,6 +8,7 @@
 
 pub mod aichatbothub;
 pub mod chatbotkit;
+pub mod directline;
 pub mod genesys;
 pub mod hottask;
 mod journal;

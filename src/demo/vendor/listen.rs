@@ -69,5 +69,5 @@ where
         async move { Ok::<_, Infallible>(answer.await.map(|body| Watched::new(body, watch))) }
     });
     // A client that breaks off is nothing that the vendor could answer; the journal has it.
-    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades().await;
 }
