@@ -174,7 +174,7 @@ impl Gateway {
         let Some(handshake) = handshake else {
             let response = self.proxy.forward(grant, target, incoming, open).await?;
             return Ok(response.map(|answer| match answer {
-                Answered::Stream(stream) => Payload::stream(stream),
+                Answered::Stream(stream) => Payload::Stream(stream),
                 Answered::Whole(bytes) => Payload::whole(bytes),
             }));
         };

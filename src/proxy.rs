@@ -72,7 +72,7 @@ pub struct Proxy {
 #[derive(Debug)]
 pub enum Answered {
     /// It passes as it comes.
-    Stream(AnswerStream),
+    Stream(Box<AnswerStream>),
     /// It was read whole, and written into.
     Whole(Bytes),
 }
@@ -146,7 +146,8 @@ impl Proxy {
             });
         }
         let keys = target.route.scrub.then(|| self.keys_of(vendor));
-        answer::passed_on(response, grant, keys, now, open).map(|answer| answer.map(Answered::Stream))
+        answer::passed_on(response, grant, keys, now, open)
+            .map(|answer| answer.map(|stream| Answered::Stream(Box::new(stream))))
     }
 
     /// What is written into the answer.

@@ -38,7 +38,7 @@ impl Api {
         let is_early = [Some(&accept.credential), accept.bot.as_ref()].into_iter().flatten().any(is_in_body);
         let mut coming = Some(body);
         if is_early && let Some(body) = coming.take() {
-            asked = asked.with_body(&*self.intake.json(&head.headers, body, longest).await?)?;
+            asked = asked.with_body(&self.intake.json(&head.headers, body, longest).await?)?;
         }
         let slot = match &accept.credential {
             Place::Header(_) => None,
@@ -55,7 +55,7 @@ impl Api {
         let _first = scene.bot.set(Arc::clone(&bot));
         let grant = self.grant(&bot, principal, caller)?;
         if let Some(body) = coming {
-            asked = asked.with_body(&*self.intake.json(&head.headers, body, bot.limits.body).await?)?;
+            asked = asked.with_body(&self.intake.json(&head.headers, body, bot.limits.body).await?)?;
         }
         let wish = asked.wish(accept)?;
         let (opened, wish) = self.open(&grant, &wish).await?;

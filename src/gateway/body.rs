@@ -44,10 +44,6 @@ impl Payload {
     pub(super) fn own(body: axum::body::Body) -> Self {
         Self::Own(body)
     }
-
-    pub(super) fn stream(stream: AnswerStream) -> Self {
-        Self::Stream(Box::new(stream))
-    }
 }
 
 /// The body of an answer.

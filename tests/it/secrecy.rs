@@ -41,7 +41,8 @@ async fn no_secret_is_told_whatever_fails() {
         search::refuse(secret, "the log", &log);
         search::refuse(secret, "an answer", &text);
     }
-    let others: Vec<&String> = answers.iter().filter(|answer| !answer.starts_with("HTTP/1.1 201")).collect();
+    let mints = |answer: &str| answer.starts_with("HTTP/1.1 201") || answer.contains("\"tokenType\":\"Bearer\"");
+    let others: Vec<&String> = answers.iter().filter(|answer| !mints(answer)).collect();
     for token in &tokens {
         let signature = token.rsplit('.').next().unwrap();
         for part in [token.as_str(), signature] {

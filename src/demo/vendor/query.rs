@@ -31,7 +31,8 @@ impl Query {
 ///
 /// A query that could be read in two ways.
 pub(super) fn parameter(query: Option<&str>, name: &str) -> Result<Option<String>, String> {
-    let query = Query::parse(query).ok_or_else(|| format!("{name}: the query is not properly encoded, or names something twice"))?;
+    let query = Query::parse(query)
+        .ok_or_else(|| format!("{name}: the query is not properly encoded, or names something twice"))?;
     Ok(query.get(name).map(str::to_owned))
 }
 

@@ -265,7 +265,8 @@ async fn a_websocket_wants_its_own_token_in_time() {
     };
     let stream = url.split("?t=").next().expect("a URL").split('?').next().expect("a URL");
     assert_eq!(status(running.connect(stream).await), 401);
-    assert_eq!(status(running.connect(&format!("{stream}?t={token}")).await), 403);
+    assert_eq!(status(running.connect(&format!("{stream}?t={token}")).await), 101);
+    assert_eq!(status(running.connect(&format!("{}?t={token}", stream.replace(&id, &other))).await), 403);
     assert_eq!(status(running.connect(&format!("{stream}?t={KEY}")).await), 403);
     assert_eq!(status(running.connect(&url.replace(&id, &other)).await), 403);
     let plain = reqwest::Client::new().get(url.replace("ws://", "http://"));
