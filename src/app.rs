@@ -71,6 +71,7 @@ impl Bound {
         let World { clock, entropy, records } = world;
         let issuer = settings.gateway.public_url.as_str();
         let authority = Arc::new(Authority::open(&settings.tokens, issuer, clock.clone(), entropy.clone())?);
+        let longest = settings.bots.longest_body();
         let directory = Arc::new(Directory::new(settings.bots, |key| authority.fingerprint(key)));
         let limiter = Arc::new(Limiter::new(directory.bots().count()));
         let access = Arc::new(Access {
@@ -83,7 +84,7 @@ impl Bound {
             recognised: Recognised::default(),
         });
         let opener = Opener { authority: Arc::clone(&authority), clock: clock.clone(), entropy: entropy.clone() };
-        let intake = Intake::new(settings.gateway.body_timeout, settings.gateway.bodies);
+        let intake = Intake::new(settings.gateway.body_timeout, settings.gateway.bodies, longest);
         let api = Arc::new(Api {
             access: Arc::clone(&access),
             opener,

@@ -202,7 +202,7 @@ impl Gateway {
                     if let Inbound::Coming(coming) = body {
                         let longest = || self.access.directory.longest_body(target.vendor);
                         let limit = target.route.body_limit.unwrap_or_else(longest);
-                        *body = Inbound::Held(self.proxy.intake().json(&head.headers, coming, limit).await?);
+                        *body = Inbound::Held(self.proxy.intake().unproven().json(&head.headers, coming, limit).await?);
                     }
                     match body {
                         Inbound::Held(held) => held.text_of(name)?,
@@ -280,7 +280,11 @@ impl Gateway {
     fn preflight(&self, cors: &Cors, request: &Request<IncomingBody>, host: &str, path: &str) -> Response<Payload> {
         let wanted = cors::wanted_method(request.headers());
         let entry = wanted.and_then(|method| self.find(host, &method, path).ok()).map(|place| place.entry);
-        cors.preflight(entry, self.is_in_union(cors, entry.and_then(|entry| entry.endpoint.vendor())))
+        cors.preflight(
+            entry,
+            request.headers(),
+            self.is_in_union(cors, entry.and_then(|entry| entry.endpoint.vendor())),
+        )
     }
 
     /// The answer as it leaves: faults rendered, CORS, request id, the record on its body.

@@ -38,7 +38,7 @@ impl Api {
         let is_early = [Some(&accept.credential), accept.bot.as_ref()].into_iter().flatten().any(is_in_body);
         let mut coming = Some(body);
         if is_early && let Some(body) = coming.take() {
-            asked = asked.with_body(&self.intake.json(&head.headers, body, longest).await?)?;
+            asked = asked.with_body(&self.intake.unproven().json(&head.headers, body, longest).await?)?;
         }
         let slot = match &accept.credential {
             Place::Header(_) => None,

@@ -3,16 +3,19 @@
 //! `Access-Control-Allow-Credentials` is never sent: tokens travel in headers, and cookies have no meaning here.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 
 use super::body::Payload;
 use super::routes::Entry;
 use crate::bot::Origin;
+use crate::vendor::HeaderPattern;
 
 /// Headers of answers that a page may read.
 const EXPOSED: &str = "Keystile-Token, Keystile-Session, Keystile-Expires-At, Keystile-Expires-In, X-Request-Id, Retry-After, WWW-Authenticate, RateLimit, RateLimit-Policy";
 /// Headers that a page may always send.
 const ALWAYS_ALLOWED: &str = "authorization, content-type, accept, accept-language, x-timezone";
+/// More headers are not named to a preflight.
+const MOST_ASKED: usize = 32;
 /// How long a browser may remember a preflight, in seconds. Chromium takes no more than two hours.
 const MAX_AGE: &str = "7200";
 
@@ -43,7 +46,7 @@ impl Cors {
     }
 
     /// The answer to a preflight. A page that is not allowed learns nothing but that.
-    pub(super) fn preflight(&self, entry: Option<&Entry>, is_allowed: bool) -> Response<Payload> {
+    pub(super) fn preflight(&self, entry: Option<&Entry>, asked: &HeaderMap, is_allowed: bool) -> Response<Payload> {
         let mut response = Response::new(Payload::whole(Bytes::new()));
         *response.status_mut() = StatusCode::NO_CONTENT;
         let headers = response.headers_mut();
@@ -56,6 +59,10 @@ impl Cors {
             for name in entry.into_iter().flat_map(|entry| &entry.headers).filter(|name| *name != "x-timezone") {
                 allowed.push_str(", ");
                 allowed.push_str(name);
+            }
+            for name in entry.into_iter().flat_map(|entry| matching(&entry.patterns, asked)) {
+                allowed.push_str(", ");
+                allowed.push_str(name.as_str());
             }
             let methods = entry.map_or(Method::POST, |entry| entry.method.clone());
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.header().clone());
@@ -78,6 +85,14 @@ impl Cors {
             headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
         }
     }
+}
+
+/// The headers that a preflight asks for and that begin as the route declares: only those are named, as `*` does not
+/// mean `Authorization`.
+fn matching<'a>(patterns: &'a [HeaderPattern], asked: &'a HeaderMap) -> impl Iterator<Item = HeaderName> + 'a {
+    let lists = asked.get_all(header::ACCESS_CONTROL_REQUEST_HEADERS).iter().filter_map(|list| list.to_str().ok());
+    let names = lists.flat_map(|list| list.split(',')).filter_map(|name| name.trim().parse::<HeaderName>().ok());
+    names.filter(|name| patterns.iter().any(|pattern| pattern.matches(name))).take(MOST_ASKED)
 }
 
 fn set(headers: &mut HeaderMap, name: header::HeaderName, text: &str) {

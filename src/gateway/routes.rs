@@ -9,7 +9,7 @@ use http::Method;
 use crate::api::Api;
 use crate::bot::{Directory, Mount, Vendor, VendorSettings};
 use crate::fault::{Code, Fault};
-use crate::vendor::{Accept, Captures, Found, Pattern, Profile, Table};
+use crate::vendor::{Accept, Captures, Found, HeaderPattern, Pattern, Profile, Table};
 
 /// What a call is.
 #[derive(Debug)]
@@ -44,6 +44,8 @@ pub(super) struct Entry {
     pub(super) method: Method,
     /// Headers that it declares, for preflights.
     pub(super) headers: Vec<String>,
+    /// The beginnings of headers that it declares.
+    pub(super) patterns: Vec<HeaderPattern>,
 }
 
 /// A call that was found.
@@ -152,6 +154,7 @@ impl Routes {
                         label: call.as_str().into(),
                         method: pattern.method.clone(),
                         headers: Vec::new(),
+                        patterns: Vec::new(),
                     };
                     let _clash_free = table.insert(&pattern, entry).is_ok();
                 }
@@ -193,6 +196,7 @@ impl Routes {
 
 fn entry(vendor: &Arc<Vendor>, pattern: &Pattern, route: Option<usize>) -> Entry {
     let declared = route.and_then(|at| vendor.profile.routes.get(at)).and_then(|route| route.allow.header.as_ref());
+    let patterns = declared.into_iter().flatten().filter(|header| header.exact().is_none()).cloned().collect();
     let declared = declared.into_iter().flatten().filter_map(|header| header.exact()).map(str::to_owned);
     // Where the vendor's own clients put their key, and at the session call what else they say in headers.
     let accept = vendor.profile.accept.as_ref();
@@ -206,5 +210,5 @@ fn entry(vendor: &Arc<Vendor>, pattern: &Pattern, route: Option<usize>) -> Entry
         Some(at) => Endpoint::Route(Arc::clone(vendor), at),
         None => Endpoint::SessionCall(Arc::clone(vendor)),
     };
-    Entry { endpoint, label: pattern.as_str().into(), method: pattern.method.clone(), headers }
+    Entry { endpoint, label: pattern.as_str().into(), method: pattern.method.clone(), headers, patterns }
 }

@@ -26,6 +26,9 @@ pub struct Intake {
     patience: Duration,
     /// Bytes of all bodies that are held.
     free: Arc<AtomicU64>,
+    /// Bytes of those whose callers have not yet shown who they are: what strangers send must not take the place of all
+    /// others.
+    unproven: Arc<AtomicU64>,
 }
 
 /// A body that was read, and its share of the memory for bodies.
@@ -41,9 +44,16 @@ struct Share {
 }
 
 impl Intake {
-    /// Waits `patience` for each body, and holds `most` bytes of all of them.
-    pub fn new(patience: Duration, most: u64) -> Self {
-        Self { patience, free: Arc::new(AtomicU64::new(most)) }
+    /// Waits `patience` for each body, and holds `most` bytes of all of them; a quarter of it, but at least one of the
+    /// `longest`, for callers who have not yet shown who they are.
+    pub fn new(patience: Duration, most: u64, longest: u64) -> Self {
+        let unproven = Arc::new(AtomicU64::new((most / 4).max(longest)));
+        Self { patience, free: Arc::new(AtomicU64::new(most)), unproven }
+    }
+
+    /// The same for bodies in which the caller's credential stands.
+    pub fn unproven(&self) -> Self {
+        Self { free: Arc::clone(&self.unproven), ..self.clone() }
     }
 
     /// How long a caller may take for a part of a body.
@@ -237,7 +247,7 @@ mod tests {
 
     #[tokio::test]
     async fn all_bodies_together_have_a_bound() {
-        let intake = Intake::new(PATIENCE, 20);
+        let intake = Intake::new(PATIENCE, 20, 0);
         let first = read(&intake, "0123456789").await.unwrap();
         assert_eq!(read(&intake, "01234567890").await.unwrap_err(), Code::Overloaded);
         let second = read(&intake, "0123456789").await.unwrap();
@@ -249,7 +259,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_made_of_a_body_keeps_its_share() {
-        let intake = Intake::new(PATIENCE, 10);
+        let intake = Intake::new(PATIENCE, 10, 0);
         let made = read(&intake, "0123456789").await.unwrap().replaced_by(b"other".to_vec());
         assert_eq!(read(&intake, "0").await.unwrap_err(), Code::Overloaded);
         assert_eq!(&*made, b"other");
@@ -263,10 +273,19 @@ mod tests {
             tokio::time::sleep(PATIENCE / 8).await;
             Some((Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"x"))), ()))
         });
-        let intake = Intake::new(PATIENCE, 100);
+        let intake = Intake::new(PATIENCE, 100, 0);
         let read = intake.json(&headers(), StreamBody::new(Box::pin(parts)), 100).await;
         assert_eq!(read.unwrap_err().code(), Code::RequestTimeout);
         assert_eq!(intake.free.load(Ordering::Relaxed), 100);
+    }
+
+    #[tokio::test]
+    async fn what_strangers_send_leaves_room_for_all_others() {
+        let intake = Intake::new(PATIENCE, 40, 10);
+        let strange = intake.unproven();
+        let _held = read(&strange, "0123456789").await.unwrap();
+        assert_eq!(read(&strange, "0").await.unwrap_err(), Code::Overloaded);
+        assert!(read(&intake, "0123456789").await.is_ok());
     }
 
     #[tokio::test]
@@ -275,7 +294,7 @@ mod tests {
             let part = |_| Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"abc")));
             StreamBody::new(stream::iter((0..count).map(part)))
         };
-        let intake = Intake::new(PATIENCE, 100);
+        let intake = Intake::new(PATIENCE, 100, 0);
         assert_eq!(&*intake.json(&headers(), parts(3), 9).await.unwrap(), b"abcabcabc");
         assert_eq!(intake.json(&headers(), parts(4), 9).await.unwrap_err().code(), Code::BodyTooLarge);
     }
