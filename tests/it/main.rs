@@ -15,6 +15,7 @@ mod cors;
 mod demo;
 mod endings;
 mod errors;
+mod fleet;
 mod floods;
 mod greedy;
 mod hostile;

@@ -149,7 +149,7 @@ async fn recognised(stage: &mut Stage) {
     let owner = format!("authorization: Bearer {}", stage.owner);
     let path = format!("POST /v1/sessions/{}/contact", claims(&token)["sid"].as_str().unwrap());
     for email in ["ada@example.com", "eve@example.com"] {
-        let body = json!({"token": token, "contact": {"email": email}, CANARY: 1});
+        let body = json!({"token": token, "contact": {"email": email}, WRONG: 1});
         stage.call(&path, &[&owner, JSON], &body.to_string()).await;
         let body = json!({"token": token, "contact": {"email": email}});
         let answer = stage.call(&path, &[&owner, JSON], &body.to_string()).await;
