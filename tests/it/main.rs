@@ -19,6 +19,7 @@ mod fleet;
 mod floods;
 mod greedy;
 mod hostile;
+mod keys;
 mod limits;
 mod minting;
 mod page;
