@@ -3,17 +3,16 @@
 //! The gateway is the real one, with a real configuration; only the vendors are simulated, and those are strict.
 
 pub mod vendor;
+mod vendors;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::json;
 use tempfile::TempDir;
 
-use self::vendor::chatbotkit::{ChatBotKit, Settings as ChatBotKitSettings};
+use self::vendors::{BOTS, Simulated};
 use crate::app::{Bound, Running, StartError, World};
 use crate::bot::NewClient;
 use crate::clock::Clock;
@@ -28,11 +27,6 @@ use crate::telemetry::Output;
 const PAGE: &str = include_str!("../web/demo.html");
 /// What stands in the page where the list of bots goes.
 const PAGE_BOTS: &str = "/*BOTS*/[]";
-/// Between two words of a simulated answer: slow enough to see that it streams.
-const PACE: Duration = Duration::from_millis(40);
-/// The demo's bots: name and vendor. A bot is named as its vendor's own id of it.
-const BOTS: &[(&str, &str)] = &[("chatbotkit", "ChatBotKit")];
-
 /// Why the demo did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
@@ -80,11 +74,11 @@ impl Demo {
         let entropy = Entropy::system();
         // The tokens' issuer is the address, so it must be known before the gateway is bound to it.
         let address = listen::free_address(address).map_err(|error| DemoError::Address(address, error))?;
-        let key = Secret::new(format!("sk-demo-{}", entropy.token_id()));
-        let vendor = start_vendor(key.clone(), &entropy)?;
+        let vendors = vendors::start(&entropy)?;
         let client = NewClient::make("demo", &entropy);
-        let text = configuration(address, vendor, &client.secret_sha256);
-        let environment = Environment::given(state.path(), [("DEMO_KEY", key.expose())]);
+        let text = configuration(address, &vendors, &client.secret_sha256);
+        let keys: Vec<(String, &str)> = vendors.iter().map(|vendor| (vendor.variable(), vendor.key.expose())).collect();
+        let environment = Environment::given(state.path(), keys.iter().map(|(name, key)| (name.as_str(), *key)));
         let settings = config::parse("demo", &text, &environment)?;
         let world = World { clock: Clock::system(), entropy, records };
         let bound = Bound::new(settings, world, Some(page()))?;
@@ -99,9 +93,9 @@ impl Demo {
 }
 
 /// Limits are wider than the defaults: whoever tries the demo out, by hand or with a script, is one address.
-fn configuration(address: SocketAddr, vendor: SocketAddr, secret_sha256: &str) -> String {
+fn configuration(address: SocketAddr, vendors: &[Simulated], secret_sha256: &str) -> String {
     let port = address.port();
-    format!(
+    let mut text = format!(
         r#"
         [server]
         listen     = "{address}"
@@ -111,43 +105,32 @@ fn configuration(address: SocketAddr, vendor: SocketAddr, secret_sha256: &str) -
         [tokens]
         keys = "signing"
 
-        [vendors.chatbotkit]
-        profile  = "chatbotkit"
-        base_url = "http://{vendor}"
-        keys     = [{{ env = "DEMO_KEY" }}]
+        [clients.demo]
+        secret_sha256 = "{secret_sha256}"
+        "#
+    );
+    for vendor in vendors {
+        let Simulated { name, bot, more, address: vendor_address, .. } = vendor;
+        let variable = vendor.variable();
+        text.push_str(&format!(
+            r#"
+        [vendors.{name}]
+        profile  = "{name}"
+        base_url = "http://{vendor_address}"
+        keys     = [{{ env = "{variable}" }}]
+        {more}
 
-        [bots.chatbotkit]
-        vendor     = "chatbotkit"
-        vendor_id  = "chatbotkit"
+        [bots.{name}]
+        vendor     = "{name}"
+        vendor_id  = "{bot}"
         visibility = "public"
         origins    = ["http://{address}", "http://localhost:{port}"]
         owners     = ["demo"]
         limits     = {{ mint_per_ip = "1000/1m", per_bot = "10000/1m", per_session = "1000/1m", streams = 32 }}
-
-        [clients.demo]
-        secret_sha256 = "{secret_sha256}"
         "#
-    )
-}
-
-/// Starts the simulated vendor on a thread and a port of its own.
-fn start_vendor(key: Secret, entropy: &Entropy) -> io::Result<SocketAddr> {
-    let bots = BOTS.iter().map(|(name, _)| (*name).to_owned()).collect();
-    let vendor = ChatBotKit::new(ChatBotKitSettings { key, bots, pace: PACE }, Clock::system(), entropy.clone());
-    let socket = std::net::TcpListener::bind("127.0.0.1:0")?;
-    socket.set_nonblocking(true)?;
-    let address = socket.local_addr()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let work = move || {
-        runtime.block_on(async {
-            match tokio::net::TcpListener::from_std(socket) {
-                Ok(listener) => Arc::clone(&vendor).serve(listener).await,
-                Err(error) => tracing::error!(%error, "the simulated vendor cannot accept connections"),
-            }
-        });
-    };
-    std::thread::Builder::new().name("chatbotkit".to_owned()).spawn(work)?;
-    Ok(address)
+        ));
+    }
+    text
 }
 
 fn page() -> Bytes {

@@ -41,7 +41,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
 fn what_to_try(demo: &Demo) -> String {
     let (url, client) = (&demo.url, demo.client.expose());
     format!(
-        r#"Keystile is at {url}, in front of a simulated ChatBotKit. Control-C ends it; it leaves nothing behind.
+        r#"Keystile is at {url}, in front of simulated vendors. Control-C ends it; it leaves nothing behind.
 
 A page to try it in:
 

@@ -42,7 +42,8 @@ async fn the_demo_shows_a_conversation_without_the_key_and_leaves_nothing_behind
     let mut demo = Demo::start(&["--json"]);
     let first: Value = serde_json::from_str(&demo.program.line()).unwrap();
     let (url, secret) = (first["url"].as_str().unwrap(), first["client"].as_str().unwrap());
-    assert_eq!(first["bots"], json!(["chatbotkit"]));
+    let bots = ["chatbotkit", "superseek", "aichatbothub", "hottask", "genesys", "openai", "directline"];
+    assert_eq!(first["bots"], json!(bots));
     assert_eq!(first.as_object().unwrap().len(), 3);
     let client = reqwest::Client::new();
 
