@@ -32,6 +32,22 @@ fn a_browser_opens_a_session_and_sees_the_answer_grow() {
     assert!(!printed.contains(demo.client.expose()));
 }
 
+#[test]
+fn every_vendor_can_be_chosen_and_talked_to() {
+    let TestDemo(demo) = &TestDemo::start();
+
+    let printed = NodeClient::install("page").run(&["vendors.mjs"], &[("KEYSTILE_URL", &demo.url)]);
+
+    let said: Value = serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error}: {printed}"));
+    for bot in demo.bots() {
+        for (at, text) in ["Hello?", "And now?"].into_iter().enumerate() {
+            let answer = said[bot][at].as_str().unwrap();
+            let is_answer = if bot == "genesys" { answer.contains("sessionId") } else { answer.contains(text) };
+            assert!(is_answer, "{bot}: {answer}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_page_may_not_be_framed_or_load_anything_foreign() {
     let TestDemo(demo) = &TestDemo::start();
