@@ -26,6 +26,7 @@ mod page;
 mod parsing;
 mod proxying;
 mod rewriting;
+mod samples;
 mod scrubbing;
 mod sdk;
 mod secrecy;

@@ -1,0 +1,96 @@
+//! The vendors' documented calls in the languages of their pages, run against the program as it is: only base URL and
+//! credential are others.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::node::NodeClient;
+use crate::support::program::{Running, keystile};
+
+const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/samples");
+
+/// The program in front of simulated vendors.
+struct Program {
+    _running: Running,
+    _folder: TempDir,
+    environment: [(String, String); 2],
+}
+
+fn start() -> Program {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = keystile();
+    command.args(["demo", "--listen", "127.0.0.1:0", "--json"]).env("TMPDIR", folder.path());
+    let mut running = Running::start(&mut command, &folder.path().join("log"));
+    let first: Value = serde_json::from_str(&running.line()).unwrap();
+    let text = |name: &str| first[name].as_str().unwrap().to_owned();
+    let environment = [("BASE".to_owned(), text("url")), ("KEY".to_owned(), text("client"))];
+    Program { _running: running, _folder: folder, environment }
+}
+
+fn run(command: &mut Command) -> String {
+    let ran =
+        command.output().unwrap_or_else(|error| panic!("{command:?} cannot be run ({error}); tests/run installs it"));
+    let (said, complained) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    assert!(ran.status.success(), "{command:?}\n{said}\n{complained}");
+    assert!(!said.contains("sk-demo-"), "a sample saw a vendor's key: {said}");
+    said.into_owned()
+}
+
+#[test]
+fn the_documented_calls_work_with_curl() {
+    let program = start();
+    let said = run(Command::new("bash").arg(Path::new(SAMPLES).join("samples.sh")).envs(program.environment.clone()));
+
+    for (vendor, part) in [
+        ("chatbotkit", "I heard: Hello?"),
+        ("superseek", "I heard: Hello?"),
+        ("aichatbothub", "I heard: Hello?"),
+        ("hottask", "I heard: Hello?"),
+        ("genesys", "v-curl"),
+    ] {
+        assert!(said.lines().any(|line| line.starts_with(vendor) && line.contains(part)), "{vendor}: {said}");
+    }
+}
+
+#[test]
+fn the_documented_calls_work_with_python_and_openais_own_client() {
+    let (program, place) = (start(), tempfile::tempdir().unwrap());
+    let mut install = Command::new("python3");
+    install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-cache-dir", "--target"]);
+    run(install.arg(place.path()).args(["-r", "requirements.txt"]).current_dir(SAMPLES));
+
+    let mut python = Command::new("python3");
+    python.arg("samples.py").current_dir(SAMPLES).envs(program.environment.clone());
+    let said = run(python.env("PYTHONPATH", place.path()).env("PYTHONDONTWRITEBYTECODE", "1"));
+
+    let said: Value = serde_json::from_str(&said).unwrap();
+    for vendor in ["chatbotkit", "aichatbothub", "hottask"] {
+        assert!(said[vendor].as_str().unwrap().contains("Hello?"), "{vendor}: {said}");
+    }
+    for vendor in ["superseek", "openai_client"] {
+        assert!(said[vendor][0].as_str().unwrap().contains("Hello?"), "{vendor}: {said}");
+        assert!(said[vendor][1].as_str().unwrap().contains("And now?"), "{vendor}: {said}");
+    }
+    assert_eq!(said["genesys"], "v-python");
+}
+
+#[test]
+fn the_documented_calls_work_with_fetch_axios_and_openais_own_client() {
+    let program = start();
+    let environment = program.environment.clone();
+    let environment: Vec<(&str, &str)> =
+        environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+
+    let said = NodeClient::install("samples").run(&["samples.mjs"], &environment);
+
+    assert!(!said.contains("sk-demo-"));
+    let said: Value = serde_json::from_str(&said).unwrap();
+    for vendor in ["chatbotkit", "superseek", "aichatbothub", "hottask", "openai"] {
+        assert!(said[vendor].as_str().unwrap().contains("Hello?"), "{vendor}: {said}");
+    }
+    assert!(said["responses"].as_str().unwrap().contains("And now?"), "{said}");
+    assert_eq!(said["genesys"], "v-node");
+}
