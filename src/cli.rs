@@ -4,7 +4,9 @@ mod check;
 mod client;
 mod demo;
 mod keys;
+mod profile;
 mod serve;
+mod sheet;
 mod token;
 
 use std::ffi::OsString;
@@ -61,6 +63,9 @@ enum Command {
     /// Signing and sealing keys.
     #[command(subcommand)]
     Keys(keys::Command),
+    /// What the gateway knows of vendors' APIs.
+    #[command(subcommand)]
+    Profile(profile::Command),
     /// Session tokens.
     #[command(subcommand)]
     Token(token::Command),
@@ -91,6 +96,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Client(command) => client::run(&command),
         Command::Keys(command) => keys::run(&command),
+        Command::Profile(command) => profile::run(&command),
         Command::Token(command) => token::run(&command),
     }
     .into()

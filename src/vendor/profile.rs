@@ -1,6 +1,7 @@
 //! What a profile means, once it has been read: types that cannot be wrong.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use http::{HeaderName, Method};
 use serde_json::Value;
@@ -175,6 +176,12 @@ impl HeaderPattern {
     /// The name, if it means one only.
     pub fn exact(&self) -> Option<&str> {
         (!self.prefix).then_some(self.name.as_str())
+    }
+}
+
+impl fmt::Display for HeaderPattern {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}{}", self.name, if self.prefix { "*" } else { "" })
     }
 }
 

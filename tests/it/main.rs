@@ -16,6 +16,7 @@ mod demo;
 mod endings;
 mod errors;
 mod fleet;
+mod explaining;
 mod floods;
 mod greedy;
 mod hostile;
