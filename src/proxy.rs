@@ -152,7 +152,7 @@ impl Proxy {
 
     /// What is written into the answer.
     fn ours(&self, grant: &CallGrant, target: &CallTarget<'_>, incoming: &Incoming) -> Vec<(String, Option<Value>)> {
-        let Some(token) = &incoming.token else { return Vec::new() };
+        let token = incoming.token.as_ref();
         let values = AnswerValues { call: CallValues { grant, target }, token, now: self.clock.now() };
         let route = grant.route(target);
         route.answer.iter().map(|(name, shape)| (name.clone(), shape.fill(&values))).collect()

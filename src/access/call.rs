@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::mint::is_allowed_page;
 use super::{Access, Caller, Principal};
 use crate::bot::{Bot, Client, PUBLIC, Vendor, Visibility};
 use crate::clock::Timestamp;
@@ -89,7 +90,7 @@ impl Access {
     /// Why not.
     pub fn may_call(&self, principal: Principal, target: &CallTarget<'_>, caller: &Caller) -> Result<CallGrant, Fault> {
         if target.route.who == Who::Owner {
-            return self.may_call_as_owner(principal, target);
+            return self.may_call_as_owner(principal, target, caller);
         }
         let verified = session_of(principal)?;
         let bot =
@@ -120,7 +121,12 @@ impl Access {
 
     /// Whether a client may make a call that shows more than one session: for the bot that the path names, or for the
     /// only one of this vendor that it owns.
-    fn may_call_as_owner(&self, principal: Principal, target: &CallTarget<'_>) -> Result<CallGrant, Fault> {
+    fn may_call_as_owner(
+        &self,
+        principal: Principal,
+        target: &CallTarget<'_>,
+        caller: &Caller,
+    ) -> Result<CallGrant, Fault> {
         let refused = |why: &'static str| Err(Fault::new(Code::OwnerRequired, why));
         let client = match principal {
             Principal::Client(client) => client,
@@ -143,6 +149,8 @@ impl Access {
             },
             None => self.directory.only_bot_of(target.vendor, |bot| bot.is_owned_by(&client.name))?,
         };
+        // A credential that may be in a page is read by whoever opens that page.
+        is_allowed_page(bot, caller)?;
         let key = self.next_key(bot)?;
         Ok(CallGrant { bot: Arc::clone(bot), holder: Holder::Owner(client), key })
     }

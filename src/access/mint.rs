@@ -82,7 +82,8 @@ impl Access {
     }
 }
 
-fn is_allowed_page(bot: &Bot, caller: &Caller) -> Result<(), Fault> {
+/// Whether the page that a client's credential comes from, if it comes from one, may use the bot.
+pub(super) fn is_allowed_page(bot: &Bot, caller: &Caller) -> Result<(), Fault> {
     caller.origin.as_ref().map_or(Ok(()), |origin| is_allowed(bot, origin))
 }
 

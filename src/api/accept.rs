@@ -36,9 +36,10 @@ impl Api {
         let longest = self.access.directory.longest_body(vendor);
         // Who calls, and for which bot, may stand in the body; else it is read only for a caller who may.
         let is_early = [Some(&accept.credential), accept.bot.as_ref()].into_iter().flatten().any(is_in_body);
-        let mut coming = Some(body);
+        let (mut coming, mut held) = (Some(body), None);
         if is_early && let Some(body) = coming.take() {
-            asked = asked.with_body(&self.intake.unproven().json(&head.headers, body, longest).await?)?;
+            let early = held.insert(self.intake.unproven().json(&head.headers, body, longest).await?);
+            asked = asked.with_body(early)?;
         }
         let slot = match &accept.credential {
             Place::Header(_) => None,
@@ -54,6 +55,10 @@ impl Api {
         // Only the first bot counts, and there is one.
         let _first = scene.bot.set(Arc::clone(&bot));
         let grant = self.grant(&bot, principal, caller)?;
+        if let Some(body) = held {
+            // It was let in by the longest of the vendor's bots.
+            body.within(bot.limits.body)?;
+        }
         if let Some(body) = coming {
             asked = asked.with_body(&self.intake.json(&head.headers, body, bot.limits.body).await?)?;
         }

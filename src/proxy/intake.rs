@@ -165,7 +165,11 @@ impl Drop for Share {
 
 impl Held {
     /// The same body, if it has at most `limit` bytes: what was read before the limit was known.
-    pub(super) fn within(self, limit: u64) -> Result<Self, Fault> {
+    ///
+    /// # Errors
+    ///
+    /// A longer one.
+    pub fn within(self, limit: u64) -> Result<Self, Fault> {
         if self.share.taken > limit { Err(too_large(limit)) } else { Ok(self) }
     }
 

@@ -81,14 +81,15 @@ impl Values for CallValues<'_> {
 /// The same for an answer, where our own token has a place, and the time that it has left.
 pub(super) struct AnswerValues<'c> {
     pub(super) call: CallValues<'c>,
-    pub(super) token: &'c Secret,
+    /// Nothing where an owner calls.
+    pub(super) token: Option<&'c Secret>,
     pub(super) now: Timestamp,
 }
 
 impl Values for AnswerValues<'_> {
     fn value(&self, variable: &Variable) -> Option<Cow<'_, Value>> {
         let value = match variable {
-            Variable::Token => json!(self.token.expose()),
+            Variable::Token => json!(self.token?.expose()),
             Variable::ExpiresMs => json!(self.call.grant.expires()?.millis()),
             Variable::Ttl => json!(self.call.grant.expires()?.since(self.now).as_secs()),
             // Secrets have no place in an answer, whatever a profile says.

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod access;
+mod adding;
 mod answers;
 mod busy;
 mod chatbotkit;
@@ -25,6 +26,7 @@ mod limits;
 mod minting;
 mod page;
 mod parsing;
+mod pinning;
 mod proxying;
 mod rewriting;
 mod samples;
@@ -32,6 +34,7 @@ mod scrubbing;
 mod sdk;
 mod secrecy;
 mod sessions;
+mod slots;
 mod sockets;
 mod streaming;
 mod support;

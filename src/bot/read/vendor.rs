@@ -7,7 +7,7 @@ use crate::bot::Mount;
 use crate::document::{Environment, Problems, Table, Value};
 use crate::secret::Secret;
 use crate::upstream::{self, Upstream};
-use crate::vendor::{self, Options, Profile};
+use crate::vendor::{self, Options, Place, Profile};
 
 /// One vendor.
 #[derive(Debug)]
@@ -62,11 +62,29 @@ impl VendorSettings {
         }
         let problems = Problems::default();
         let profile = self.source.read(&options, &problems);
+        if profile.as_ref().is_some_and(|profile| slots(profile) != slots(&self.profile)) {
+            bot.problem(
+                "options",
+                format!(
+                    "change where a credential or the bot stands, which is read before the bot is known: give them in \
+                     [vendors.{}.options]",
+                    self.name
+                ),
+            );
+        }
         for problem in problems.into_sorted() {
             bot.problem("options", format!("do not fit into the profile: {problem}"));
         }
         profile.map(Arc::new)
     }
+}
+
+/// Where a call names its bot and its credential, but for headers, which never pass: all that is read of a call while the
+/// vendor's own options count.
+fn slots(profile: &Profile) -> Vec<&Place> {
+    let accept = profile.accept.iter().flat_map(|accept| [Some(&accept.credential), accept.bot.as_ref()]).flatten();
+    let tokens = profile.routes.iter().flat_map(|route| &route.token);
+    accept.chain(tokens).filter(|place| place.header().is_none()).collect()
 }
 
 /// What every vendor is read with.

@@ -67,6 +67,8 @@ pub(crate) struct Builder {
     public_url: Option<String>,
     profile: Option<String>,
     clock: Clock,
+    ids: [String; 2],
+    hidden_of: &'static str,
     chatbotkit: Option<Arc<ChatBotKit>>,
 }
 
@@ -126,6 +128,11 @@ impl TestGateway {
         Builder::new(text, Some(profile.to_owned()), now())
     }
 
+    /// A gateway in front of `vendor`, by one of the profiles that come with it.
+    pub(crate) fn built_in(vendor: &TestVendor, profile: &str) -> Builder {
+        Builder::new(format!("profile = \"{profile}\"\nbase_url = \"{}\"\n", vendor.url), None, now())
+    }
+
     /// A call.
     pub(crate) fn call(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("{}{path}", self.url))
@@ -177,7 +184,9 @@ impl Builder {
         let empty = String::new;
         let (keys, public_url, chatbotkit) = (None, None, None);
         let (bot, server, tokens, sections) = (empty(), empty(), empty(), empty());
-        Self { vendor, bot, server, tokens, sections, keys, public_url, profile, clock, chatbotkit }
+        let ids = ["bot_1".to_owned(), "bot_2".to_owned()];
+        let hidden_of = "website";
+        Self { vendor, bot, server, tokens, sections, keys, public_url, profile, clock, ids, hidden_of, chatbotkit }
     }
 
     /// More lines for `[vendors.acme]`.
@@ -189,6 +198,18 @@ impl Builder {
     /// More lines for every bot.
     pub(crate) fn bot(mut self, lines: &str) -> Self {
         self.bot.push_str(&format!("{lines}\n"));
+        self
+    }
+
+    /// The vendor's own ids of `support` and `hidden`.
+    pub(crate) fn ids(mut self, support: &str, hidden: &str) -> Self {
+        self.ids = [support.to_owned(), hidden.to_owned()];
+        self
+    }
+
+    /// Whose the bot `hidden` is, in place of `website`.
+    pub(crate) fn hidden_of(mut self, client: &'static str) -> Self {
+        self.hidden_of = client;
         self
     }
 
@@ -257,7 +278,7 @@ impl Builder {
 
     /// `support` is public, `hidden` is private; both are owned by `website`.
     fn text(&self, public_url: &str, owner: &NewClient, stranger: &NewClient) -> String {
-        let Self { vendor, bot, server, tokens, sections, .. } = self;
+        let Self { vendor, bot, server, tokens, sections, ids: [support, hidden], hidden_of, .. } = self;
         let workers = if server.contains("workers") { "" } else { "workers = 1" };
         let keys = self.keys.as_deref().map_or_else(|| "signing".into(), |keys| keys.to_string_lossy());
         format!(
@@ -275,16 +296,16 @@ keys = [{{ env = "KEY" }}]
 {vendor}
 [bots.support]
 vendor = "acme"
-vendor_id = "bot_1"
+vendor_id = "{support}"
 visibility = "public"
 origins = ["{PAGE}", "https://*.preview.example.com"]
 owners = ["website"]
 {bot}
 [bots.hidden]
 vendor = "acme"
-vendor_id = "bot_2"
+vendor_id = "{hidden}"
 visibility = "private"
-owners = ["website"]
+owners = ["{hidden_of}"]
 {bot}
 [clients.website]
 secret_sha256 = "{}"

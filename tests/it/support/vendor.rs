@@ -82,6 +82,11 @@ impl TestVendor {
         self.seen.lock().unwrap().clone()
     }
 
+    /// All calls so far, which are forgotten.
+    pub(crate) fn take(&self) -> Vec<Seen> {
+        std::mem::take(&mut *self.seen.lock().unwrap())
+    }
+
     /// The last call.
     pub(crate) fn last(&self) -> Seen {
         self.seen().pop().expect("the vendor has seen a call")
