@@ -7,6 +7,7 @@
 
 mod attack;
 mod judge;
+mod reading;
 mod scene;
 
 use proptest::test_runner::{Config, TestRunner};
@@ -79,6 +80,11 @@ fn whatever_a_client_says_openai_gets_the_tokens_own() {
 #[test]
 fn whatever_a_client_says_superseek_gets_the_tokens_own() {
     pins("superseek");
+}
+
+#[test]
+fn whatever_a_client_says_a_vendor_of_a_profile_that_lets_all_else_pass_gets_the_tokens_own() {
+    pins("wide");
 }
 
 #[test]

@@ -74,6 +74,8 @@ const LINES: &[&str] = &[
     "x-api-key: @TOKEN@",
     "x-api-key: evil",
     "user-agent: @TOKEN@",
+    "x-internal-role: admin",
+    "X_Internal_Role: admin",
     "x-timezone: UTC",
     "x-stainless-os: Linux",
     "accept: application/jsonl",
@@ -256,16 +258,21 @@ fn parameter(call: &Call) -> BoxedStrategy<String> {
         8 => any_value().prop_map(|value| value.replace(' ', "+")),
         1 => select(vec!["%", "%zz", "%ff", "a;api_key=evil", "a%26api_key%3devil", "a#b", "@FF@"]).prop_map(str::to_owned),
     ];
-    let ours = (written([call.reserved("query"), known()].concat(), in_query), value);
-    let ours = ours.prop_map(|(name, value)| format!("{name}={value}"));
+    // Where all parameters pass, what is in an unknown one is the client's own business.
+    let passing = call.passing("query");
+    let unknown = if passing.is_some() { value.clone().boxed() } else { Just("evil".to_owned()).boxed() };
+    let pair = |(name, value): (String, String)| format!("{name}={value}");
+    let unknown = (written(known(), in_query), unknown).prop_map(pair);
+    let mut kinds = vec![(2, unknown.boxed())];
+    let reserved = call.reserved("query");
+    if !reserved.is_empty() {
+        kinds.push((4, (written(reserved, in_query), value).prop_map(pair).boxed()));
+    }
     let shaped = (select(known()), select(vec!["[]", "%00", "%20", ".x", "%5bx%5d"]));
     let shaped = shaped.prop_map(|(name, tail)| format!("{name}{tail}=evil"));
-    let passing = call.passing("query").unwrap_or_default();
-    let mut kinds = vec![
-        (6, ours.boxed()),
-        (1, shaped.boxed()),
-        (1, select(vec!["", "=", "&", "x"]).prop_map(str::to_owned).boxed()),
-    ];
+    kinds.push((1, shaped.boxed()));
+    kinds.push((1, select(vec!["", "=", "&", "x"]).prop_map(str::to_owned).boxed()));
+    let passing = passing.unwrap_or_default();
     if !passing.is_empty() {
         kinds.push((3, written(passing, in_query).prop_map(|name| format!("{name}=7")).boxed()));
     }
@@ -276,7 +283,11 @@ fn parameter(call: &Call) -> BoxedStrategy<String> {
 fn line(call: &Call) -> BoxedStrategy<String> {
     let names: Vec<String> =
         call.reserved("header").into_iter().filter(|name| !name.eq_ignore_ascii_case("authorization")).collect();
-    let fixed = select(LINES).prop_map(str::to_owned);
+    // Where all headers pass, one of the client's own may say what it likes.
+    let is_own = |line: &str| line.starts_with("user-agent: @") || line.starts_with("x-api-key: @");
+    let lines: Vec<&str> =
+        LINES.iter().copied().filter(|line| call.passing("header").is_some() || !is_own(line)).collect();
+    let fixed = select(lines).prop_map(str::to_owned);
     if names.is_empty() {
         return fixed.boxed();
     }

@@ -1,10 +1,8 @@
 //! What the vendor must have got, by a reading of the profile and of the call that is the test's own.
 
-use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::scene::only;
+use super::reading::{Pairs, alike, decoded, names_more, only};
 use crate::support::vendor::Seen;
 
 /// Headers of every call towards a vendor.
@@ -37,7 +35,7 @@ pub(super) struct Call {
     pub(super) places: Vec<String>,
     set: Value,
     pub(super) refuse: Vec<String>,
-    strip: Vec<String>,
+    strip: Value,
     pub(super) allow: Value,
     pub(super) rewrites: bool,
 }
@@ -68,10 +66,10 @@ impl Call {
         let mut places = list(&route["token"]);
         places.extend(list(&profile["accept"]["credential"]));
         let (set, allow) = (route["set"].clone(), route["allow"].clone());
-        let (strip, refuse) = (list(&route["strip"]["body"]), list(&route["refuse"]["body"]));
+        let (strip, refuse) = (route["strip"].clone(), list(&route["refuse"]["body"]));
         let has_slot = places.iter().any(|place| place.starts_with("body "));
         let is_written = set["body"].is_object() || allow["body"].is_array() || has_slot;
-        let rewrites = method != "GET" && (is_written || !strip.is_empty() || !refuse.is_empty());
+        let rewrites = method != "GET" && (is_written || strip["body"].is_array() || !refuse.is_empty());
         let is_owners = route["who"] == "owner";
         Self { to, is_owners, is_opening: false, places, set, refuse, strip, allow, rewrites, line }
     }
@@ -87,7 +85,7 @@ impl Call {
         let to = open["call"].as_str().unwrap().to_owned();
         let set = open["set"].clone();
         let rewrites = !line.starts_with("GET");
-        let (refuse, strip, is_owners) = (Vec::new(), Vec::new(), false);
+        let (refuse, strip, is_owners) = (Vec::new(), Value::Null, false);
         Some(Self { line, to, is_owners, is_opening: true, places, set, refuse, strip, allow, rewrites })
     }
 
@@ -111,14 +109,16 @@ impl Call {
     pub(super) fn reserved(&self, kind: &str) -> Vec<String> {
         let place = format!("{kind} ");
         let places = self.places.iter().filter_map(|text| text.strip_prefix(&place)).map(str::to_owned);
-        let lists = if kind == "body" { [self.strip.clone(), self.refuse.clone()].concat() } else { Vec::new() };
+        let strip = list(&self.strip[kind]).into_iter().filter(|name| !name.ends_with('*'));
+        let lists = strip.chain(self.refuse.iter().filter(|_| kind == "body").cloned());
         let set = names(&self.set[kind]).into_iter().filter(|name| !self.is_opening || !is_wish(&self.set[kind][name]));
         set.chain(places).chain(lists).collect()
     }
 
     /// The names of this `kind` that pass, if there is a list.
     pub(super) fn passing(&self, kind: &str) -> Option<Vec<String>> {
-        (!self.allow[kind].is_null() || kind == "query").then(|| list(&self.allow[kind]))
+        let is_listed = self.allow[kind] != "*" && (kind == "query" || !self.allow[kind].is_null());
+        is_listed.then(|| list(&self.allow[kind]))
     }
 }
 
@@ -200,7 +200,9 @@ fn headers(call: &Call, known: &Known, seen: &Seen) {
         let alike = seen.headers.keys().filter(|known| fold(known.as_str()) == fold(name)).count();
         assert!(alike <= 1, "{name} in several writings in {seen:?}");
     }
-    let passing = call.passing("header").unwrap_or_default();
+    let passing = call.passing("header");
+    let has_all = passing.is_none();
+    let passing = passing.unwrap_or_default();
     for name in seen.headers.keys().map(http::HeaderName::as_str) {
         let is_set = set.keys().any(|ours| ours.eq_ignore_ascii_case(name));
         let is_listed = passing.iter().any(|listed| match listed.strip_suffix('*') {
@@ -209,8 +211,8 @@ fn headers(call: &Call, known: &Known, seen: &Seen) {
         });
         let is_socket = passing.iter().any(|listed| listed.eq_ignore_ascii_case("upgrade"))
             && ["upgrade", "connection", "sec-websocket-key", "sec-websocket-version"].contains(&name);
-        assert!(is_set || is_listed || is_socket || OWN.contains(&name), "{name} in {seen:?}");
-        assert!(is_set || !NEVER.iter().any(|never| fold(name).starts_with(never)), "{name} in {seen:?}");
+        assert!(is_set || is_listed || has_all || is_socket || OWN.contains(&name), "{name} in {seen:?}");
+        assert!(is_set || is_socket || !NEVER.iter().any(|never| fold(name).starts_with(never)), "{name} in {seen:?}");
     }
     assert_eq!(seen.headers.get_all("host").iter().count(), 1);
 }
@@ -235,40 +237,14 @@ fn parameters(call: &Call, known: &Known, query: &str) {
             pairs.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value).collect();
         assert_eq!(found, ours.iter().collect::<Vec<_>>(), "{name} in {query}");
     }
-    let passing = call.passing("query").unwrap_or_default();
+    let passing = call.passing("query");
+    let reserved = call.reserved("query");
     for (at, (name, _)) in pairs.iter().enumerate() {
-        assert!(set.contains_key(name) || passing.contains(name), "{name} in {query}");
+        let is_ours = reserved.iter().any(|reserved| reserved.eq_ignore_ascii_case(name));
+        let passes = !is_ours && passing.as_ref().is_none_or(|listed| listed.contains(name));
+        assert!(set.contains_key(name) || passes, "{name} in {query}");
         assert!(pairs[..at].iter().all(|(other, _)| !other.eq_ignore_ascii_case(name)), "{name} twice in {query}");
     }
-}
-
-fn decoded(text: &str) -> String {
-    let mut bytes = text.bytes();
-    let mut out = Vec::new();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'%' => {
-                let digits = [bytes.next().unwrap(), bytes.next().unwrap()];
-                out.push(u8::from_str_radix(std::str::from_utf8(&digits).unwrap(), 16).unwrap());
-            }
-            other => out.push(other),
-        }
-    }
-    String::from_utf8(out).unwrap()
-}
-
-/// Two names that some JSON parser takes for one.
-fn alike(left: &str, right: &str) -> bool {
-    let fold = |text: &str| -> String {
-        let plain = |letter| match letter {
-            'ſ' => 's',
-            '\u{212a}' => 'k',
-            'ı' | 'İ' => 'i',
-            other => other,
-        };
-        text.chars().map(plain).collect::<String>().to_ascii_lowercase()
-    };
-    fold(left) == fold(right)
 }
 
 fn members(call: &Call, known: &Known, body: &[u8]) {
@@ -295,46 +271,5 @@ fn members(call: &Call, known: &Known, body: &[u8]) {
         let passes = call.passing("body").is_none_or(|listed| listed.contains(name));
         assert!(is_set || passes, "{name} in {text}");
         assert!(!names_more(value, &call.refuse), "{text}");
-    }
-}
-
-/// Whether a member of one of these names has a value, at any depth.
-fn names_more(value: &Value, refused: &[String]) -> bool {
-    match value {
-        Value::Array(items) => items.iter().any(|item| names_more(item, refused)),
-        Value::Object(members) => members.iter().any(|(name, value)| {
-            let is_named = refused.iter().any(|refused| alike(refused, name));
-            let is_nothing =
-                matches!(value, Value::Null) || *value == Value::from("") || *value == Value::Array(Vec::new());
-            (is_named && !is_nothing) || names_more(value, refused)
-        }),
-        _ => false,
-    }
-}
-
-/// The members of an object in their order, those of the same name too.
-struct Pairs(Vec<(String, Value)>);
-
-impl<'de> Deserialize<'de> for Pairs {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Pairs;
-
-            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                formatter.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
-                let mut pairs = Vec::new();
-                while let Some(pair) = map.next_entry()? {
-                    pairs.push(pair);
-                }
-                Ok(Pairs(pairs))
-            }
-        }
-
-        deserializer.deserialize_map(Reader)
     }
 }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use http::HeaderMap;
 use keystile::document::{Document, Problems};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
@@ -26,6 +25,43 @@ const OPTIONS: &str = r#"options = { key_header = "X-Deployment-Key", tenant = "
 const UNLIMITED: &str =
     r#"limits = { per_session = "off", per_bot = "1000000/1m", mint_per_ip = "1000000/1m", streams = "off" }"#;
 
+/// A profile that lets everything pass but what is its own.
+const WIDE: &str = r#"
+title = "Wide"
+
+[open]
+call         = "POST /open"
+set.header   = { X-Key = "{key}" }
+set.query    = { bot = "{bot}" }
+set.body     = { bot_id = "{bot}" }
+session      = "/sessionId"
+vendor_token = "/token"
+
+[accept]
+call       = "POST /start"
+credential = "body secret"
+bot        = "query bot"
+reply.json = { token = "{token}" }
+
+[[route]]
+call       = "POST /rooms/{session}/say"
+to         = "/say/{session}"
+token      = ["query ticket", "body pass"]
+set.header = { X-Key = "{key}", X_Session = "{session}", X-Token = "{vendor_token}" }
+set.query  = { api_key = "{key}", session_id = "{session}" }
+set.body   = { sessionID = "{session}", api_key = "{key}", bot_id = "{bot}" }
+strip      = { header = ["x-internal-*"], query = ["debug"], body = ["debug"] }
+refuse     = { body = ["fileIds"] }
+allow      = { header = "*", query = "*", body = "*" }
+
+[[route]]
+call       = "GET /rooms/{session}"
+token      = "query ticket"
+set.header = { X-Key = "{key}" }
+strip      = { header = ["x-internal-*"] }
+allow      = { header = "*", query = "*" }
+"#;
+
 /// All that an attack meets.
 pub(super) struct Scene {
     profile: Value,
@@ -39,7 +75,12 @@ impl Scene {
     /// A session of a bot of profile `name`, opened by its owner.
     pub(super) async fn start(name: &str) -> Self {
         let vendor = TestVendor::answering(opening(name));
-        let mut builder = TestGateway::built_in(&vendor, name).ids(BOT, "5678").hidden_of("stranger").bot(UNLIMITED);
+        let text = keystile::vendor::built_in(name).unwrap_or(WIDE);
+        let builder = match name {
+            "wide" => TestGateway::with_profile(&vendor, WIDE),
+            _ => TestGateway::built_in(&vendor, name),
+        };
+        let mut builder = builder.ids(BOT, "5678").hidden_of("stranger").bot(UNLIMITED);
         // The attacker's own secret is right, and refused for what it asks; that is no failed attempt.
         builder = builder.server(r#"failed_credentials = "off""#);
         let mut wish = json!({});
@@ -50,7 +91,7 @@ impl Scene {
         let gateway = builder.start();
         let session = gateway.mint_with("support", wish).await;
         let problems = Problems::default();
-        let document = Document::parse(name, keystile::vendor::built_in(name).unwrap(), &problems).unwrap();
+        let document = Document::parse(name, text, &problems).unwrap();
         let profile = document.root(&problems).value().json().unwrap();
         let known = known(name, &profile, &session);
         vendor.take();
@@ -146,11 +187,4 @@ fn opening(name: &str) -> impl Fn(&Seen) -> crate::support::vendor::Answer + Sen
         }
     };
     move |_| whole(200, media, body.clone())
-}
-
-/// The value of a header that is there once.
-pub(super) fn only<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
-    let values: Vec<_> = headers.get_all(name).iter().collect();
-    assert!(values.len() < 2, "{name} comes {} times", values.len());
-    values.first().map(|value| value.to_str().unwrap())
 }
