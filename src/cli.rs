@@ -3,6 +3,7 @@
 mod check;
 mod client;
 mod demo;
+mod explain;
 mod keys;
 mod profile;
 mod serve;
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use serde_json::{Value, json};
 
 use crate::config::ConfigError;
 use crate::telemetry;
@@ -57,6 +59,12 @@ enum Command {
     /// Read the configuration and report every problem with its key path and line.
     #[command(after_help = "Example:\n  keystile check -c config/keystile.toml")]
     Check(check::Arguments),
+    /// What the gateway would do with a call: whose it is, who may make it, what is sent, which limits hold.
+    #[command(
+        after_help = "Example:\n  keystile explain -c config/keystile.toml POST https://chat.example.com/v1/bots/support/sessions\n\n\
+                      Ends with 0 where there is such a call, with 1 where there is none."
+    )]
+    Explain(explain::Arguments),
     /// Credentials of clients.
     #[command(subcommand)]
     Client(client::Command),
@@ -94,6 +102,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve(file) => serve::run(&file),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
         Command::Client(command) => client::run(&command),
         Command::Keys(command) => keys::run(&command),
         Command::Profile(command) => profile::run(&command),
@@ -127,5 +136,23 @@ fn complain_of(error: &dyn std::error::Error) {
 /// Writes what is wrong with the configuration.
 fn complain_of_config(error: &ConfigError) -> Outcome {
     complain(error);
+    Outcome::Misused
+}
+
+/// The same, for people or for programs.
+fn misconfigured(error: &ConfigError, file: &ConfigFile, as_json: bool) -> Outcome {
+    if !as_json {
+        return complain_of_config(error);
+    }
+    let problems: Vec<Value> = match error {
+        ConfigError::Problems(problems) => problems
+            .iter()
+            .map(|problem| json!({"file": problem.file, "line": problem.line, "path": problem.path, "message": problem.message}))
+            .collect(),
+        ConfigError::Unreadable { .. } => {
+            vec![json!({"file": file.config.display().to_string(), "line": 0, "path": "", "message": error.to_string()})]
+        }
+    };
+    say(json!({"ok": false, "problems": problems}));
     Outcome::Misused
 }

@@ -27,7 +27,7 @@ use self::body::Payload;
 use self::cors::Cors;
 use self::ending::Ending;
 pub use self::routes::{Clash, Routes, clashes};
-use self::routes::{Endpoint, Missing, Place};
+pub(crate) use self::routes::{Endpoint, Missing, Place};
 pub use self::settings::Settings;
 use crate::access::{Access, CallGrant, CallTarget, Caller, Credential};
 use crate::api::{Api, Refused, Scene};
@@ -39,7 +39,7 @@ use crate::listen::Peer;
 use crate::proxy::{Admit, Answered, Handshake, Inbound, Incoming, Proxy, Upgrade, parameter};
 use crate::secret::Secret;
 use crate::telemetry::{Received, Record, Records};
-use crate::vendor::{self, Place as Slot};
+use crate::vendor::Place as Slot;
 
 /// Everything that a request meets. Shared by all workers, and only read.
 #[derive(Debug)]
@@ -83,7 +83,7 @@ impl Gateway {
         let host = framing::check(&request, &peer);
         let ending = Ending::of(&request, host.is_err());
         let preflight_of = host.as_ref().ok().copied().filter(|_| cors.is_preflight(request.method()));
-        let found = host.map_err(Missing::from).and_then(|host| self.find(host, request.method(), path));
+        let found = host.map_err(Missing::from).and_then(|host| self.routes.find(host, request.method(), path));
         record.route = found.as_ref().ok().map(|place| Arc::clone(&place.entry.label));
         let shape = match &found {
             Ok(place) => place.entry.endpoint.vendor(),
@@ -102,12 +102,6 @@ impl Gateway {
             response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
         }
         Ok(response)
-    }
-
-    /// Which call this is; a path that could be read in two ways is none.
-    fn find(&self, host: &str, method: &http::Method, path: &str) -> Result<Place<'_>, Missing<'_>> {
-        vendor::check(path).map_err(|error| Fault::new(Code::AmbiguousPath, error.to_string()))?;
-        self.routes.find(host, method, path)
     }
 
     async fn answer(
@@ -279,7 +273,7 @@ impl Gateway {
 
     fn preflight(&self, cors: &Cors, request: &Request<IncomingBody>, host: &str, path: &str) -> Response<Payload> {
         let wanted = cors::wanted_method(request.headers());
-        let entry = wanted.and_then(|method| self.find(host, &method, path).ok()).map(|place| place.entry);
+        let entry = wanted.and_then(|method| self.routes.find(host, &method, path).ok()).map(|place| place.entry);
         cors.preflight(
             entry,
             request.headers(),

@@ -121,6 +121,12 @@ impl Upstream {
         &self.prefix
     }
 
+    /// The address before every path, as it may be shown.
+    pub fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}{}", self.authority.to_str().unwrap_or_default(), self.prefix)
+    }
+
     /// What names the base URL in a session's binding.
     pub fn base_digest(&self) -> &str {
         &self.base_digest

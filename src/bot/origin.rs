@@ -93,6 +93,13 @@ impl Origins {
         self.any || self.exact.iter().any(|known| known == text) || self.below.iter().any(|below| below.holds(text))
     }
 
+    /// All of them, as the configuration writes them.
+    pub fn texts(&self) -> Vec<String> {
+        let any = self.any.then(|| "*".to_owned());
+        let below = self.below.iter().map(|below| format!("{}://*{}", below.scheme, below.suffix));
+        any.into_iter().chain(self.exact.iter().cloned()).chain(below).collect()
+    }
+
     /// Whether it allows every origin.
     pub fn is_any(&self) -> bool {
         self.any

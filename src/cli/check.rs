@@ -3,8 +3,8 @@
 use clap::Args;
 use serde_json::json;
 
-use super::{ConfigFile, Outcome, complain_of_config, say};
-use crate::config::{self, ConfigError};
+use super::{ConfigFile, Outcome, misconfigured, say};
+use crate::config;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -26,19 +26,6 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
             say(format!("{file}: no problems"));
             Outcome::Done
         }
-        Err(ConfigError::Problems(problems)) if arguments.json => {
-            let problems: Vec<_> = problems
-                .iter()
-                .map(|problem| json!({"file": problem.file, "line": problem.line, "path": problem.path, "message": problem.message}))
-                .collect();
-            say(json!({"ok": false, "problems": problems}));
-            Outcome::Misused
-        }
-        Err(error @ ConfigError::Unreadable { .. }) if arguments.json => {
-            let problem = json!({"file": file.to_string(), "line": 0, "path": "", "message": error.to_string()});
-            say(json!({"ok": false, "problems": [problem]}));
-            Outcome::Misused
-        }
-        Err(error) => complain_of_config(&error),
+        Err(error) => misconfigured(&error, &arguments.file, arguments.json),
     }
 }

@@ -29,15 +29,18 @@ pub(super) enum Command {
         /// A built-in profile's name, or a path with a `/` or a `.` in it.
         name: String,
         /// Write the file's text: what a profile of your own may begin with.
-        #[arg(long)]
+        #[arg(long, conflicts_with = "json")]
         toml: bool,
+        /// Write JSON.
+        #[arg(long)]
+        json: bool,
     },
 }
 
 pub(super) fn run(command: &Command) -> Outcome {
     let shown = match command {
         Command::List { json } => list(*json),
-        Command::Show { name, toml } => show(name, *toml),
+        Command::Show { name, toml, json } => show(name, *toml, *json),
     };
     match shown {
         Ok(text) => {
@@ -75,7 +78,7 @@ fn list(as_json: bool) -> Result<String, Wrong> {
     Ok(if as_json { Value::from(listed).to_string() } else { lines.join("\n") })
 }
 
-fn show(name: &str, as_toml: bool) -> Result<String, Wrong> {
+fn show(name: &str, as_toml: bool, as_json: bool) -> Result<String, Wrong> {
     let text = match vendor::built_in(name) {
         Some(text) => text.to_owned(),
         None if name.contains(['/', '.']) => std::fs::read_to_string(name)
@@ -99,7 +102,7 @@ fn show(name: &str, as_toml: bool) -> Result<String, Wrong> {
         sheet.heading(route.call.as_str());
         sheet.route(route);
     }
-    Ok(sheet.into_text())
+    Ok(if as_json { sheet.to_json().to_string() } else { sheet.to_text() })
 }
 
 /// The profile with its defaults. An option without one stands for itself, as `option.NAME`.
@@ -134,10 +137,7 @@ fn head(sheet: &mut Sheet, profile: &Profile, options: &[Declared]) {
 }
 
 fn session_calls(sheet: &mut Sheet, profile: &Profile) {
-    match &profile.open {
-        Some(open) => show_open(sheet, open),
-        None => sheet.heading("The vendor has no session call: the gateway makes the session's id"),
-    }
+    show_open(sheet, profile.open.as_ref());
     if let Some(accept) = &profile.accept {
         show_accept(sheet, accept);
     }
@@ -153,7 +153,11 @@ fn session_calls(sheet: &mut Sheet, profile: &Profile) {
     }
 }
 
-fn show_open(sheet: &mut Sheet, open: &Open) {
+/// The session call as the gateway sends it.
+pub(super) fn show_open(sheet: &mut Sheet, open: Option<&Open>) {
+    let Some(open) = open else {
+        return sheet.heading("The vendor has no session call: the gateway makes the session's id");
+    };
     sheet.heading("The session call, from the gateway to the vendor");
     sheet.call(&open.target, &open.set);
     let session = match &open.session {
@@ -168,7 +172,8 @@ fn show_open(sheet: &mut Sheet, open: &Open) {
     sheet.row("failure", parts.iter().filter_map(|(part, pointer)| Some(format!("{part} {}", pointer.as_ref()?))));
 }
 
-fn show_accept(sheet: &mut Sheet, accept: &Accept) {
+/// The session call as the vendor's own clients send it.
+pub(super) fn show_accept(sheet: &mut Sheet, accept: &Accept) {
     sheet.heading("The session call, from the vendor's own clients to the gateway");
     sheet.row("call", [accept.call.as_str()]);
     sheet.row("credential", [&accept.credential]);

@@ -5,29 +5,33 @@
 use std::borrow::Cow;
 use std::fmt::Display;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::text::harmless;
 use crate::vendor::{Query, Route, Set, Shape, Strip, Target, Template, Values, Variable, Who};
 
-/// A text of headings and labelled lines.
+/// Headings, and below each labelled lines.
 #[derive(Default)]
 pub(super) struct Sheet {
-    text: String,
+    parts: Vec<Part>,
+}
+
+struct Part {
+    heading: String,
+    rows: Vec<(String, Vec<String>)>,
 }
 
 impl Sheet {
-    /// A line at the margin, with an empty one before it unless it is the first.
+    /// Begins a part.
     pub(super) fn heading(&mut self, line: impl Display) {
-        let gap = if self.text.is_empty() { "" } else { "\n" };
-        self.text.push_str(&format!("{gap}{}\n", harmless(&line.to_string())));
+        self.parts.push(Part { heading: line.to_string(), rows: Vec::new() });
     }
 
     /// `values`, each on a line of its own, the label before the first; nothing where there are none.
     pub(super) fn row<V: Display>(&mut self, label: &str, values: impl IntoIterator<Item = V>) {
-        for (at, value) in values.into_iter().enumerate() {
-            let label = if at == 0 { label } else { "" };
-            self.text.push_str(&format!("  {label:<13} {}\n", harmless(&value.to_string())));
+        let values: Vec<String> = values.into_iter().map(|value| value.to_string()).collect();
+        if let Some(part) = self.parts.last_mut().filter(|_| !values.is_empty()) {
+            part.rows.push((label.to_owned(), values));
         }
     }
 
@@ -50,9 +54,28 @@ impl Sheet {
         self.row("notes", notes(route));
     }
 
-    /// The text, without a line end at its end.
-    pub(super) fn into_text(self) -> String {
-        self.text.trim_end().to_owned()
+    /// For people: an empty line between parts, none at the end.
+    pub(super) fn to_text(&self) -> String {
+        let mut text = String::new();
+        for part in &self.parts {
+            let gap = if text.is_empty() { "" } else { "\n" };
+            text.push_str(&format!("{gap}{}\n", harmless(&part.heading)));
+            for (label, values) in &part.rows {
+                for (at, value) in values.iter().enumerate() {
+                    let label = if at == 0 { label } else { "" };
+                    text.push_str(&format!("  {label:<13} {}\n", harmless(value)));
+                }
+            }
+        }
+        text.trim_end().to_owned()
+    }
+
+    /// For programs: the same, as `[{"heading": …, "rows": {label: [value]}}]`.
+    pub(super) fn to_json(&self) -> Value {
+        let rows = |part: &Part| -> Value {
+            part.rows.iter().map(|(label, values)| (label.clone(), Value::from(values.clone()))).collect()
+        };
+        self.parts.iter().map(|part| json!({"heading": part.heading, "rows": rows(part)})).collect()
     }
 }
 

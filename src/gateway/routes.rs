@@ -9,11 +9,11 @@ use http::Method;
 use crate::api::Api;
 use crate::bot::{Directory, Mount, Vendor, VendorSettings};
 use crate::fault::{Code, Fault};
-use crate::vendor::{Accept, Captures, Found, HeaderPattern, Pattern, Profile, Table};
+use crate::vendor::{self, Accept, Captures, Found, HeaderPattern, Pattern, Profile, Table};
 
 /// What a call is.
 #[derive(Debug)]
-pub(super) enum Endpoint {
+pub(crate) enum Endpoint {
     /// One of the gateway's own.
     Own,
     /// The demo's page.
@@ -26,7 +26,7 @@ pub(super) enum Endpoint {
 
 impl Endpoint {
     /// Whose paths it is on, and whose shape its errors take.
-    pub(super) fn vendor(&self) -> Option<&Arc<Vendor>> {
+    pub(crate) fn vendor(&self) -> Option<&Arc<Vendor>> {
         match self {
             Self::Own | Self::Page => None,
             Self::SessionCall(vendor) | Self::Route(vendor, _) => Some(vendor),
@@ -36,10 +36,10 @@ impl Endpoint {
 
 /// One call of the table.
 #[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) endpoint: Endpoint,
+pub(crate) struct Entry {
+    pub(crate) endpoint: Endpoint,
     /// Its template, for records.
-    pub(super) label: Arc<str>,
+    pub(crate) label: Arc<str>,
     /// Its method, for preflights.
     pub(super) method: Method,
     /// Headers that it declares, for preflights.
@@ -49,15 +49,15 @@ pub(super) struct Entry {
 }
 
 /// A call that was found.
-pub(super) struct Place<'r> {
-    pub(super) entry: &'r Entry,
-    pub(super) captures: Captures,
+pub(crate) struct Place<'r> {
+    pub(crate) entry: &'r Entry,
+    pub(crate) captures: Captures,
 }
 
 /// That there is no call, and on whose paths it would be: errors take that vendor's shape.
-pub(super) struct Missing<'r> {
-    pub(super) fault: Fault,
-    pub(super) vendor: Option<&'r Arc<Vendor>>,
+pub(crate) struct Missing<'r> {
+    pub(crate) fault: Fault,
+    pub(crate) vendor: Option<&'r Arc<Vendor>>,
 }
 
 impl From<Fault> for Missing<'_> {
@@ -175,8 +175,9 @@ impl Routes {
         Self { any, hosts }
     }
 
-    /// The call at this place.
-    pub(super) fn find(&self, host: &str, method: &Method, path: &str) -> Result<Place<'_>, Missing<'_>> {
+    /// The call at this place; a path that could be read in two ways is none.
+    pub(crate) fn find(&self, host: &str, method: &Method, path: &str) -> Result<Place<'_>, Missing<'_>> {
+        vendor::check(path).map_err(|error| Fault::new(Code::AmbiguousPath, error.to_string()))?;
         let table = if self.hosts.is_empty() {
             &self.any
         } else {

@@ -16,6 +16,7 @@ mod cors;
 mod demo;
 mod endings;
 mod errors;
+mod explain;
 mod explaining;
 mod fleet;
 mod floods;
