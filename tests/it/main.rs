@@ -21,6 +21,7 @@ mod explaining;
 mod fleet;
 mod floods;
 mod greedy;
+mod guide;
 mod hostile;
 mod keys;
 mod limits;
