@@ -63,7 +63,7 @@ fn reply(table: &Table<'_>, names: &Names<'_>) -> Option<Reply> {
     let section = table.section("reply");
     let (text, json) = (section.get("text"), section.get("json"));
     match (text, json) {
-        (Some(text), None) => noted(&text, Template::parse(text.text()?, names)).map(Reply::Text),
+        (Some(text), None) => text_reply(&text, names).map(Reply::Text),
         (None, Some(json)) => json_reply(&json, names).map(Reply::Json),
         _ => {
             table.problem("reply", "must have either `text` or `json`: the body of the answer");
@@ -72,11 +72,20 @@ fn reply(table: &Table<'_>, names: &Names<'_>) -> Option<Reply> {
     }
 }
 
+fn text_reply(value: &Value<'_>, names: &Names<'_>) -> Option<Template> {
+    let template = noted(value, Template::parse(value.text()?, names))?;
+    tells_no_secret(value, template.variables()).then_some(template)
+}
+
 fn json_reply(value: &Value<'_>, names: &Names<'_>) -> Option<Shape> {
     let shape = noted(value, Shape::parse(&value.json()?, names))?;
-    if shape.variables().iter().any(|variable| matches!(variable, Variable::Key | Variable::VendorToken)) {
+    tells_no_secret(value, shape.variables()).then_some(shape)
+}
+
+fn tells_no_secret<'v>(value: &Value<'_>, variables: impl IntoIterator<Item = &'v Variable>) -> bool {
+    let tells = variables.into_iter().any(|variable| matches!(variable, Variable::Key | Variable::VendorToken));
+    if tells {
         value.problem("a key or a vendor's token has no place in an answer");
-        return None;
     }
-    Some(shape)
+    !tells
 }

@@ -190,6 +190,16 @@ fn an_answer_has_one_body() {
 }
 
 #[test]
+fn a_secret_has_no_place_in_the_answer_to_a_session_call() {
+    for secret in ["{key}", "{vendor_token}"] {
+        for reply in [format!("reply.text = \"{secret}\""), format!("reply.json = {{ token = \"{secret}\" }}")] {
+            let found = problem("reply.json = { token = \"{token}\" }", &reply);
+            has(&found, &["plain.toml:16: accept.reply", "no place in an answer"]);
+        }
+    }
+}
+
+#[test]
 fn a_placeholder_that_does_not_exist_is_refused_with_those_that_do() {
     has(
         &problem("Bearer {vendor_token}", "Bearer {vendortoken}"),
