@@ -115,10 +115,9 @@ fn follow(folder: &Path, gateway: &TestGateway) -> Vec<(Shown, String)> {
     }
     let program = keystile();
     let programs = Path::new(program.get_program()).parent().unwrap();
-    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
     let mut shell = Command::new("bash");
-    shell.args(["-c", &format!("exec 2>&1\n{script}")]).current_dir(folder);
-    shell.env("PATH", path).env("BORDER", BORDER).env("ACME_KEY", KEY).env("CLIENT", gateway.owner.expose());
+    shell.args(["-c", &format!("exec 2>&1\nPATH=$PROGRAMS:$PATH\n{script}")]).current_dir(folder);
+    shell.env("PROGRAMS", programs).env("BORDER", BORDER).env("ACME_KEY", KEY).env("CLIENT", gateway.owner.expose());
     let printed = said(&shell.env_remove("RUST_LOG").output().unwrap());
     let outputs: Vec<String> = printed.split(BORDER).map(plain).collect();
     assert_eq!(outputs.len(), shown.len() + 1, "{printed}");
