@@ -94,6 +94,11 @@ impl Variable {
         matches!(self, Self::Contact | Self::ContactName | Self::ContactEmail | Self::ContactPhone)
     }
 
+    /// Whether it is part of what a session is opened with, and kept nowhere.
+    pub fn is_of_opening(&self) -> bool {
+        matches!(self, Self::Ttl | Self::Visit | Self::Messages | Self::Meta | Self::MetaMember(_))
+    }
+
     /// Whether an option may have it as its value: what is known of the visitor, and what is no secret.
     pub(super) fn is_for_options(&self) -> bool {
         self.is_of_contact() || matches!(self, Self::Bot | Self::Session | Self::Subject | Self::Visit | Self::Ttl)

@@ -87,6 +87,11 @@ fn is_sound(table: &Table<'_>, route: &Route, says_body: bool) -> bool {
             "token",
             "a token counts in `Authorization` and in the header of the key anyhow; write \"query NAME\" or \"body NAME\"",
         )
+    } else if route.target.variables().chain(route.set.variables()).any(Variable::is_of_opening) {
+        (
+            "set",
+            "{ttl}, {visit}, {messages} and {meta} are known where a session is opened; a call of it has no value for them",
+        )
     } else if route.who == Who::Owner && route.needs_session() {
         ("who", "an owner has no session: {session}, {vendor_token}, {sub} and the contact have no value then")
     } else if route.who == Who::Owner && (!route.token.is_empty() || route.takes_socket) {

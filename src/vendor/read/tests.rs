@@ -242,6 +242,13 @@ fn a_route_that_carries_the_key_lists_what_passes() {
 }
 
 #[test]
+fn what_is_known_at_the_opening_only_is_not_written_into_a_call() {
+    for variable in ["{ttl}", "{visit}", "{messages}", "{meta}", "{meta.page}"] {
+        has(&problem("{vendor_token}", variable), &["route[0].set", "known where a session is opened"]);
+    }
+}
+
+#[test]
 fn our_own_token_is_never_sent_to_a_vendor() {
     for variable in ["{token}", "{expires_ms}"] {
         for (from, path) in [
