@@ -90,10 +90,12 @@ impl VendorKeys {
     ///
     /// All others are set aside.
     pub fn next_but(&self, tried: &[usize], now: Timestamp) -> Result<usize, Exhausted> {
-        let (count, start) = (self.keys.len(), self.next.fetch_add(1, Ordering::Relaxed));
-        let places = (0..count).map(|step| start.wrapping_add(step) % count);
-        let mut free = places.filter(|place| !tried.contains(place)).filter(|place| self.is_free(*place, now));
-        free.next().ok_or_else(|| {
+        let start = self.next.fetch_add(1, Ordering::Relaxed);
+        let is_open = |place: &usize| !tried.contains(place) && self.is_free(*place, now);
+        // Of those that are left each gets its share: what a key that is set aside would have got goes to all others.
+        let free: Vec<usize> = (0..self.keys.len()).filter(is_open).collect();
+        let place = start.checked_rem(free.len()).and_then(|turn| free.get(turn));
+        place.copied().ok_or_else(|| {
             let first = self.keys.iter().map(|kept| kept.until.load(Ordering::Relaxed)).min().unwrap_or(0);
             Exhausted { wait: Timestamp::from_millis(first).since(now).max(Duration::from_secs(1)) }
         })
@@ -119,7 +121,8 @@ impl VendorKeys {
             return false;
         }
         let until = now.plus(retry_after.unwrap_or(ASIDE).min(LONGEST_ASIDE));
-        kept.until.store(until.millis(), Ordering::Relaxed);
+        // The sessions that it opened go on with it, and are answered in any order: the longest wait counts.
+        kept.until.fetch_max(until.millis(), Ordering::Relaxed);
         kept.forget();
         true
     }
@@ -226,6 +229,25 @@ mod tests {
         let keys = keys(3);
         let places: Vec<usize> = (0..6).map(|_| keys.next(NOW).unwrap()).collect();
         assert_eq!(places, [0, 1, 2, 0, 1, 2]);
+    }
+
+    #[test]
+    fn what_a_key_that_is_set_aside_would_have_got_goes_to_all_others() {
+        let keys = keys(4);
+        assert!(keys.refuse(1, StatusCode::TOO_MANY_REQUESTS, None, 1, NOW));
+        let mut counts = [0; 4];
+        for _ in 0..30 {
+            counts[keys.next(NOW).unwrap()] += 1;
+        }
+        assert_eq!(counts, [10, 0, 10, 10]);
+    }
+
+    #[test]
+    fn a_later_answer_does_not_shorten_the_wait() {
+        let keys = keys(1);
+        let refuse = |wait| keys.refuse(0, StatusCode::TOO_MANY_REQUESTS, wait, 1, NOW);
+        assert!(refuse(Some(Duration::from_secs(900))) && refuse(None));
+        assert_eq!(keys.next(after(60)), Err(Exhausted { wait: Duration::from_secs(840) }));
     }
 
     #[test]

@@ -2,14 +2,16 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::Response;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use crate::support::gateway::{KEY, OTHER_KEY, TestGateway, refusal};
 use crate::support::vendor::{Answer, TestVendor, whole};
+use crate::support::wire;
 
 const PROFILE: &str = r#"
 title = "Keys"
@@ -37,6 +39,8 @@ enum Mood {
     Status(u16),
     /// A 429 with this `Retry-After`.
     Wait(&'static str),
+    /// The same with a date.
+    Until(SystemTime),
     /// This code inside of a 200.
     Inside(u16),
 }
@@ -51,6 +55,7 @@ fn vendor(moods: &Arc<Mutex<[Mood; 2]>>) -> TestVendor {
             Mood::Good => whole(200, "application/json", good.to_string()),
             Mood::Status(status) => whole(status, "application/json", json!({"message": KEY}).to_string()),
             Mood::Wait(wait) => waiting(wait),
+            Mood::Until(when) => waiting(&httpdate::fmt_http_date(when)),
             Mood::Inside(code) => {
                 whole(200, "application/json", json!({"ok": false, "code": code, "message": "no"}).to_string())
             }
@@ -66,23 +71,28 @@ fn waiting(wait: &str) -> Answer {
 fn start(first: Mood, second: Mood) -> (Arc<Mutex<[Mood; 2]>>, TestVendor, TestGateway) {
     let moods = Arc::new(Mutex::new([first, second]));
     let vendor = vendor(&moods);
-    let sections = format!(
+    let sections = two(&vendor.url, "");
+    let gateway = TestGateway::with_profile(&vendor, PROFILE).sections(&sections).start();
+    (moods, vendor, gateway)
+}
+
+/// The vendor with both keys, and its bot.
+fn two(url: &str, more: &str) -> String {
+    format!(
         r#"
 [vendors.two]
 profile = "./plain.toml"
-base_url = "{}"
+base_url = "{url}"
 mount = "/two"
 keys = [{{ env = "KEY" }}, {{ env = "OTHER_KEY" }}]
+{more}
 [bots.two]
 vendor = "two"
 vendor_id = "bot_9"
 visibility = "private"
 owners = ["website"]
-"#,
-        vendor.url
-    );
-    let gateway = TestGateway::with_profile(&vendor, PROFILE).sections(&sections).start();
-    (moods, vendor, gateway)
+"#
+    )
 }
 
 /// How many calls came with each key.
@@ -262,4 +272,79 @@ async fn an_opening_that_fails_is_a_502_with_a_code_and_leaves_nothing() {
         assert_eq!(vendor.seen().len(), 1, "it is not asked twice: {body}");
         assert!(gateway.records().iter().all(|record| record["session"].is_null()));
     }
+}
+
+#[tokio::test]
+async fn a_date_to_wait_for_is_kept_like_seconds() {
+    let (moods, vendor, gateway) = start(Mood::Good, Mood::Good);
+    let when = UNIX_EPOCH + Duration::from_secs(gateway.clock.now().seconds() + 600);
+    moods.lock().unwrap()[0] = Mood::Until(when);
+    for _ in 0..4 {
+        gateway.mint("two").await;
+    }
+    assert_eq!(used(&vendor), [1, 4]);
+    gateway.clock.advance(Duration::from_secs(599));
+    gateway.mint("two").await;
+    assert_eq!(used(&vendor)[0], 1);
+
+    moods.lock().unwrap()[0] = Mood::Good;
+    gateway.clock.advance(Duration::from_secs(1));
+    for _ in 0..2 {
+        gateway.mint("two").await;
+    }
+    assert_eq!(used(&vendor)[0], 2);
+}
+
+#[tokio::test]
+async fn a_straggler_does_not_bring_a_key_back_sooner() {
+    let (moods, vendor, gateway) = start(Mood::Good, Mood::Good);
+    let tokens = [gateway.mint("two").await.token, gateway.mint("two").await.token];
+    moods.lock().unwrap()[0] = Mood::Wait("900");
+    assert_eq!(say(&gateway, &tokens[0]).await, 429);
+    // The next answer says nothing of the time: a minute is what is meant then.
+    moods.lock().unwrap()[0] = Mood::Status(429);
+    assert_eq!(say(&gateway, &tokens[0]).await, 429);
+    let before = used(&vendor)[0];
+
+    gateway.clock.advance(Duration::from_secs(120));
+    for _ in 0..3 {
+        gateway.mint("two").await;
+    }
+    assert_eq!(used(&vendor)[0], before);
+}
+
+#[tokio::test]
+async fn many_openings_at_once_all_succeed_while_one_key_is_refused() {
+    for mood in [Mood::Status(401), Mood::Status(403), Mood::Status(429), Mood::Inside(429)] {
+        let (_, vendor, gateway) = start(mood, Mood::Good);
+        let mut openings = JoinSet::new();
+        for _ in 0..40 {
+            let call = gateway.post("/v1/bots/two/sessions").bearer_auth(gateway.owner.expose()).json(&json!({}));
+            openings.spawn(async move { call.send().await.unwrap().status().as_u16() });
+        }
+        let statuses = openings.join_all().await;
+        assert!(statuses.iter().all(|status| *status == 201), "{statuses:?}");
+        assert_eq!(used(&vendor)[1], 40);
+    }
+}
+
+#[tokio::test]
+async fn a_vendor_that_does_not_answer_or_is_away_is_not_asked_with_another_key() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let vendor = TestVendor::raw(move |_, mut stream| {
+        let count = Arc::clone(&count);
+        async move {
+            let call = wire::next_call(&mut stream).await;
+            if call.is_some() && count.fetch_add(1, Ordering::SeqCst) == 0 {
+                std::future::pending::<()>().await;
+            }
+        }
+    });
+    let keys = two(&vendor.url, "timeouts = { header = \"200ms\" }");
+    let gateway = TestGateway::with_profile(&vendor, PROFILE).sections(&keys).start();
+
+    assert_eq!(refusal(gateway.ask("two", json!({})).await).await, (504, "vendor_timeout".to_owned()));
+    assert_eq!(refusal(gateway.ask("two", json!({})).await).await, (502, "vendor_failed".to_owned()));
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
 }
