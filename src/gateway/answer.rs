@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::body::Payload;
 use crate::fault::{Blame, Code, Fault};
@@ -46,14 +46,23 @@ pub(super) fn of(fault: &Fault, shape: Option<&Profile>, id: RequestId) -> Respo
 }
 
 /// In the vendor's shape; what the vendor itself said of it stands where the vendor would have said it.
-fn in_shape(fault: &Fault, shape: &ErrorShape) -> serde_json::Value {
+fn in_shape(fault: &Fault, shape: &ErrorShape) -> Value {
     let (code, own) = (fault.code(), message(fault));
     let said = fault.vendor_said();
     let words = said.and_then(|said| said.message.as_deref()).unwrap_or(&own);
-    match said.and_then(|said| said.code.as_ref()) {
+    match said.and_then(|said| said.code.as_ref()).filter(|theirs| is_code(theirs, shape)) {
         Some(theirs) => shape.fill_with(theirs, words),
         None => shape.fill(code.status(), code.name(), words),
     }
+}
+
+/// Whether clients can read this as a code of the vendor's: it has the type of the others, and does not say that all went
+/// well.
+fn is_code(theirs: &Value, shape: &ErrorShape) -> bool {
+    let is_like =
+        |known: &Value| if known.is_string() { theirs.is_string() } else { theirs.is_i64() || theirs.is_u64() };
+    let is_success = theirs.as_u64().is_some_and(|code| (200..300).contains(&code));
+    !is_success && shape.codes.values().all(is_like)
 }
 
 fn message(fault: &Fault) -> String {
@@ -66,7 +75,7 @@ fn message(fault: &Fault) -> String {
     }
 }
 
-fn problem(fault: &Fault, id: RequestId) -> serde_json::Value {
+fn problem(fault: &Fault, id: RequestId) -> Value {
     let code = fault.code();
     json!({
         "type": format!("urn:keystile:problem:{}", code.name()),
@@ -139,4 +148,41 @@ pub(super) fn page(html: Bytes) -> Response<Payload> {
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::Problems;
+    use crate::fault::Said;
+    use crate::vendor::{self, Options};
+
+    fn hottask() -> ErrorShape {
+        let text = vendor::built_in("hottask").unwrap();
+        let profile = vendor::read("hottask", "hottask", text, &Options::default(), &Problems::default());
+        profile.unwrap().error.unwrap()
+    }
+
+    #[test]
+    fn hottasks_clients_read_an_integer_whatever_went_wrong() {
+        let shape = hottask();
+        for code in Code::ALL {
+            let body = in_shape(&Fault::new(*code, "it failed"), &shape);
+            assert_eq!(body["Code"], code.status().as_u16(), "{code:?}");
+            assert_eq!((&body["Success"], &body["Message"].is_string()), (&json!(false), &true), "{code:?}");
+        }
+    }
+
+    #[test]
+    fn a_vendors_own_code_stands_only_where_clients_can_read_it() {
+        let shape = hottask();
+        let told = |code: Value| {
+            let said = Said { code: Some(code), message: Some("no".to_owned()) };
+            in_shape(&Fault::new(Code::VendorFailed, "it failed").said(said), &shape)["Code"].clone()
+        };
+        assert_eq!((told(json!(404)), told(json!(10_021)), told(json!(-3))), (json!(404), json!(10_021), json!(-3)));
+        for odd in [json!("E17"), json!("404"), json!(4.5), json!(200), json!(204)] {
+            assert_eq!(told(odd.clone()), json!(502), "{odd}");
+        }
+    }
 }

@@ -18,6 +18,7 @@ mod endings;
 mod errors;
 mod explain;
 mod explaining;
+mod failures;
 mod fleet;
 mod floods;
 mod greedy;

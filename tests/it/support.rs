@@ -7,6 +7,7 @@ pub(crate) mod front;
 pub(crate) mod gateway;
 pub(crate) mod http2;
 pub(crate) mod node;
+pub(crate) mod openings;
 pub(crate) mod program;
 pub(crate) mod secure;
 pub(crate) mod vendor;
