@@ -45,7 +45,8 @@ pub(super) fn read(open: &Open, vendor: &Vendor, reply: &Reply, now: Timestamp) 
         SessionSource::Text => {
             let text = std::str::from_utf8(reply.body()).map_err(|error| unusable("it is not UTF-8").because(error))?;
             // The whole answer is the id: whatever else a vendor could say in its place has a blank or a sign in it.
-            let id = Some(text.trim()).filter(|text| is_value(text)).ok_or_else(|| unusable("it is no session id"))?;
+            let id = Some(text.trim()).filter(|text| is_value(text) && !says_nothing(text));
+            let id = id.ok_or_else(|| unusable("it is no session id"))?;
             let session = match open.session_type {
                 SessionType::Text => VendorSession::Text(id.to_owned()),
                 SessionType::Integer => {
@@ -77,6 +78,11 @@ fn in_json(open: &Open, pointer: &str, answer: &Value, now: Timestamp) -> Result
     Ok(VendorAnswer { session, token, ends, whole: None })
 }
 
+/// Whether a word is what programs write where there is nothing: all who got it would share one session.
+fn says_nothing(text: &str) -> bool {
+    ["null", "undefined", "none", "nil", "nan", "true", "false"].iter().any(|word| text.eq_ignore_ascii_case(word))
+}
+
 fn session_id(value: &Value, kind: SessionType) -> Result<VendorSession, Fault> {
     let is_plain = |text: &str| {
         (1..=LONGEST_ID).contains(&text.len())
@@ -86,9 +92,12 @@ fn session_id(value: &Value, kind: SessionType) -> Result<VendorSession, Fault> 
     };
     match (value, kind) {
         (Value::String(text), SessionType::Text) if is_plain(text) => Ok(VendorSession::Text(text.clone())),
-        (Value::Number(number), SessionType::Integer) => {
-            number.as_i64().map(VendorSession::Integer).ok_or_else(|| unusable("the session id is not an integer"))
-        }
+        // Zero is what a program has where it was given no number, and -1 says that there is none.
+        (Value::Number(number), SessionType::Integer) => number
+            .as_i64()
+            .filter(|number| *number > 0)
+            .map(VendorSession::Integer)
+            .ok_or_else(|| unusable("the session id is not a positive integer")),
         _ => Err(unusable("the session id is empty, too long, or of the wrong type")),
     }
 }
@@ -147,6 +156,9 @@ mod tests {
         assert_eq!(session_id(&json!(123_456), integer).unwrap(), VendorSession::Integer(123_456));
         assert_eq!(session_id(&json!("abc"), text).unwrap(), VendorSession::Text("abc".to_owned()));
         assert!(session_id(&json!("123456"), integer).is_err() && session_id(&json!(123_456), text).is_err());
+        for wrong in [json!(0), json!(-1), json!(u64::MAX)] {
+            assert!(session_id(&wrong, integer).is_err(), "{wrong}");
+        }
         for wrong in [json!(""), json!(".."), json!(1.5), json!(true), json!([1]), json!("a b"), json!("a".repeat(300))]
         {
             assert!(session_id(&wrong, text).is_err() && session_id(&wrong, integer).is_err(), "{wrong}");

@@ -27,6 +27,7 @@ mod hostile;
 mod keys;
 mod limits;
 mod minting;
+mod openings;
 mod page;
 mod parsing;
 mod pinning;
