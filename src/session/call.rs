@@ -13,7 +13,8 @@ use crate::bot::Bot;
 use crate::clock::Timestamp;
 use crate::fault::{Code, Fault, Said};
 use crate::net::percent_encode;
-use crate::proxy::masked;
+use crate::proxy::{is_told, masked};
+use crate::secret::Secret;
 use crate::text::shown;
 use crate::upstream::keys::retry_after;
 use crate::upstream::pool::AnswerBody;
@@ -88,7 +89,7 @@ impl OwnCall<'_> {
         match (failed, body) {
             (None, Ok(body)) => Ok(Reply { body, json }),
             (None, Err(fault)) => Err(fault.into()),
-            (Some(status), _) => Err(self.refused(status, &headers, json.as_ref())),
+            (Some(status), _) => Err(self.refused(status, &headers, json.as_ref(), values.vendor_token)),
         }
     }
 
@@ -108,7 +109,13 @@ impl OwnCall<'_> {
     }
 
     /// What comes of a failure: an answer about the key is the gateway's own trouble, all others have the vendor's words.
-    fn refused(&self, status: StatusCode, headers: &HeaderMap, json: Option<&Value>) -> CallError {
+    fn refused(
+        &self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        json: Option<&Value>,
+        vendor_token: Option<&Secret>,
+    ) -> CallError {
         let vendor = &self.bot.vendor;
         let cause = format!("{} answered {status} to the call that was to {}", vendor.name, self.purpose);
         let is_refusal = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
@@ -116,7 +123,7 @@ impl OwnCall<'_> {
             Fault::new(Code::VendorRefusedKey, "the vendor refused the gateway's key")
         } else {
             let fault = Fault::new(Code::VendorFailed, format!("the vendor could not {}", self.purpose));
-            match json.and_then(|json| self.said(json)) {
+            match json.and_then(|json| self.said(json, vendor_token)) {
                 Some(said) => fault.said(said),
                 None => fault,
             }
@@ -131,15 +138,16 @@ impl OwnCall<'_> {
     }
 
     /// The vendor's code and words, where the profile says, without secrets.
-    fn said(&self, json: &Value) -> Option<Said> {
+    fn said(&self, json: &Value, vendor_token: Option<&Secret>) -> Option<Said> {
+        let secrets = || self.bot.vendor.keys.secrets().chain(vendor_token);
         let at = |pointer: &Option<String>| pointer.as_deref().and_then(|pointer| json.pointer(pointer));
         let clean = |text: &str| {
-            let masked = masked(self.bot.vendor.keys.secrets(), text.as_bytes());
+            let masked = masked(secrets(), text.as_bytes());
             shown(&String::from_utf8_lossy(&masked)).into_owned()
         };
         let code = at(&self.failure.code).and_then(|code| match code {
             Value::String(text) => Some(Value::from(clean(text))),
-            Value::Number(_) => Some(code.clone()),
+            Value::Number(number) => Some(code.clone()).filter(|_| !is_told(secrets(), &number.to_string())),
             _ => None,
         });
         let message = at(&self.failure.message).and_then(Value::as_str).filter(|text| !text.is_empty()).map(clean);
