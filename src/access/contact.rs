@@ -38,6 +38,11 @@ impl ContactGrant {
         self.bot.vendor.keys.at(self.key)
     }
 
+    /// The place of that key.
+    pub fn key_place(&self) -> usize {
+        self.key
+    }
+
     /// Whether the visitor is known already.
     pub fn is_recognised(&self) -> bool {
         matches!(self.verified.session.source, Some(ContactSource::Asserted | ContactSource::Verified))

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::call::OwnCall;
+use super::call::{CallError, OwnCall};
 use super::open::{Opened, Opener};
 use super::values::OwnValues;
 use super::wish::Recognition;
@@ -13,7 +13,7 @@ use crate::clock::Timestamp;
 use crate::fault::{Code, Fault};
 use crate::secret::Secret;
 use crate::token::{ContactSource, Session, VendorSession};
-use crate::vendor::Failure;
+use crate::vendor::{Failure, Set, Variable};
 
 /// No caller waits longer.
 const LONGEST_CALL: Duration = Duration::from_secs(60);
@@ -50,7 +50,7 @@ impl Opener {
                 vendor_token: verified.binding.token.as_ref(),
             };
             let made = call.make(&values, Instant::now() + LONGEST_CALL).await;
-            let _reply = made.map_err(super::call::CallError::into_fault)?;
+            let _reply = made.map_err(|error| self.unidentified(error, grant, &identify.set))?;
         }
         let session = Session {
             subject,
@@ -63,5 +63,16 @@ impl Opener {
         let vendor_session = verified.binding.session.clone();
         let vendor_session = vendor_session.unwrap_or_else(|| VendorSession::Text(session.id.clone()));
         Ok(Opened { session, vendor_session, token: Secret::new(token), answer: None })
+    }
+
+    /// What the caller is told. The call is not repeated, but where it carried the account key, an answer about that sets
+    /// it aside for new sessions.
+    fn unidentified(&self, error: CallError, grant: &ContactGrant, set: &Set) -> Fault {
+        if let CallError::AboutKey { status, retry_after, .. } = &error
+            && set.variables().contains(&&Variable::Key)
+        {
+            self.refuse(grant.bot(), grant.key_place(), *status, *retry_after, &grant.verified().session.id);
+        }
+        error.into_fault()
     }
 }

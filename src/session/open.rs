@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::StatusCode;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -110,7 +111,6 @@ impl Opener {
             purpose: "open a session",
             now: self.clock.now(),
         };
-        let number = uuid::Uuid::try_parse(id).map_or(0, |id| id.as_u128());
         let mut tried = Vec::new();
         loop {
             let place = bot.vendor.keys.next_but(&tried, self.clock.now())?;
@@ -123,18 +123,23 @@ impl Opener {
                 }
                 Err(CallError::Other(fault)) => return Err(fault),
                 Err(CallError::AboutKey { status, retry_after, fault }) => {
-                    let (keys, now) = (&bot.vendor.keys, self.clock.now());
-                    let is_aside = keys.refuse(place, status, retry_after, number, now);
-                    let vendor = bot.vendor.name.as_str();
-                    tracing::warn!(vendor, key = place + 1, %status, is_aside, "the vendor refused a key to open a session");
+                    self.refuse(bot, place, status, retry_after, id);
                     // Of an only key the vendor's own reason says more.
-                    if keys.count() == 1 && fault.code() == Code::VendorRefusedKey {
+                    if bot.vendor.keys.count() == 1 && fault.code() == Code::VendorRefusedKey {
                         return Err(fault);
                     }
                     tried.push(place);
                 }
             }
         }
+    }
+
+    /// The vendor said with `status` that a key is refused or used up, when the gateway called for session `id`.
+    pub(super) fn refuse(&self, bot: &Bot, place: usize, status: StatusCode, retry_after: Option<Duration>, id: &str) {
+        let session = uuid::Uuid::try_parse(id).map_or(0, |id| id.as_u128());
+        let is_aside = bot.vendor.keys.refuse(place, status, retry_after, session, self.clock.now());
+        let vendor = bot.vendor.name.as_str();
+        tracing::warn!(vendor, key = place + 1, %status, is_aside, "the vendor refused a key to the gateway's own call");
     }
 
     fn read(&self, open: &Open, bot: &Bot, reply: &Reply) -> Result<VendorAnswer, Fault> {
