@@ -110,7 +110,8 @@ impl Access {
         is_own_path(&verified, bot, target)?;
         self.is_from_its_origin(&verified, bot, caller)?;
         // The source is always sealed in the token, also where the contact itself is left out of it.
-        if target.route.identifies && verified.session.source.is_some() {
+        let is_known = || verified.session.source.is_some() || self.recognised.has(&verified.session.id);
+        if target.route.identifies && is_known() {
             return Err(Fault::new(
                 Code::ContactSet,
                 "this session has a contact already; a session token cannot change it",

@@ -43,7 +43,7 @@ impl ContactGrant {
         self.key
     }
 
-    /// Whether the visitor is known already.
+    /// Whether the token says already who the visitor is.
     pub fn is_recognised(&self) -> bool {
         matches!(self.verified.session.source, Some(ContactSource::Asserted | ContactSource::Verified))
     }
@@ -74,7 +74,8 @@ impl Access {
     ///
     /// # Errors
     ///
-    /// Why not. A session of a bot that the client does not own does not exist for it.
+    /// Why not. A session of a bot that the client does not own does not exist for it. A token that was replaced is good
+    /// here: whoever lost the answer has no other, and the visitor can only be named again (see [`super::Recognised::is`]).
     pub fn may_identify(&self, client: Arc<Client>, id: &str, token: &str) -> Result<ContactGrant, Fault> {
         let verified = self.authority.verify(token).map_err(|refusal| {
             let fault = Fault::from(refusal);
@@ -90,9 +91,6 @@ impl Access {
             ));
         }
         self.may_its_minter(&verified, bot)?;
-        if self.recognised.has_replaced(session) {
-            return Err(Fault::new(Code::ContactConflict, "the visitor of this session is known already"));
-        }
         let key = self.is_bound_to(&verified, bot)?;
         Ok(ContactGrant { client, bot: Arc::clone(bot), verified, key })
     }

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use moka::sync::Cache;
 
-use crate::token::{ContactSource, LEEWAY, LONGEST_TTL, Session};
+use crate::limit::digest_key;
+use crate::token::{Contact, ContactSource, LEEWAY, LONGEST_TTL, Session};
 
 /// More are not remembered: each is a call of an owner.
 const MOST: u64 = 1_000_000;
@@ -17,7 +18,16 @@ const MOST: u64 = 1_000_000;
 pub struct Recognised {
     /// Whether there are any: most gateways have none, and no call pays for that.
     any: AtomicBool,
-    sessions: Cache<String, ()>,
+    sessions: Cache<String, Known>,
+}
+
+/// What is remembered of one of them.
+#[derive(Clone, Copy)]
+struct Known {
+    /// The digest of who it is: enough to tell somebody else.
+    contact: u128,
+    /// Whether its tokens from before have ended.
+    ends_earlier: bool,
 }
 
 impl Default for Recognised {
@@ -34,15 +44,44 @@ impl fmt::Debug for Recognised {
 }
 
 impl Recognised {
-    /// Ends all tokens of session `id` that were minted before its visitor was known.
-    pub fn note(&self, id: &str) {
-        self.sessions.insert(id.to_owned(), ());
+    /// Notes that the visitor of session `id` is `contact`, and unless `keeps` ends all its tokens that were minted before
+    /// that was known. Answers whether it is so: of two who are named at once, one is.
+    #[must_use]
+    pub fn note(&self, id: &str, contact: &Contact, keeps: bool) -> bool {
+        let contact = digest(contact);
+        let entry =
+            self.sessions.entry_by_ref(id).and_upsert_with(|present| match present.map(|entry| *entry.value()) {
+                Some(known) if known.contact != contact => known,
+                known => {
+                    let has_ended = known.is_some_and(|known| known.ends_earlier);
+                    Known { contact, ends_earlier: has_ended || !keeps }
+                }
+            });
         self.any.store(true, Ordering::Release);
+        entry.value().contact == contact
+    }
+
+    /// Whether the visitor of session `id` became known as `contact`; nothing, if it did not become known here.
+    pub fn is(&self, id: &str, contact: &Contact) -> Option<bool> {
+        self.of(id).map(|known| known.contact == digest(contact))
+    }
+
+    /// Whether the visitor of session `id` became known.
+    pub fn has(&self, id: &str) -> bool {
+        self.of(id).is_some()
     }
 
     /// Whether a token that says this is from before.
     pub fn has_replaced(&self, session: &Session) -> bool {
         let is_known = matches!(session.source, Some(ContactSource::Asserted | ContactSource::Verified));
-        !is_known && self.any.load(Ordering::Acquire) && self.sessions.contains_key(session.id.as_str())
+        !is_known && self.of(&session.id).is_some_and(|known| known.ends_earlier)
     }
+
+    fn of(&self, id: &str) -> Option<Known> {
+        if self.any.load(Ordering::Acquire) { self.sessions.get(id) } else { None }
+    }
+}
+
+fn digest(contact: &Contact) -> u128 {
+    digest_key(contact.to_json().unwrap_or_default().to_string().as_bytes())
 }

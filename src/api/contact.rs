@@ -39,10 +39,11 @@ pub(super) async fn recognise(
     let _first = scene.bot.set(Arc::clone(grant.bot()));
     let _first = scene.session.set(grant.verified().session.id.clone());
     api.admit_client(grant.bot(), grant.client())?;
-    let recognition = recognition(&mut fields, &grant)?;
+    let recognition = api.recognition(&mut fields, &grant)?;
     let opened = api.opener.identify(&grant, &recognition).await?;
-    if !keeps {
-        api.access.recognised.note(&opened.session.id);
+    // Only now that the vendor knows it: had the vendor failed, nothing would have ended.
+    if !api.access.recognised.note(&opened.session.id, &recognition.contact, keeps) {
+        return Err(somebody_else().into());
     }
     let now = opened.session.issued.seconds();
     let life = opened.session.expires.seconds().saturating_sub(now);
@@ -72,18 +73,24 @@ fn keeps_previous(value: Option<Value>) -> Result<bool, Fault> {
     }
 }
 
-fn recognition(fields: &mut Map<String, Value>, grant: &ContactGrant) -> Result<Recognition, Fault> {
-    let (contact, visit, meta) = (fields.remove("contact"), fields.remove("visitId"), fields.remove("meta"));
-    if let Some(other) = fields.keys().next() {
-        return Err(unknown_member(other, &MEMBERS));
+impl Api {
+    /// What the owner says of the visitor, who is nobody else already.
+    fn recognition(&self, fields: &mut Map<String, Value>, grant: &ContactGrant) -> Result<Recognition, Fault> {
+        let (contact, visit, meta) = (fields.remove("contact"), fields.remove("visitId"), fields.remove("meta"));
+        if let Some(other) = fields.keys().next() {
+            return Err(unknown_member(other, &MEMBERS));
+        }
+        let recognition = Recognition::read(contact.as_ref(), visit.as_ref(), meta.as_ref(), grant.bot())?;
+        let by_token = || !grant.is_recognised() || self.opener.is_same_visitor(grant, &recognition.contact);
+        let id = &grant.verified().session.id;
+        if self.access.recognised.is(id, &recognition.contact).unwrap_or_else(by_token) {
+            Ok(recognition)
+        } else {
+            Err(somebody_else())
+        }
     }
-    let recognition = Recognition::read(contact.as_ref(), visit.as_ref(), meta.as_ref(), grant.bot())?;
-    let known = &grant.verified().session.contact;
-    if grant.is_recognised() && !known.is_same_as(&recognition.contact) {
-        return Err(Fault::new(
-            Code::ContactConflict,
-            "the visitor of this session is known already, as somebody else",
-        ));
-    }
-    Ok(recognition)
+}
+
+fn somebody_else() -> Fault {
+    Fault::new(Code::ContactConflict, "the visitor of this session is known already, as somebody else")
 }

@@ -12,7 +12,7 @@ use crate::access::ContactGrant;
 use crate::clock::Timestamp;
 use crate::fault::{Code, Fault};
 use crate::secret::Secret;
-use crate::token::{ContactSource, Session, VendorSession};
+use crate::token::{Contact, ContactSource, Session, VendorSession};
 use crate::vendor::{Failure, Set, Variable};
 
 /// No caller waits longer.
@@ -28,7 +28,12 @@ impl Opener {
     pub async fn identify(&self, grant: &ContactGrant, recognition: &Recognition) -> Result<Opened, Fault> {
         let (bot, verified) = (grant.bot(), grant.verified());
         let contact = &recognition.contact;
-        let subject = self.subject(&grant.client().name, ContactSource::Asserted, contact);
+        // Who is known already keeps the pseudonym, also without anything that one could be derived from.
+        let subject = if grant.is_recognised() {
+            verified.session.subject.clone()
+        } else {
+            self.subject(&grant.client().name, ContactSource::Asserted, contact)
+        };
         if let Some(identify) = &bot.profile.identify {
             let key = grant.key().ok_or_else(|| Fault::new(Code::Internal, "the vendor has no key"))?;
             let none = Failure::default();
@@ -63,6 +68,17 @@ impl Opener {
         let vendor_session = verified.binding.session.clone();
         let vendor_session = vendor_session.unwrap_or_else(|| VendorSession::Text(session.id.clone()));
         Ok(Opened { session, vendor_session, token: Secret::new(token), answer: None })
+    }
+
+    /// Whether a token that says who its visitor is says that it is `contact`. Where the configuration leaves contacts out of
+    /// tokens, the pseudonym tells.
+    pub fn is_same_visitor(&self, grant: &ContactGrant, contact: &Contact) -> bool {
+        let session = &grant.verified().session;
+        if session.contact.is_empty() {
+            let owners = [&session.client, &grant.client().name];
+            return owners.iter().any(|owner| session.subject == self.subject(owner, ContactSource::Asserted, contact));
+        }
+        session.contact.is_same_as(contact)
     }
 
     /// What the caller is told. The call is not repeated, but where it carried the account key, an answer about that sets

@@ -12,6 +12,7 @@ mod busy;
 mod chatbotkit;
 mod cli;
 mod connections;
+mod contact;
 mod cors;
 mod demo;
 mod endings;
