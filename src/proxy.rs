@@ -153,7 +153,8 @@ impl Proxy {
     /// What is written into the answer.
     fn ours(&self, grant: &CallGrant, target: &CallTarget<'_>, incoming: &Incoming) -> Vec<(String, Option<Value>)> {
         let token = incoming.token.as_ref();
-        let values = AnswerValues { call: CallValues { grant, target }, token, now: self.clock.now() };
+        let (call, query) = (CallValues { grant, target }, incoming.query.as_deref());
+        let values = AnswerValues { call, token, query, now: self.clock.now() };
         let route = grant.route(target);
         route.answer.iter().map(|(name, shape)| (name.clone(), shape.fill(&values))).collect()
     }

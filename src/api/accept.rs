@@ -159,7 +159,8 @@ impl Values for ReplyValues<'_> {
             Variable::Answer => self.opened.answer.clone(),
             Variable::AnswerMember(name) => self.opened.answer.as_ref().and_then(|answer| answer.get(&**name)).cloned(),
             // Secrets have no place in an answer, whatever a profile says.
-            Variable::Key | Variable::VendorToken | Variable::Segment(_) | Variable::Nothing => None,
+            Variable::Key | Variable::VendorToken => None,
+            Variable::Query(_) | Variable::Segment(_) | Variable::Nothing => None,
         };
         value.map(Cow::Owned)
     }

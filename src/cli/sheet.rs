@@ -110,6 +110,7 @@ fn name(variable: &Variable) -> Option<Cow<'_, str>> {
         Variable::Segment(name) => name,
         Variable::MetaMember(member) => return Some(Cow::Owned(format!("meta.{member}"))),
         Variable::AnswerMember(member) => return Some(Cow::Owned(format!("answer.{member}"))),
+        Variable::Query(parameter) => return Some(Cow::Owned(format!("query.{parameter}"))),
         Variable::Nothing => return None,
     }))
 }

@@ -60,6 +60,12 @@ pub fn parameter(query: Option<&str>, name: &str) -> Result<Option<String>, Faul
     Ok(found)
 }
 
+/// The value of the parameter `name` as it is written, still encoded; empty, if it is not there.
+pub(super) fn parameter_as_written<'q>(query: Option<&'q str>, name: &str) -> &'q str {
+    let mut values = pairs(query.unwrap_or_default()).filter(|(known, _)| *known == name);
+    values.next().map_or("", |(_, value)| value)
+}
+
 /// The parameters, still encoded.
 fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
     query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, "")))
@@ -141,6 +147,8 @@ mod tests {
     fn a_parameter_is_found_in_any_case_and_once() {
         assert_eq!(parameter(Some("a=1&T=%65yJ"), "t").unwrap().as_deref(), Some("eyJ"));
         assert_eq!(parameter(Some("a=1"), "t").unwrap(), None);
+        assert_eq!(parameter_as_written(Some("a=1&t=%26b=c&t=2"), "t"), "%26b=c");
+        assert_eq!((parameter_as_written(Some("T=1"), "t"), parameter_as_written(None, "t")), ("", ""));
         assert!(parameter(Some("t=1&T=1"), "t").is_err() && parameter(Some("t=%"), "t").is_err());
     }
 

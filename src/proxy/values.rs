@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::{Value, json};
 
+use super::query::parameter_as_written;
 use crate::access::{CallGrant, CallTarget};
 use crate::clock::Timestamp;
 use crate::secret::Secret;
@@ -72,6 +73,7 @@ impl Values for CallValues<'_> {
             | Variable::ExpiresMs
             | Variable::Answer
             | Variable::AnswerMember(_)
+            | Variable::Query(_)
             | Variable::Nothing => None,
         }
         .map(Cow::Borrowed)
@@ -83,6 +85,8 @@ pub(super) struct AnswerValues<'c> {
     pub(super) call: CallValues<'c>,
     /// Nothing where an owner calls.
     pub(super) token: Option<&'c Secret>,
+    /// The query of the call, without `?`.
+    pub(super) query: Option<&'c str>,
     pub(super) now: Timestamp,
 }
 
@@ -92,6 +96,7 @@ impl Values for AnswerValues<'_> {
             Variable::Token => json!(self.token?.expose()),
             Variable::ExpiresMs => json!(self.call.grant.expires()?.millis()),
             Variable::Ttl => json!(self.call.grant.expires()?.since(self.now).as_secs()),
+            Variable::Query(name) => json!(parameter_as_written(self.query, name)),
             // Secrets have no place in an answer, whatever a profile says.
             Variable::Key | Variable::VendorToken => return None,
             other => return self.call.value(other),

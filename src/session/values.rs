@@ -80,6 +80,7 @@ impl Values for OwnValues<'_> {
             | Variable::ExpiresMs
             | Variable::Answer
             | Variable::AnswerMember(_)
+            | Variable::Query(_)
             | Variable::Segment(_)
             | Variable::Nothing => None,
         };

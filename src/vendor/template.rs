@@ -50,6 +50,9 @@ pub enum Variable {
     Answer,
     /// One member of it.
     AnswerMember(Box<str>),
+    /// What the caller gave in one parameter of the query, as it stands there, and empty if he gave nothing: in the
+    /// answers to conversation calls only.
+    Query(Box<str>),
     /// A free segment of the path, carried over.
     Segment(Box<str>),
     /// An option that is empty: it never has a value.
@@ -79,6 +82,7 @@ impl Variable {
             _ => match name.split_once('.')? {
                 ("meta", member) if !member.is_empty() => Self::MetaMember(member.into()),
                 ("answer", member) if !member.is_empty() => Self::AnswerMember(member.into()),
+                ("query", parameter) if !parameter.is_empty() => Self::Query(parameter.into()),
                 _ => return None,
             },
         })
@@ -86,7 +90,7 @@ impl Variable {
 
     /// Whether it may stand where a call is sent to the vendor: our own token never does.
     pub fn is_for_vendor(&self) -> bool {
-        !matches!(self, Self::Token | Self::ExpiresMs | Self::Answer | Self::AnswerMember(_))
+        !matches!(self, Self::Token | Self::ExpiresMs | Self::Answer | Self::AnswerMember(_) | Self::Query(_))
     }
 
     /// Whether it tells who the visitor is.
@@ -279,7 +283,7 @@ fn variable(name: &str, names: &Names<'_>) -> Result<Variable, String> {
             "{{{name}}} is not a placeholder; there are {{key}} {{bot}} {{session}} {{vendor_token}} {{contact}} \
              {{contact.name}} {{contact.email}} {{contact.phone}} {{visit}} {{ttl}} {{messages}} {{meta}} {{meta.NAME}} \
              {{sub}} {{option.NAME}} {{gateway}} {{gateway.socket}}, in answers {{token}} {{expires_ms}} {{answer}} \
-             {{answer.NAME}}"
+             {{answer.NAME}} {{query.NAME}}"
         );
         if !segments.is_empty() {
             message.push_str(&format!(", and here of the path {{{}}}", segments.join("} {")));

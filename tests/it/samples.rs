@@ -4,9 +4,10 @@
 use std::path::Path;
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::support::gateway::claims;
 use crate::support::node::NodeClient;
 use crate::support::program::{Running, keystile};
 
@@ -51,7 +52,10 @@ fn the_documented_calls_work_with_curl() {
         ("hottask", "I heard: Hello?"),
         ("genesys", "v-curl"),
     ] {
-        assert!(said.lines().any(|line| line.starts_with(vendor) && line.contains(part)), "{vendor}: {said}");
+        assert!(
+            said.lines().any(|line| line.split(' ').next() == Some(vendor) && line.contains(part)),
+            "{vendor}: {said}"
+        );
     }
 }
 
@@ -77,20 +81,45 @@ fn the_documented_calls_work_with_python_and_openais_own_client() {
     assert_eq!(said["genesys"], "v-python");
 }
 
+/// What a client of `tests/clients` printed as JSON.
+fn run_node(program: &Program, client: &str, script: &str) -> Value {
+    let environment = program.environment.each_ref().map(|(name, value)| (name.as_str(), value.as_str()));
+    let said = NodeClient::install(client).run(&[script], &environment);
+    assert!(!said.contains("sk-demo-"), "{client} saw a vendor's key: {said}");
+    serde_json::from_str(&said).unwrap()
+}
+
 #[test]
 fn the_documented_calls_work_with_fetch_axios_and_openais_own_client() {
     let program = start();
-    let environment = program.environment.clone();
-    let environment: Vec<(&str, &str)> =
-        environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let said = run_node(&program, "samples", "samples.mjs");
 
-    let said = NodeClient::install("samples").run(&["samples.mjs"], &environment);
-
-    assert!(!said.contains("sk-demo-"));
-    let said: Value = serde_json::from_str(&said).unwrap();
     for vendor in ["chatbotkit", "superseek", "aichatbothub", "hottask", "openai"] {
         assert!(said[vendor].as_str().unwrap().contains("Hello?"), "{vendor}: {said}");
     }
     assert!(said["responses"].as_str().unwrap().contains("And now?"), "{said}");
     assert_eq!(said["genesys"], "v-node");
+}
+
+#[test]
+fn microsofts_own_client_talks_over_a_websocket_that_breaks_and_by_polling() {
+    let program = start();
+    let base = &program.environment[0].1;
+    let said = run_node(&program, "directline", "talk.mjs");
+
+    for way in ["streamed", "polled"] {
+        let seen = &said[way];
+        let (generated, token) = (&seen["generated"], seen["generated"]["token"].as_str().unwrap());
+        assert_eq!((&seen["conversationId"], &seen["token"]), (&generated["conversationId"], &generated["token"]));
+        assert_eq!(seen["statuses"], json!(["Uninitialized", "Connecting", "Online"]), "{way}");
+        let activities = seen["activities"].as_array().unwrap();
+        let told: Vec<_> = activities.iter().map(|activity| (&activity["from"]["id"], &activity["text"])).collect();
+        let (user, bot) = (json!(format!("dl_{}", claims(token)["sub"].as_str().unwrap())), json!("bot"));
+        let texts = ["Hello?", "I heard: Hello?", "And now?", "I heard: And now?"].map(Value::from);
+        let [asked, answered, again, at_last] = &texts;
+        assert_eq!(told, [(&user, asked), (&bot, answered), (&user, again), (&bot, at_last)], "{way}");
+    }
+    let sockets = said["streamed"]["sockets"].as_array().unwrap();
+    let here = format!("{}/v3/directline/conversations/", base.replacen("http", "ws", 1));
+    assert!(sockets.len() > 1 && sockets.iter().all(|url| url.as_str().unwrap().starts_with(&here)), "{sockets:?}");
 }
