@@ -51,6 +51,10 @@ fn the_documented_calls_work_with_curl() {
         ("aichatbothub", "I heard: Hello?"),
         ("hottask", "I heard: Hello?"),
         ("genesys", "v-curl"),
+        ("openai", "I heard: Hello?"),
+        ("directline", "I heard: Hello?"),
+        ("directline", r#""attachments":[{"contentType":"multipart/form-data"}]"#),
+        ("directline-rest", r#"{"activities":[],"watermark":"4"}"#),
     ] {
         assert!(
             said.lines().any(|line| line.split(' ').next() == Some(vendor) && line.contains(part)),
@@ -71,7 +75,7 @@ fn the_documented_calls_work_with_python_and_openais_own_client() {
     let said = run(python.env("PYTHONPATH", place.path()).env("PYTHONDONTWRITEBYTECODE", "1"));
 
     let said: Value = serde_json::from_str(&said).unwrap();
-    for vendor in ["chatbotkit", "aichatbothub", "hottask"] {
+    for vendor in ["chatbotkit", "aichatbothub", "hottask", "directline"] {
         assert!(said[vendor].as_str().unwrap().contains("Hello?"), "{vendor}: {said}");
     }
     for vendor in ["superseek", "openai_client"] {

@@ -1,4 +1,4 @@
-"""The vendors' documented calls with requests, and OpenAI's own client.
+"""The vendors' documented calls with requests, OpenAI's own client, and Direct Line's stream over a WebSocket.
 
 BASE is where the vendor's host was, KEY where its API key was. Prints one JSON object: from vendor to what it said.
 """
@@ -8,6 +8,7 @@ import os
 
 import openai
 import requests
+import websocket
 
 BASE, KEY = os.environ["BASE"], os.environ["KEY"]
 
@@ -77,5 +78,25 @@ def openai_client():
     return [said, client.responses.create(model="any", input="And now?").output_text]
 
 
-VENDORS = [chatbotkit, superseek, aichatbothub, hottask, genesys, openai_client]
+def directline():
+    root = f"{BASE}/v3/directline"
+    body = {"user": {"id": "dl_python"}}
+    generated = checked(requests.post(f"{root}/tokens/generate", json=body, headers={"Authorization": f"Bearer {KEY}"})).json()
+    headers = {"Authorization": f"Bearer {generated['token']}"}
+    conversation = checked(requests.post(f"{root}/conversations", headers=headers)).json()
+    assert conversation["conversationId"] == generated["conversationId"], conversation
+    stream = websocket.create_connection(conversation["streamUrl"], timeout=30)
+    url = f"{root}/conversations/{conversation['conversationId']}/activities"
+    message = {"type": "message", "from": {"id": "dl_python"}, "text": "Hello?"}
+    posted = checked(requests.post(url, json=message, headers=headers)).json()
+    while True:
+        # An empty message says that the stream is alive.
+        activities = json.loads(stream.recv() or "{}").get("activities", [])
+        answers = [activity["text"] for activity in activities if activity.get("replyToId") == posted["id"]]
+        if answers:
+            stream.close()
+            return answers[0]
+
+
+VENDORS = [chatbotkit, superseek, aichatbothub, hottask, genesys, openai_client, directline]
 print(json.dumps({vendor.__name__: vendor() for vendor in VENDORS}))

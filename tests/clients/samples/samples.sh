@@ -38,3 +38,23 @@ session="$(curl -sS --fail-with-body -D "$headers" -X PUT "$BASE/sessions/new?te
     -H "X-Knowledge-Key: $KEY" -H 'Content-Type: application/json' -d '{"visitId":"v-curl","globalVisitId":"g-curl"}')"
 printf 'genesys %s\n' "$(curl -sS --fail-with-body "$BASE/sessions/$(member sessionId <<<"$session")?tenantId=demo" \
     -H "X-Knowledge-Key: $(token <"$headers")")"
+
+# OpenAI: the page's call, with a session token as its key.
+session="$(curl -sS --fail-with-body -X POST "$BASE/v1/bots/openai/sessions" -H "Authorization: Bearer $KEY")"
+printf 'openai %s\n' "$(curl -sS --fail-with-body "$BASE/v1/chat/completions" \
+    -H "Authorization: Bearer $(member token <<<"$session")" -H 'Content-Type: application/json' \
+    -d '{"model":"any","messages":[{"role":"user","content":"Hello?"}]}')"
+
+# Azure Direct Line, with a file, and polling: from the start, and then from the watermark on.
+root="$BASE/v3/directline"
+session="$(curl -sS --fail-with-body -X POST "$root/tokens/generate" -H "Authorization: Bearer $KEY" -d '')"
+authorization="Authorization: Bearer $(member token <<<"$session")"
+activities="$root/conversations/$(member conversationId <<<"$session")/activities"
+curl -sS --fail-with-body -X POST "$root/conversations" -H "$authorization" -d '' >"$headers"
+curl -sS --fail-with-body -X POST "$activities" -H "$authorization" -H 'Content-Type: application/json' \
+    -d '{"type":"message","from":{"id":"dl_curl"},"text":"Hello?"}' >"$headers"
+curl -sS --fail-with-body -X POST "${activities%/activities}/upload?userId=dl_curl" -H "$authorization" \
+    -F 'file=a note;filename=note.txt;type=text/plain' >"$headers"
+told="$(curl -sS --fail-with-body "$activities" -H "$authorization")"
+printf 'directline %s\n' "$told"
+printf 'directline-rest %s\n' "$(curl -sS --fail-with-body "$activities?watermark=$(member watermark <<<"$told")" -H "$authorization")"
