@@ -14,8 +14,8 @@ pub use self::options::{Declared, Names, Options, declared, given};
 pub use self::path::{Captures, Found, PathError, Pattern, Segment, Table, check, is_value};
 pub use self::place::Place;
 pub use self::profile::{
-    Accept, Allow, BotId, ErrorShape, Failure, Fields, HeaderPattern, Identify, KeyAnswers, Meta, Open, Profile, Query,
-    Renew, Reply, Route, SessionSource, SessionType, Set, Strip, Target, Who,
+    Accept, Allow, BotId, ErrorShape, Expired, Failure, Fields, HeaderPattern, Identify, KeyAnswers, Meta, Open,
+    Profile, Query, Renew, Reply, Route, SessionSource, SessionType, Set, Strip, Target, Who,
 };
 pub use self::read::{built_in, built_in_names, read};
 pub use self::template::{Proven, Shape, Template, Values, Variable};

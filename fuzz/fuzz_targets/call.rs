@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use http::Method;
 use keystile::internal;
-use keystile::vendor::{Found, Route, Segment, Table, check, is_value};
+use keystile::vendor::{Found, Query, Route, Segment, Table, check, is_value};
 use keystile_fuzz::{Given, KEY, PROFILE};
 use libfuzzer_sys::fuzz_target;
 
@@ -143,8 +143,13 @@ fn query_is_ours(route: &Route, client: &str, ours: &str, given: &Given<'_>) {
     let set: Vec<(&str, Option<String>)> =
         route.set.query.iter().map(|(name, template)| (name.as_str(), template.fill(given))).collect();
     let is_set = |name: &str| set.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
+    let is_stripped = |name: &str| route.strip.query.iter().any(|known| known.eq_ignore_ascii_case(name));
+    let passes = |query: &Query, name: &str| match query {
+        Query::All => true,
+        Query::Named(names) => names.iter().any(|allowed| allowed == name),
+    };
     let mut expected: Vec<(String, String)> = form_urlencoded::parse(client.as_bytes())
-        .filter(|(name, _)| route.allow.query.iter().any(|allowed| allowed == name) && !is_set(name))
+        .filter(|(name, _)| passes(&route.allow.query, name) && !is_set(name) && !is_stripped(name))
         .map(|(name, value)| (name.into_owned(), value.into_owned()))
         .collect();
     let unique: std::collections::BTreeSet<String> = expected.iter().map(|(name, _)| name.clone()).collect();

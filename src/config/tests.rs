@@ -33,6 +33,7 @@ const PROFILE_KEYS: &[&str] = &[
     "credential",
     "default",
     "error",
+    "expired",
     "expires",
     "failure",
     "fields",

@@ -9,7 +9,7 @@ use super::body::Payload;
 use crate::fault::{Blame, Code, Fault};
 use crate::id::RequestId;
 use crate::telemetry::Record;
-use crate::vendor::{ErrorShape, Profile};
+use crate::vendor::{ErrorShape, Expired, Profile};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -21,7 +21,8 @@ pub(super) fn of(fault: &Fault, shape: Option<&Profile>, id: RequestId) -> Respo
         None => ("application/problem+json", problem(fault, id)),
     };
     let mut response = Response::new(Payload::whole(Bytes::from(body.to_string())));
-    *response.status_mut() = code.status();
+    let expired = shape.and_then(|profile| profile.error.as_ref()).and_then(|shape| expired(fault, shape));
+    *response.status_mut() = expired.map_or(code.status(), |expired| expired.status);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -50,10 +51,19 @@ fn in_shape(fault: &Fault, shape: &ErrorShape) -> Value {
     let (code, own) = (fault.code(), message(fault));
     let said = fault.vendor_said();
     let words = said.and_then(|said| said.message.as_deref()).unwrap_or(&own);
+    if let Some(expired) = expired(fault, shape) {
+        return shape.fill_with(&expired.code, words);
+    }
     match said.and_then(|said| said.code.as_ref()).filter(|theirs| is_code(theirs, shape)) {
         Some(theirs) => shape.fill_with(theirs, words),
         None => shape.fill(code.status(), code.name(), words),
     }
+}
+
+/// How this vendor's clients learn of it, if it says that they need a new token.
+fn expired<'s>(fault: &Fault, shape: &'s ErrorShape) -> Option<&'s Expired> {
+    let is_over = matches!(fault.code(), Code::TokenExpired | Code::TokenReplaced);
+    shape.expired.as_ref().filter(|_| is_over)
 }
 
 /// Whether clients can read this as a code of the vendor's: it has the type of the others, and does not say that all went

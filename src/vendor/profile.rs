@@ -427,6 +427,17 @@ pub struct ErrorShape {
     pub json: Value,
     /// The vendor's code for a status.
     pub codes: BTreeMap<u16, Value>,
+    /// How its clients learn that they need a new token, where that is not by a 401.
+    pub expired: Option<Expired>,
+}
+
+/// The status and the vendor's code by which its clients learn that their token is over.
+#[derive(Debug)]
+pub struct Expired {
+    /// The status.
+    pub status: http::StatusCode,
+    /// The vendor's code.
+    pub code: Value,
 }
 
 impl ErrorShape {

@@ -354,3 +354,19 @@ async fn a_failed_conversation_call_keeps_the_vendors_own_answer_without_its_key
     let text = call.json(&json!({"messages": []})).send().await.unwrap().text().await.unwrap();
     assert!(text.contains("Incorrect API key provided: ****") && !text.contains(KEY), "{text}");
 }
+
+#[tokio::test]
+async fn a_token_that_is_over_is_told_as_the_vendors_clients_ask_for_a_new_one() {
+    let opening = Opening::of(Kind::DirectLine);
+    let session = opening.kind.ask(&opening.gateway, opening.gateway.owner.expose()).await;
+    let token = session.json::<Value>().await.unwrap()["token"].as_str().unwrap().to_owned();
+    opening.gateway.clock.advance(std::time::Duration::from_secs(2 * 3600));
+
+    let path = "/v3/directline/conversations/a3ip87gkr2jh580fptg0i67m3p/activities";
+    let answer = opening.gateway.call(Method::GET, path).bearer_auth(&token).send().await.unwrap();
+
+    assert_eq!(answer.status(), 403);
+    assert!(answer.headers()["www-authenticate"].to_str().unwrap().contains("the token has expired"));
+    let body: Value = answer.json().await.unwrap();
+    assert_eq!(Shape::DirectLine.code(&body), Some(json!("TokenExpired")), "{body}");
+}

@@ -83,9 +83,13 @@ fn json_reply(value: &Value<'_>, names: &Names<'_>) -> Option<Shape> {
 }
 
 fn tells_no_secret<'v>(value: &Value<'_>, variables: impl IntoIterator<Item = &'v Variable>) -> bool {
-    let tells = variables.into_iter().any(|variable| matches!(variable, Variable::Key | Variable::VendorToken));
-    if tells {
+    let variables: Vec<&Variable> = variables.into_iter().collect();
+    if variables.iter().any(|variable| matches!(variable, Variable::Key | Variable::VendorToken)) {
         value.problem("a key or a vendor's token has no place in an answer");
+    } else if variables.iter().any(|variable| matches!(variable, Variable::Query(_))) {
+        value.problem("{query.NAME} is for the answers of conversation calls; this is where a session is opened");
+    } else {
+        return true;
     }
-    !tells
+    false
 }

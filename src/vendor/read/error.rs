@@ -1,35 +1,50 @@
 //! Reading `[error]`: how a vendor writes errors, and which of its answers are about the key.
 
-use super::super::profile::{ErrorShape, KeyAnswers};
+use super::super::profile::{ErrorShape, Expired, KeyAnswers};
 use super::set::entries;
+use super::turn;
 use crate::document::{Table, Value};
 
 /// Reads `[error]`.
 pub(super) fn error_shape(value: &Value<'_>) -> Option<(Option<ErrorShape>, KeyAnswers)> {
     let table = value.table()?;
     let json = table.get("json").map(|value| value.json());
-    let codes = entries(&table, "codes", |name, value| {
+    let codes = entries(&table, "codes", |name, item| {
         let status = name.parse().ok().filter(|status| (400..600).contains(status));
         if status.is_none() {
-            value.problem(format!("`{name}` must be an HTTP status from 400 to 599"));
+            item.problem(format!("`{name}` must be an HTTP status from 400 to 599"));
         }
-        let code = value.json()?;
-        let is_plain = code.is_string() || code.is_number();
-        if !is_plain {
-            value.problem("must be a string or an integer: the vendor's code for this status");
-        }
-        is_plain.then_some((status?, code))
+        Some((status?, code(item)?))
     });
+    let expired = table.get("expired").map(|value| expired(&value));
     let key = key_answers(&table)?;
-    let codes = codes?;
+    let (codes, expired) = (codes?, turn(expired)?);
     match json {
-        Some(json) => Some((Some(ErrorShape { json: json?, codes: codes.into_iter().collect() }), key)),
-        None if !codes.is_empty() => {
-            table.problem("codes", "are of no use without `json`, the body of an error with {message} and {code}");
+        Some(json) => Some((Some(ErrorShape { json: json?, codes: codes.into_iter().collect(), expired }), key)),
+        None if !codes.is_empty() || expired.is_some() => {
+            let name = if codes.is_empty() { "expired" } else { "codes" };
+            table.problem(name, "is of no use without `json`, the body of an error with {message} and {code}");
             None
         }
         None => Some((None, key)),
     }
+}
+
+fn code(value: &Value<'_>) -> Option<serde_json::Value> {
+    let code = value.json()?;
+    let is_plain = code.is_string() || code.is_number();
+    if !is_plain {
+        value.problem("must be a string or an integer: the vendor's code for this status");
+    }
+    is_plain.then_some(code)
+}
+
+fn expired(value: &Value<'_>) -> Option<Expired> {
+    let table = value.table()?;
+    let status = table.required("status", "the HTTP status, such as 403").and_then(|value| value.integer(400, 499));
+    let code = table.required("code", "the vendor's code, such as \"TokenExpired\"").and_then(|value| code(&value));
+    let status = status.and_then(|status| u16::try_from(status).ok());
+    Some(Expired { status: http::StatusCode::from_u16(status?).ok()?, code: code? })
 }
 
 fn key_answers(table: &Table<'_>) -> Option<KeyAnswers> {
