@@ -17,12 +17,12 @@ const ROUTES: &str = r#"
 title = "T"
 [[route]]
 call = "POST /all"
-set.header = { Authorization = "Bearer {key}", X-Account = "a", X-Visit = "{visit}" }
+set.header = { Authorization = "Bearer {key}", X-Account = "a", X-Visit = "{contact.phone}" }
 strip = { header = ["x-debug-*", "x-trace"] }
 allow = { header = "*", body = "*" }
 [[route]]
 call = "POST /listed"
-set.header = { Authorization = "Bearer {key}", X-Account = "a", X-Visit = "{visit}" }
+set.header = { Authorization = "Bearer {key}", X-Account = "a", X-Visit = "{contact.phone}" }
 strip = { header = ["x-debug-*", "x-trace"] }
 allow = { header = ["x-note", "x-app-*", "x-trace"], body = "*" }
 "#;
