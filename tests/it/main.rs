@@ -33,6 +33,7 @@ mod page;
 mod parsing;
 mod pinning;
 mod proxying;
+mod replaced;
 mod rewriting;
 mod samples;
 mod scrubbing;
