@@ -159,7 +159,8 @@ impl Proxy {
         route.answer.iter().map(|(name, shape)| (name.clone(), shape.fill(&values))).collect()
     }
 
-    /// Sets the key of a call aside if the vendor says so.
+    /// Sets the key of a call aside if the vendor says so; never the last one: what a vendor answers to one visitor's
+    /// call, that visitor may have provoked, and all others would pay for it.
     fn judge_key(&self, grant: &CallGrant, status: StatusCode, headers: &HeaderMap) {
         let vendor = &grant.bot().vendor;
         if status.is_success() {
@@ -169,6 +170,9 @@ impl Proxy {
             return;
         }
         let now = self.clock.now();
+        if !vendor.keys.has_another(grant.key_place(), now) {
+            return;
+        }
         let session = grant.session().and_then(|verified| uuid::Uuid::try_parse(&verified.session.id).ok());
         let session = session.map_or(0, |id| id.as_u128());
         if vendor.keys.refuse(grant.key_place(), status, retry_after(headers, now), session, now) {

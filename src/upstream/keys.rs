@@ -134,7 +134,8 @@ impl VendorKeys {
         }
     }
 
-    fn has_another(&self, place: usize, now: Timestamp) -> bool {
+    /// Whether any other key is not set aside.
+    pub fn has_another(&self, place: usize, now: Timestamp) -> bool {
         (0..self.keys.len()).any(|other| other != place && self.is_free(other, now))
     }
 
