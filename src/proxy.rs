@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
+use hyper::body::Body;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -132,7 +133,12 @@ impl Proxy {
         if target.route.carries_key {
             self.judge_key(&grant, response.status(), response.headers());
         }
-        if !ours.is_empty() && answer::is_json(response.headers()) {
+        let is_json = answer::is_json(response.headers());
+        if !ours.is_empty() && !is_json && may_hold_token(&grant, &response) {
+            let why = "the vendor's answer is not JSON, and could hold a token of its own";
+            return Err(if is_safe { Fault::new(Code::VendorFailed, why) } else { maybe_sent(why) });
+        }
+        if !ours.is_empty() && is_json {
             let ours: Vec<_> = ours.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
             let rewritten = Box::pin(answer::rewritten(response, &grant, self.keys_of(vendor), now, &ours)).await;
             return rewritten.map(|answer| answer.map(Answered::Whole)).map_err(|fault| {
@@ -228,6 +234,13 @@ impl Proxy {
 
 fn keys_of(vendor: &Vendor) -> Arc<Needles> {
     Arc::new(Needles::of(vendor.keys.secrets()))
+}
+
+/// Whether an answer in which our token takes the place of the vendor's could hold one: where it cannot be written into,
+/// a new one would pass, for which nothing is searched.
+fn may_hold_token(grant: &CallGrant, response: &Response<pool::AnswerBody>) -> bool {
+    let has_token = grant.session().is_some_and(|verified| verified.binding.token.is_some());
+    has_token && response.status().is_success() && !response.body().is_end_stream()
 }
 
 fn maybe_sent(detail: &'static str) -> Fault {
