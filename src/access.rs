@@ -95,7 +95,7 @@ pub struct Access {
     /// How many failed credentials an address has.
     pub failures: Option<Rate>,
     /// Sessions whose earlier tokens have ended.
-    pub recognised: Recognised,
+    pub recognised: Arc<Recognised>,
 }
 
 impl Access {

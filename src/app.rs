@@ -81,7 +81,7 @@ impl Bound {
             clock: clock.clone(),
             own_origin: Origin::of(issuer),
             failures: settings.gateway.failed_credentials,
-            recognised: Recognised::default(),
+            recognised: Arc::new(Recognised::default()),
         });
         let opener = Opener { authority: Arc::clone(&authority), clock: clock.clone(), entropy: entropy.clone() };
         let intake = Intake::new(settings.gateway.body_timeout, settings.gateway.bodies, longest);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::mint::is_allowed_page;
-use super::{Access, Caller, Principal};
+use super::{Access, Caller, Principal, Recognised};
 use crate::bot::{Bot, Client, PUBLIC, Vendor, Visibility};
 use crate::clock::Timestamp;
 use crate::fault::{Code, Fault};
@@ -30,6 +30,7 @@ pub struct CallGrant {
     holder: Holder,
     bot: Arc<Bot>,
     key: usize,
+    recognised: Arc<Recognised>,
 }
 
 /// Who makes the call.
@@ -76,6 +77,11 @@ impl CallGrant {
         self.bot.vendor.keys.at(self.key)
     }
 
+    /// Whether the visitor became known since, so that the token is good no more.
+    pub fn is_replaced(&self) -> bool {
+        self.session().is_some_and(|verified| self.recognised.has_replaced(&verified.session))
+    }
+
     /// The place of that key.
     pub fn key_place(&self) -> usize {
         self.key
@@ -117,7 +123,8 @@ impl Access {
                 "this session has a contact already; a session token cannot change it",
             ));
         }
-        Ok(CallGrant { bot: Arc::clone(bot), holder: Holder::Session(verified), key })
+        let recognised = Arc::clone(&self.recognised);
+        Ok(CallGrant { bot: Arc::clone(bot), holder: Holder::Session(verified), key, recognised })
     }
 
     /// Whether a client may make a call that shows more than one session: for the bot that the path names, or for the
@@ -153,7 +160,8 @@ impl Access {
         // A credential that may be in a page is read by whoever opens that page.
         is_allowed_page(bot, caller)?;
         let key = self.next_key(bot)?;
-        Ok(CallGrant { bot: Arc::clone(bot), holder: Holder::Owner(client), key })
+        let recognised = Arc::clone(&self.recognised);
+        Ok(CallGrant { bot: Arc::clone(bot), holder: Holder::Owner(client), key, recognised })
     }
 
     fn next_key(&self, bot: &Bot) -> Result<usize, Fault> {

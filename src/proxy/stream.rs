@@ -20,6 +20,7 @@ use super::scrub::{Needles, Scrubber};
 use crate::access::CallGrant;
 use crate::fault::Code;
 use crate::limit::OpenCall;
+use crate::token::LEEWAY;
 use crate::upstream::pool::AnswerBody;
 
 /// How long the beginning of what may be a secret is held back.
@@ -136,6 +137,11 @@ impl AnswerStream {
     fn part(&mut self, data: Bytes) -> Option<Result<Bytes, Cut>> {
         let now = Instant::now();
         self.last_part = now;
+        if now < self.ends && self.grant.is_replaced() {
+            // What has no borders is cut here: nothing more of the conversation is for this caller.
+            let grace = if self.format == Format::Plain { Duration::ZERO } else { LEEWAY };
+            (self.ends, self.latest) = (now, now + grace);
+        }
         let mut out = self.scrubber.push(data);
         self.held_since = self.scrubber.is_releasable().then_some(now);
         if now >= self.ends

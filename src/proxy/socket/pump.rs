@@ -16,6 +16,7 @@ use super::frame::{Violation, Writer, close};
 use super::relay::{Down, Seen, Up, Wanted};
 use super::side::Side;
 use crate::fault::Code;
+use crate::token::LEEWAY;
 
 /// How long the beginning of what may be a secret is held back.
 const HOLD: Duration = Duration::from_millis(50);
@@ -145,6 +146,9 @@ pub(super) struct Report {
     pub(super) hits: u32,
 }
 
+/// Whether the token has ended before its time.
+pub(super) type IsOver = Box<dyn Fn() -> bool + Send>;
+
 /// A WebSocket at work. `A` says whether a message of the client may pass now, or how long it has to wait.
 pub(super) struct Pump<C, V, A> {
     client: Side<C>,
@@ -156,6 +160,7 @@ pub(super) struct Pump<C, V, A> {
     paused: Option<Instant>,
     terms: Terms,
     admit: A,
+    is_over: IsOver,
     trifles: Trifles,
     received: Arc<AtomicU64>,
     last_message: Instant,
@@ -177,6 +182,7 @@ where
         terms: Terms,
         received: Arc<AtomicU64>,
         admit: A,
+        is_over: IsOver,
     ) -> Self {
         Self {
             client: Side::new(client),
@@ -187,6 +193,7 @@ where
             paused: None,
             terms,
             admit,
+            is_over,
             trifles: Trifles { since: Instant::now(), count: 0 },
             received,
             last_message: Instant::now(),
@@ -269,6 +276,7 @@ where
         self.received.fetch_add(u64::try_from(bytes.len()).unwrap_or_default(), Ordering::Relaxed);
         self.client.hears(now);
         self.kept = bytes;
+        self.look_at_token(now);
         self.pass_on(now);
     }
 
@@ -300,6 +308,7 @@ where
         let now = Instant::now();
         let bytes = self.vendor.inbox.split().freeze();
         self.vendor.hears(now);
+        self.look_at_token(now);
         match self.down.push(bytes, now >= self.terms.ends, &mut self.client.out) {
             Ok(seen) => {
                 if seen.data {
@@ -308,6 +317,16 @@ where
                 self.held_since = self.down.is_releasable().then_some(now);
             }
             Err(violation) => self.end(End::VendorViolation(violation)),
+        }
+    }
+
+    /// Before anything passes: a token that has ended before its time ends the WebSocket as its expiry would.
+    fn look_at_token(&mut self, now: Instant) {
+        if now < self.terms.ends && (self.is_over)() {
+            (self.terms.ends, self.terms.latest) = (now, now + LEEWAY);
+            if self.ending.is_none() && self.down.is_at_border() {
+                self.end(End::Expired);
+            }
         }
     }
 
