@@ -57,6 +57,11 @@ impl Access {
     /// Whoever it is, it is no client.
     pub fn client_of(&self, principal: Principal) -> Result<Arc<Client>, Fault> {
         match principal {
+            // Its secret is in a page, where anybody can read it.
+            Principal::Client(client) if client.is_browser => Err(Fault::new(
+                Code::OwnerRequired,
+                "a client that may be in a page cannot say who its visitor is; send the credential of a server",
+            )),
             Principal::Client(client) => Ok(client),
             Principal::Session(_) => Err(Fault::new(
                 Code::OwnerRequired,

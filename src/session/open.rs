@@ -173,6 +173,8 @@ fn source_of(grant: &MintGrant, contact: &Contact) -> Option<ContactSource> {
         return None;
     }
     Some(match grant.minter() {
+        // A secret that is in a page is no secret: whoever reads it there could be anybody.
+        Minter::Owner(client) if client.is_browser => ContactSource::Claimed,
         Minter::Owner(_) => ContactSource::Asserted,
         Minter::Page(_) => ContactSource::Claimed,
     })

@@ -1,13 +1,15 @@
 //! What a session leaves behind when its visitor becomes known, and what one visitor could do to all others.
 
 use futures_util::StreamExt;
+use keystile::bot::NewClient;
+use keystile::id::Entropy;
 use reqwest::Response;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::fleet::Fleet;
-use crate::support::gateway::{Session, TestGateway, refusal};
+use crate::support::gateway::{PAGE, Session, TestGateway, refusal};
 use crate::support::vendor::{TestVendor, streamed, whole};
 
 const VENDOR_TOKEN: &str = "vt-0123456789abcdef-0123456789abcdef";
@@ -150,4 +152,20 @@ async fn a_session_that_became_known_does_not_become_somebody_elses_by_an_earlie
     assert_eq!(recognise(&gateway, &session, "ada@example.com", true).await.status(), 200);
     let again = recognise(&gateway, &session, "eve@example.com", true).await;
     assert_eq!(refusal(again).await, (409, "contact_conflict".to_owned()));
+}
+
+#[tokio::test]
+async fn what_a_client_that_may_be_in_a_page_says_of_its_visitor_is_only_claimed() {
+    let panel = NewClient::make("panel", &Entropy::system());
+    let sections = format!(
+        "[bots.desk]\nvendor = \"acme\"\nvendor_id = \"bot_3\"\nvisibility = \"public\"\norigins = [\"{PAGE}\"]\nowners = \
+         [\"panel\"]\n[clients.panel]\nbrowser = true\nsecret_sha256 = \"{}\"",
+        panel.secret_sha256
+    );
+    let vendor = TestVendor::answering(|_| whole(200, "application/json", r#"{"sessionId":"s-1"}"#));
+    let gateway = TestGateway::built_in(&vendor, "genesys").sections(&sections).start();
+    let call = gateway.post("/v1/bots/desk/sessions").bearer_auth(panel.secret.expose()).header("origin", PAGE);
+    let answer = call.json(&json!({"contact": {"email": "victim@example.com"}})).send().await.unwrap();
+    assert_eq!(answer.status(), 201);
+    assert_eq!(vendor.last().headers.get("gkc_customerid"), None);
 }
