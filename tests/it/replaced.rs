@@ -169,3 +169,23 @@ async fn what_a_client_that_may_be_in_a_page_says_of_its_visitor_is_only_claimed
     assert_eq!(answer.status(), 201);
     assert_eq!(vendor.last().headers.get("gkc_customerid"), None);
 }
+
+#[tokio::test]
+async fn an_upload_names_the_user_to_whom_the_vendors_token_is_bound() {
+    let vendor = TestVendor::answering(|seen| {
+        if seen.target.contains("/generate") {
+            let answer = json!({"conversationId": "conv_1", "token": VENDOR_TOKEN, "expires_in": 1800});
+            return whole(200, "application/json", answer.to_string());
+        }
+        whole(200, "application/json", "{}")
+    });
+    let gateway = TestGateway::built_in(&vendor, "directline").bot("limits = { upload = \"1MiB\" }").start();
+    let session = gateway.mint("support").await;
+    let opened: Value = serde_json::from_slice(&vendor.last().body).unwrap();
+    let known: Value = recognise(&gateway, &session, "ada@example.com", false).await.json().await.unwrap();
+    let call = gateway.post("/v3/directline/conversations/conv_1/upload?userId=eve");
+    let call = call.bearer_auth(known["token"].as_str().unwrap()).header("content-type", "text/plain").body("x");
+    assert_eq!(call.send().await.unwrap().status(), 200);
+    let user = opened["user"]["id"].as_str().unwrap();
+    assert!(vendor.last().target.contains(user), "{} is not of {user}", vendor.last().target);
+}
