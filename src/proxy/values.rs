@@ -61,7 +61,10 @@ impl Values for CallValues<'_> {
             Variable::ContactName => contact()?.name.as_deref(),
             Variable::ContactEmail => contact()?.email.as_deref(),
             Variable::ContactPhone => contact()?.phone.as_deref(),
-            Variable::Subject => Some(self.verified()?.session.subject.as_str()),
+            Variable::Subject => {
+                let verified = self.verified()?;
+                Some(verified.binding.opened_as.as_ref().unwrap_or(&verified.session.subject).as_str())
+            }
             Variable::Segment(name) => self.segment(name),
             Variable::Contact
             | Variable::Visit

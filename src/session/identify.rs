@@ -64,7 +64,11 @@ impl Opener {
             issued: Timestamp::from_seconds(self.clock.now().seconds()),
             ..verified.session.clone()
         };
-        let token = self.authority.mint(session.clone(), &verified.binding)?;
+        let mut binding = verified.binding.clone();
+        if binding.opened_as.is_none() && session.subject != verified.session.subject {
+            binding.opened_as = Some(verified.session.subject.clone());
+        }
+        let token = self.authority.mint(session.clone(), &binding)?;
         let vendor_session = verified.binding.session.clone();
         let vendor_session = vendor_session.unwrap_or_else(|| VendorSession::Text(session.id.clone()));
         Ok(Opened { session, vendor_session, token: Secret::new(token), answer: None })

@@ -189,6 +189,7 @@ fn binding(bot: &Bot, place: usize, session: VendorSession, token: Option<Secret
         key: bot.vendor.keys.fingerprint_at(place).unwrap_or_default().to_owned(),
         session: Some(session),
         token,
+        opened_as: None,
     }
 }
 

@@ -68,6 +68,8 @@ struct Plaintext {
     )]
     t: Option<Secret>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    a: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     o: Option<ContactSource>,
     #[serde(skip_serializing_if = "Option::is_none")]
     c: Option<SealedContact>,
@@ -112,6 +114,7 @@ impl Sealed {
             k: binding.key,
             s: binding.session,
             t: binding.token,
+            a: binding.opened_as,
             o: self.source,
             c: self.contact.clone().map(|contact| SealedContact {
                 n: contact.name,
@@ -131,6 +134,7 @@ impl Sealed {
             key: plain.k,
             session: plain.s,
             token: plain.t,
+            opened_as: plain.a,
         };
         let contact = plain.c.map(|sealed| Contact {
             name: sealed.n,
@@ -198,6 +202,7 @@ mod tests {
             key: "fingerprint".into(),
             session: Some(VendorSession::Integer(-7)),
             token: Some(Secret::new(token)),
+            opened_as: None,
         };
         Sealed { binding, source: Some(ContactSource::Asserted), contact: None }
     }

@@ -146,6 +146,9 @@ pub struct Binding {
     pub session: Option<VendorSession>,
     /// The vendor's token for the session, where it has one.
     pub token: Option<Secret>,
+    /// The pseudonym under which the session was opened at the vendor, where the visitor became known since and has
+    /// another: the vendor's token stays bound to it.
+    pub opened_as: Option<String>,
 }
 
 impl fmt::Debug for Binding {

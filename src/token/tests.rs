@@ -68,6 +68,7 @@ fn binding() -> Binding {
         key: "key-fingerprint".into(),
         session: Some(VendorSession::Text("vendor-session".into())),
         token: Some(Secret::new("vendor-token-0123456789")),
+        opened_as: None,
     }
 }
 

@@ -144,17 +144,6 @@ async fn one_visitors_call_that_is_too_large_for_the_vendor_takes_no_key_from_al
 }
 
 #[tokio::test]
-async fn a_session_that_became_known_does_not_become_somebody_elses_by_an_earlier_token() {
-    let vendor = TestVendor::answering(|_| whole(200, "application/json", r#"{"sessionId":"s-1"}"#));
-    let gateway = TestGateway::built_in(&vendor, "genesys").start();
-    let session = gateway.mint("support").await;
-    assert_eq!(recognise(&gateway, &session, "ada@example.com", true).await.status(), 200);
-    assert_eq!(recognise(&gateway, &session, "ada@example.com", true).await.status(), 200);
-    let again = recognise(&gateway, &session, "eve@example.com", true).await;
-    assert_eq!(refusal(again).await, (409, "contact_conflict".to_owned()));
-}
-
-#[tokio::test]
 async fn what_a_client_that_may_be_in_a_page_says_of_its_visitor_is_only_claimed() {
     let panel = NewClient::make("panel", &Entropy::system());
     let sections = format!(

@@ -277,6 +277,9 @@ async fn nothing_that_an_openai_account_stores_can_be_named() {
         ("/v1/responses", json!({"input": [{"type": "image_generation_call", "ID": "ig_1"}]})),
         ("/v1/responses", json!({"input": [{"type": "code_interpreter_call", "container_id": "cntr_1"}]})),
         ("/v1/responses", json!({"input": "hi", "previous_response_id": "resp_1"})),
+        ("/v1/responses", json!({"input": [{"tools": [{"type": "code_interpreter", "container": "cntr_1"}]}]})),
+        ("/v1/responses", json!({"input": [{"tools": [{"type": "mcp", "server_url": "https://evil.example"}]}]})),
+        ("/v1/responses", json!({"input": [{"tools": [{"type": "mcp", "connector_id": "connector_gmail"}]}]})),
         (
             "/v1/responses",
             json!({"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "file-1"}]}]}),
