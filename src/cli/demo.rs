@@ -13,7 +13,8 @@ use crate::telemetry::{self, Output};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The address to listen on: of this machine itself, because its page hands a credential to whoever reaches it.
+    /// The IP address and port to listen on: of this machine itself, because its page hands a credential to whoever
+    /// reaches it.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
     /// Write first of all one line of JSON: url, client, bots.

@@ -13,7 +13,7 @@ use crate::token::{Authority, KeyInfo};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// The signing and sealing keys, and their state.
+    /// The signing and sealing keys, and their state. Makes them if there are none.
     #[command(after_help = "Example:\n  keystile keys list -c config/keystile.toml")]
     List {
         #[command(flatten)]

@@ -14,9 +14,9 @@ use crate::token::{Inspection, Refusal};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Decode, verify and explain a session token.
+    /// Decode, verify and explain a session token. Makes the signing and sealing keys if there are none.
     #[command(
-        after_help = "Example:\n  keystile token inspect eyJhbGciOiJFZERTQSIs…\n  keystile token inspect - < token.txt"
+        after_help = "Examples:\n  keystile token inspect eyJhbGciOiJFZERTQSIs…\n  keystile token inspect - < token.txt"
     )]
     Inspect {
         /// The token, or `-` to read it from standard input.
