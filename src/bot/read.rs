@@ -57,15 +57,16 @@ impl Settings {
         default_ttl: Duration,
         public_url: &str,
     ) -> Self {
-        let clients: Vec<Client> =
-            root.section("clients").named().iter().filter_map(|(name, value)| read_client(name, value)).collect();
+        let named_clients: Vec<(&str, Value<'_>)> = root.section("clients").named();
+        let known: BTreeSet<&str> = named_clients.iter().map(|(name, _)| *name).collect();
+        let clients: Vec<Client> = named_clients.iter().filter_map(|(name, value)| read_client(name, value)).collect();
         let named: Vec<(&str, Value<'_>)> = root.section("vendors").named();
         let reader = vendor::Reader { environment, problems, public_url };
         let vendors: Vec<VendorSettings> = named.iter().filter_map(|(name, value)| reader.read(name, value)).collect();
         let all: BTreeSet<&str> = named.iter().map(|(name, _)| *name).collect();
         let mut bots: Vec<BotSettings> = Vec::new();
         for (number, (name, value)) in (0..).zip(root.section("bots").named()) {
-            let reader = BotReader { vendors: &vendors, named: &all, clients: &clients, default_ttl };
+            let reader = BotReader { vendors: &vendors, named: &all, clients: &known, default_ttl };
             if let Some(bot) = reader.read(name, number, &value)
                 && is_unique(&bot, &bots, &vendors, &value)
             {
@@ -122,7 +123,8 @@ struct BotReader<'r> {
     vendors: &'r [VendorSettings],
     /// Also those that could not be read, so that one problem does not bring another.
     named: &'r BTreeSet<&'r str>,
-    clients: &'r [Client],
+    /// The same of clients.
+    clients: &'r BTreeSet<&'r str>,
     default_ttl: Duration,
 }
 
@@ -181,7 +183,7 @@ impl BotReader<'_> {
 
     fn owners(&self, value: &Value<'_>) -> Vec<String> {
         let names = value.texts().unwrap_or_default();
-        for name in names.iter().filter(|name| !self.clients.iter().any(|client| client.name == **name)) {
+        for name in names.iter().filter(|name| !self.clients.contains(**name)) {
             value.problem(if client::is_client_secret(name) {
                 "this is a client's secret; an owner is named by the client's name".to_owned()
             } else {

@@ -144,6 +144,7 @@ fn found(sheet: &mut Sheet, directory: &Directory, place: &Place<'_>, path: &str
             sheet.row("is", ["a conversation call: it goes to the vendor"]);
             let named = vendor.profile.routes.get(*number).and_then(|route| route.call.bot_in(&values));
             of_vendor(sheet, vendor);
+            errors(sheet, Some(vendor.profile.as_ref()));
             let concerned = concerned(directory, vendor, named);
             for (profile, bots) in &concerned {
                 let Some(route) = profile.routes.get(*number) else { continue };
@@ -157,6 +158,7 @@ fn found(sheet: &mut Sheet, directory: &Directory, place: &Place<'_>, path: &str
             sheet.row("is", ["the session call of the vendor's own clients: it opens a session"]);
             let named = vendor.profile.accept.as_ref().and_then(|accept| accept.bot_in(&values));
             of_vendor(sheet, vendor);
+            errors(sheet, Some(vendor.profile.as_ref()));
             let concerned = concerned(directory, vendor, named);
             for (profile, bots) in &concerned {
                 opening(sheet, profile, bots);
@@ -205,7 +207,6 @@ fn whose(bots: &[&Arc<Bot>]) -> String {
 fn of_vendor(sheet: &mut Sheet, vendor: &Vendor) {
     sheet.row("vendor", [format!("{}, profile {}", vendor.name, vendor.profile.name)]);
     sheet.row("at", [vendor.upstream.url()]);
-    errors(sheet, Some(vendor.profile.as_ref()));
 }
 
 fn opening(sheet: &mut Sheet, profile: &Profile, bots: &[&Arc<Bot>]) {
@@ -222,6 +223,7 @@ fn own(sheet: &mut Sheet, directory: &Directory, label: &str, values: &[&str]) -
             return refusal(sheet, &Fault::new(Code::UnknownBot, NO_BOT));
         };
         of_vendor(sheet, &bot.vendor);
+        errors(sheet, None);
         opening(sheet, &bot.profile, &[bot]);
         bot::show(sheet, bot, Of::Opening);
     } else if label.ends_with("/contact") {

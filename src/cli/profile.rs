@@ -134,6 +134,13 @@ fn head(sheet: &mut Sheet, profile: &Profile, options: &[Declared]) {
     sheet.row("about the key", (!about_key.is_empty()).then(|| format!("answers {}", about_key.join(", "))));
     let shape = profile.error.as_ref().map(|error| error.json.to_string());
     sheet.row("errors", [shape.as_deref().unwrap_or("problem+json")]);
+    if let Some(error) = &profile.error {
+        sheet.row("codes", error.codes.iter().map(|(status, code)| format!("{status}: {code}")));
+        sheet.row(
+            "expired",
+            error.expired.iter().map(|expired| format!("{}: {}", expired.status.as_u16(), expired.code)),
+        );
+    }
 }
 
 fn session_calls(sheet: &mut Sheet, profile: &Profile) {

@@ -650,3 +650,11 @@ fn what_could_never_work_is_refused_with_the_way_out() {
         &["bots.support.origins", "is not an origin"],
     );
 }
+
+#[test]
+fn what_is_wrong_with_a_client_is_not_told_again_of_the_bots_that_it_owns() {
+    let digest = GOOD.lines().find(|line| line.starts_with("secret_sha256")).unwrap();
+    let found = problems(&GOOD.replace(digest, "secret_sha256 = \"short\""));
+    assert_eq!(found.len(), 1, "{found:#?}");
+    has(&found[0], &["clients.website.secret_sha256"]);
+}

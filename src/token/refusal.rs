@@ -78,9 +78,11 @@ impl From<Refusal> for Fault {
                 Code::TokenExpired,
                 "the token has expired; renew a token before its `expiresAt`, or open a new session",
             ),
-            Refusal::Malformed(_) => {
-                (Code::InvalidToken, "the token cannot be read; send it whole and unchanged, as it was given")
-            }
+            Refusal::Malformed(_) => (
+                Code::InvalidToken,
+                "this is no session token; send it whole and unchanged, as it was given, or a client's secret (`ksc_…`) \
+                 where a session is opened",
+            ),
             Refusal::TooLong => (
                 Code::InvalidToken,
                 "the token is longer than 8 KiB; send one session token of this gateway and nothing else",

@@ -172,17 +172,26 @@ fn a_wrong_client_name_and_a_wrong_command_end_with_2() {
 
 #[test]
 fn every_command_has_help_with_an_example() {
-    for command in
-        [["serve"].as_slice(), &["demo"], &["check"], &["client", "new"], &["keys", "list"], &["token", "inspect"]]
-    {
+    for command in [
+        ["serve"].as_slice(),
+        &["demo"],
+        &["check"],
+        &["explain"],
+        &["client", "new"],
+        &["keys", "list"],
+        &["profile", "list"],
+        &["profile", "show"],
+        &["token", "inspect"],
+    ] {
         let ran = run(&[command, &["--help"]].concat());
         assert_eq!(ran.status.code(), DONE);
-        let example = format!("Example:\n  keystile {}", command.join(" "));
-        assert!(said(&ran).contains(&example), "{command:?}: {}", said(&ran));
+        let (help, example) = (said(&ran), format!(":\n  keystile {}", command.join(" ")));
+        let has = ["Example", "Examples"].iter().any(|word| help.contains(&format!("{word}{example}")));
+        assert!(has, "{command:?}: {help}");
     }
     let help = run(&["--help"]);
     assert_eq!(help.status.code(), DONE);
-    for command in ["serve", "demo", "check", "client", "keys", "token"] {
+    for command in ["serve", "demo", "check", "explain", "client", "keys", "profile", "token"] {
         assert!(said(&help).contains(&format!("\n  {command}")), "{}", said(&help));
     }
     assert_eq!(said(&run(&["--version"])), concat!("keystile ", env!("CARGO_PKG_VERSION"), "\n"));

@@ -171,7 +171,15 @@ fn a_vendors_session_call_is_told_in_both_directions() {
 fn the_gateways_own_calls_are_told() {
     let home = Home::new();
     let text = home.found("POST", "/v1/bots/office/sessions");
-    has(&text, &["the gateway's own: it opens a session of a bot\n", "sent GET /session-id\n", "Bot office\n"]);
+    has(
+        &text,
+        &[
+            "errors problem+json\n",
+            "the gateway's own: it opens a session of a bot\n",
+            "sent GET /session-id\n",
+            "Bot office\n",
+        ],
+    );
     assert!(!text.contains("Bot shop"), "{text}");
     has(&home.missing("POST", "/v1/bots/none/sessions"), &["answer 404 unknown_bot\n"]);
     let text = home.found("POST", "/v1/sessions/s1/contact");

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::fleet::Fleet;
-use crate::support::gateway::{PAGE, Session, TestGateway, refusal};
+use crate::support::gateway::{PAGE, Session, TestGateway};
 use crate::support::vendor::{TestVendor, streamed, whole};
 
 const VENDOR_TOKEN: &str = "vt-0123456789abcdef-0123456789abcdef";
