@@ -80,7 +80,7 @@ impl From<Refusal> for Fault {
             ),
             Refusal::Malformed(_) => (
                 Code::InvalidToken,
-                "this is no session token; send it whole and unchanged, as it was given, or a client's secret (`ksc_…`) \
+                "this is no session token; send it whole and unchanged, as it was given, or the credential of a client \
                  where a session is opened",
             ),
             Refusal::TooLong => (
