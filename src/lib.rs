@@ -20,6 +20,7 @@
 //! | [`upstream`] | vendors as places: addresses, connections of one worker, keys |
 //! | [`vendor`] | vendors are files: profiles, templates, paths |
 //! | [`token`] | our own tokens: minted, verified, sealed, remembered; their keys |
+//! | [`store`] | what outlives a process: sessions, revocations, answers given once; SQLite or Redis |
 //! | [`listen`] | sockets, TLS, HTTP connections; knows nothing of tokens |
 //! | [`telemetry`] | the log, and one record a request |
 //! | [`fault`] | one table from cause to status, code and whose fault it is |
@@ -46,6 +47,7 @@ pub mod net;
 pub mod proxy;
 pub mod secret;
 pub mod session;
+pub mod store;
 pub mod telemetry;
 pub mod text;
 pub mod token;

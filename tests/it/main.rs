@@ -42,6 +42,7 @@ mod secrecy;
 mod sessions;
 mod slots;
 mod sockets;
+mod store;
 mod streaming;
 mod support;
 mod tidy;

@@ -9,6 +9,7 @@ pub(crate) mod http2;
 pub(crate) mod node;
 pub(crate) mod openings;
 pub(crate) mod program;
+pub(crate) mod redis;
 pub(crate) mod secure;
 pub(crate) mod vendor;
 pub(crate) mod wire;

@@ -20,6 +20,7 @@ const ORDER: &[&[&str]] = &[
     &["upstream"],
     &["vendor"],
     &["token"],
+    &["store"],
     &["listen"],
     &["telemetry"],
     &["fault"],

@@ -1,0 +1,140 @@
+//! The connection that all operations share, replaced when it is lost.
+
+use std::time::Duration;
+
+use ::redis::{Cmd, ErrorKind, FromRedisValue, RedisError, Script, ServerErrorKind};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::connection::{Connection, Connector};
+use super::rows::Reply;
+use super::scripts::{Arguments, PREFIX, Scripts};
+use crate::store::{RedisPlace, StoreError};
+
+/// After a connection that could not be made, none is tried for so long: those who wait learn it at once.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The way to a Redis.
+pub(super) struct Link {
+    connector: Connector,
+    scripts: Scripts,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    connection: Option<Connection>,
+    /// How many connections there were: who finds one broken must not throw away the next.
+    generation: u64,
+    failed: Option<(Instant, StoreError)>,
+}
+
+impl Link {
+    pub(super) fn new(place: &RedisPlace) -> Result<Self, StoreError> {
+        let connector = Connector::new(place)
+            .map_err(|error| StoreError::unusable(format_args!("no way to this Redis: {}", said(&error))))?;
+        Ok(Self { connector, scripts: Scripts::new(), state: Mutex::default() })
+    }
+
+    pub(super) fn scripts(&self) -> &Scripts {
+        &self.scripts
+    }
+
+    pub(super) fn connector(&self) -> &Connector {
+        &self.connector
+    }
+
+    /// Runs a script; once more on a new connection if the one that there was is lost, and `again` says that it may.
+    pub(super) async fn invoke(
+        &self,
+        script: &Script,
+        arguments: &Arguments,
+        again: bool,
+    ) -> Result<Reply, StoreError> {
+        let mut invocation = script.key(PREFIX);
+        for argument in arguments.iter() {
+            invocation.arg(argument);
+        }
+        let mut may_again = again;
+        loop {
+            let (mut connection, generation) = self.connection().await?;
+            let error = match invocation.invoke_async(&mut connection).await {
+                Ok(parts) => return Ok(Reply::new(parts)),
+                Err(error) => error,
+            };
+            let is_lost = self.forget_if_lost(&error, generation).await;
+            if !(is_lost && may_again) || error.is_timeout() {
+                return Err(away(&error));
+            }
+            may_again = false;
+        }
+    }
+
+    /// Runs a command that changes nothing.
+    pub(super) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {
+        let (mut connection, generation) =
+            self.connection().await.map_err(|_away| RedisError::from((ErrorKind::Io, "the store is away")))?;
+        let outcome = command.query_async(&mut connection).await;
+        if let Err(error) = &outcome {
+            self.forget_if_lost(error, generation).await;
+        }
+        outcome
+    }
+
+    async fn connection(&self) -> Result<(Connection, u64), StoreError> {
+        // Held while connecting: one connects, the others wait for what comes of it.
+        let mut state = self.state.lock().await;
+        if let Some(connection) = &state.connection {
+            return Ok((connection.clone(), state.generation));
+        }
+        if let Some((when, error)) = &state.failed
+            && when.elapsed() < PAUSE
+        {
+            return Err(error.clone());
+        }
+        match self.connector.connect().await {
+            Ok(connection) => {
+                state.failed = None;
+                state.generation += 1;
+                state.connection = Some(connection.clone());
+                Ok((connection, state.generation))
+            }
+            Err(error) => {
+                let error = away(&error);
+                state.failed = Some((Instant::now(), error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    async fn forget_if_lost(&self, error: &RedisError, generation: u64) -> bool {
+        // A server that became a replica refuses to write: the sentinels know another.
+        let is_replica = error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly);
+        let is_lost = error.is_unrecoverable_error() || error.is_io_error() || is_replica;
+        if is_lost {
+            let mut state = self.state.lock().await;
+            if state.generation == generation {
+                state.connection = None;
+            }
+        }
+        is_lost
+    }
+}
+
+pub(super) fn away(error: &RedisError) -> StoreError {
+    StoreError::away(format_args!("Redis: {}", said(error)))
+}
+
+/// What kind of error it is, without the crate's text: that may quote addresses and what was sent.
+fn said(error: &RedisError) -> String {
+    if error.is_timeout() {
+        return "it does not answer in time".to_owned();
+    }
+    if error.is_connection_refusal() {
+        return "it cannot be connected to".to_owned();
+    }
+    match error.code() {
+        Some(code) => format!("it answers {code}"),
+        None => error.category().to_owned(),
+    }
+}

@@ -1,0 +1,3 @@
+-- ARGV: id.
+local record = read(ARGV[1])
+return record and { 'ok', cjson.encode(record) } or { 'ok' }

@@ -1,0 +1,9 @@
+-- ARGV: key, microseconds between two, how many at once. GCRA: what is kept is when the key is full again.
+local name, interval = key('rate', ARGV[1]), tonumber(ARGV[2])
+local full = math.max(tonumber(redis.call('GET', name) or '0'), micros) + interval
+local wait = full - micros - interval * tonumber(ARGV[3])
+if wait > 0 then
+    return { 'wait', int(wait) }
+end
+redis.call('SET', name, int(full), 'PX', int(math.ceil((full - micros) / 1000)))
+return { 'ok' }

@@ -1,0 +1,201 @@
+//! The `[store]` section of the configuration.
+
+mod url;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::document::{Environment, Table, Value};
+use crate::secret::Secret;
+
+pub use self::url::{RedisPlace, Topology};
+
+/// Sessions that ended are kept this long.
+const RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// So old may be what a process knows of revocations, where a bot is strict about them.
+const MAX_STALENESS: Duration = Duration::from_secs(5 * 60);
+const DEFAULT_URL: &str = "sqlite:keystile.db";
+
+/// Where the store is, and how it is kept.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where it is.
+    pub place: Place,
+    /// What is done about a store that could lose what it answered.
+    pub durability: Durability,
+    /// How long ended sessions are kept.
+    pub retention: Duration,
+    /// After how long without the store strict bots stop.
+    pub max_staleness: Duration,
+}
+
+/// Where a store is.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// A file of this host.
+    Sqlite(PathBuf),
+    /// A Redis.
+    Redis(RedisPlace),
+}
+
+/// What is done about a store that could lose what it answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// It is said.
+    Default,
+    /// It is refused.
+    Strict,
+}
+
+impl Settings {
+    /// Reads the section. What is wrong is noted as a problem of the document, and its default stands in for it.
+    pub fn read(table: &Table<'_>, environment: &Environment) -> Self {
+        let password = table.get("password");
+        let secret = password.as_ref().and_then(|value| Secret::read(value, environment));
+        let insecure = table.get("insecure").and_then(|value| value.boolean()).unwrap_or(false);
+        let url = table.get("url");
+        let place = url.as_ref().and_then(|value| place(value, environment, secret, insecure));
+        let place = place.unwrap_or_else(|| Place::Sqlite(environment.path("keystile.db")));
+        if let (Some(password), Place::Sqlite(_)) = (&password, &place)
+            && url.as_ref().is_none_or(|value| value.as_text().is_some_and(|text| text.starts_with("sqlite:")))
+        {
+            password.problem("a file has no password; remove it, or write the url of a Redis");
+        }
+        let duration =
+            |key: &str, default| table.get(key).and_then(|value: Value<'_>| value.duration()).unwrap_or(default);
+        Self {
+            place,
+            durability: table.get("durability").and_then(|value| durability(&value)).unwrap_or(Durability::Default),
+            retention: duration("retention", RETENTION),
+            max_staleness: duration("max_staleness", MAX_STALENESS),
+        }
+    }
+}
+
+/// The value of `url` is never repeated in a problem: what was written there may hold a password.
+fn place(value: &Value<'_>, environment: &Environment, password: Option<Secret>, insecure: bool) -> Option<Place> {
+    let text = value.text()?;
+    if let Some(path) = text.strip_prefix("sqlite:") {
+        if path.is_empty() || path.starts_with("//") {
+            value.problem(format!("must name a file after `sqlite:`, such as \"{DEFAULT_URL}\""));
+            return None;
+        }
+        return Some(Place::Sqlite(environment.path(path)));
+    }
+    let place = RedisPlace::parse(text, password).map_err(|wrong| value.problem(wrong)).ok()?;
+    if !insecure && let Some(host) = place.plain_host() {
+        value.problem(format!(
+            "would send sessions and the password in the clear to {host}; write rediss://, or insecure = true"
+        ));
+        return None;
+    }
+    Some(Place::Redis(place))
+}
+
+fn durability(value: &Value<'_>) -> Option<Durability> {
+    match value.text()? {
+        "default" => Some(Durability::Default),
+        "strict" => Some(Durability::Strict),
+        other => {
+            value.problem(format!("`{other}` is not known here; write one of \"default\", \"strict\""));
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::{Document, Problems};
+
+    fn read(text: &str) -> (Settings, Vec<String>) {
+        let environment = Environment::given("/etc/keystile", [("REDIS_PASSWORD", "plainly-fake-password")]);
+        let problems = Problems::default();
+        let document = Document::parse("test.toml", text, &problems).expect("TOML");
+        let settings = Settings::read(&document.root(&problems), &environment);
+        (settings, problems.into_sorted().iter().map(ToString::to_string).collect())
+    }
+
+    fn redis(text: &str) -> RedisPlace {
+        match read(text) {
+            (Settings { place: Place::Redis(place), .. }, problems) if problems.is_empty() => place,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_empty_section_is_a_file_beside_the_configuration() {
+        let (settings, problems) = read("");
+        assert_eq!(problems, [""; 0]);
+        assert!(matches!(&settings.place, Place::Sqlite(path) if path == "/etc/keystile/keystile.db"), "{settings:?}");
+        assert_eq!((settings.durability, settings.retention), (Durability::Default, RETENTION));
+        assert_eq!(settings.max_staleness, MAX_STALENESS);
+    }
+
+    #[test]
+    fn every_value_is_read() {
+        let place = redis(
+            "url = \"rediss://gateway@redis.example.com/3\"\npassword = { env = \"REDIS_PASSWORD\" }\n\
+             durability = \"strict\"\nretention = \"1d\"\nmax_staleness = \"30s\"\n",
+        );
+        assert_eq!(place.nodes, [("redis.example.com".to_owned(), 6379)]);
+        assert_eq!((place.database, place.user.as_deref(), place.is_tls), (3, Some("gateway"), true));
+        assert_eq!(place.password.as_ref().map(Secret::expose), Some("plainly-fake-password"));
+        assert!(!format!("{place:?}").contains("plainly-fake"), "{place:?}");
+    }
+
+    #[test]
+    fn sentinels_and_clusters_are_named_by_their_url() {
+        let place = redis("url = \"rediss+sentinel://a.example:26379,b.example/main/1\"\n");
+        assert_eq!(place.topology, Topology::Sentinel { master: "main".to_owned() });
+        assert_eq!(place.nodes, [("a.example".to_owned(), 26379), ("b.example".to_owned(), 26379)]);
+        assert_eq!(place.database, 1);
+        let place = redis("url = \"redis+cluster://[::1]:7000,127.0.0.1:7001\"\n");
+        assert_eq!(place.topology, Topology::Cluster);
+        assert_eq!(place.nodes, [("::1".to_owned(), 7000), ("127.0.0.1".to_owned(), 7001)]);
+    }
+
+    #[test]
+    fn a_plain_redis_off_this_host_needs_an_explicit_word() {
+        let (_, problems) = read("url = \"redis://redis.example.com\"\n");
+        assert!(problems[0].contains("in the clear to redis.example.com"), "{problems:?}");
+        let (_, problems) = read("url = \"redis+cluster://127.0.0.1:1,10.0.0.1:2\"\n");
+        assert!(problems[0].contains("in the clear to 10.0.0.1"), "{problems:?}");
+        assert!(!redis("url = \"redis://redis.example.com\"\ninsecure = true\n").is_tls);
+        assert!(!redis("url = \"redis://127.0.0.1:6380\"\n").is_tls);
+    }
+
+    #[test]
+    fn a_password_in_the_url_is_refused_and_not_repeated() {
+        for url in
+            ["rediss://:hunter2hunter2@h", "rediss://u:hunter2hunter2@h/0", "redis:hunter2hunter2", "hunter2hunter2"]
+        {
+            let (settings, problems) = read(&format!("url = \"{url}\"\n"));
+            assert_eq!(problems.len(), 1, "{problems:?}");
+            assert!(!format!("{settings:?} {problems:?}").contains("hunter2"), "{problems:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_place_is_told_what_would_be_right() {
+        for wrong in [
+            "url = \"sqlite:\"",
+            "url = \"sqlite:///x.db\"",
+            "url = \"postgres://h\"",
+            "url = \"rediss://\"",
+            "url = \"rediss://h:notaport\"",
+            "url = \"rediss://h/x\"",
+            "url = \"rediss://h/0?protocol=resp3\"",
+            "url = \"rediss://h/#insecure\"",
+            "url = \"rediss://a,b\"",
+            "url = \"rediss+sentinel://a\"",
+            "url = \"rediss+cluster://a/1\"",
+            "durability = \"some\"",
+            "retention = 7",
+            "password = \"plainly-fake-password\"",
+        ] {
+            let (_, problems) = read(&format!("{wrong}\n"));
+            assert!(!problems.is_empty(), "{wrong}: {problems:?}");
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! The file: who may read it, and how SQLite is to treat it.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::store::StoreError;
+
+/// How long to wait for another process that writes: the `sqlite3` tool, or a gateway that is being replaced.
+const BUSY: Duration = Duration::from_secs(2);
+/// All that is ever prepared fits.
+const STATEMENTS: usize = 64;
+
+/// A connection to the file, which is made if it is not there.
+pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
+    let shown = path.display();
+    let unusable = |error: &dyn std::fmt::Display| StoreError::unusable(format_args!("{shown}: {error}"));
+    make_private(path).map_err(|error| unusable(&error))?;
+    let mode = fs::metadata(path).map_err(|error| unusable(&error))?.permissions().mode() & 0o777;
+    if mode & 0o007 != 0 {
+        return Err(StoreError::unusable(format_args!(
+            "{shown} can be read or written by everybody (mode {mode:04o}), and it holds contacts; run: chmod 600 {shown}"
+        )));
+    }
+    // Neither created by SQLite, which asks the umask, nor taken for a URI.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(|error| unusable(&error))?;
+    configure(&connection).map_err(|error| unusable(&error))?;
+    Ok(connection)
+}
+
+/// The journal beside the file gets the file's mode from SQLite.
+fn make_private(path: &Path) -> io::Result<()> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // With WAL, NORMAL would not sync at a commit.
+    connection.pragma_update(None, "synchronous", "FULL")
+}

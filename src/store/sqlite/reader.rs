@@ -1,0 +1,62 @@
+//! The thread that reads: a list that takes long holds up no mint.
+
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::writer::not_started;
+use crate::store::{Answer, StoreError};
+
+/// Questions that may wait.
+const MOST_WAITING: usize = 4096;
+
+type Question = Box<dyn FnOnce(&Connection) + Send>;
+
+/// The thread that reads. It ends when this is dropped.
+pub(super) struct Reader {
+    questions: Option<SyncSender<Question>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Reader {
+    /// Starts it.
+    pub(super) fn start(connection: Connection) -> Result<Self, StoreError> {
+        let (questions, waiting) = sync_channel::<Question>(MOST_WAITING);
+        let thread = thread::Builder::new().name("store-read".to_owned());
+        let thread = thread.spawn(move || waiting.iter().for_each(|ask| ask(&connection))).map_err(not_started)?;
+        Ok(Self { questions: Some(questions), thread: Some(thread) })
+    }
+
+    /// Has `read` done, in one transaction of the state as it is.
+    pub(super) fn run<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Answer<'static, T> {
+        let (answer, answered) = oneshot::channel();
+        let question: Question = Box::new(move |connection| {
+            let outcome =
+                connection.unchecked_transaction().map_err(StoreError::from).and_then(|transaction| read(&transaction));
+            // Nobody may be waiting any more.
+            let _ = answer.send(outcome);
+        });
+        let is_taken = self.questions.as_ref().is_some_and(|questions| questions.try_send(question).is_ok());
+        Box::pin(async move {
+            if !is_taken {
+                return Err(StoreError::away("too many questions wait"));
+            }
+            answered.await.unwrap_or_else(|_gone| Err(StoreError::away("its thread has ended")))
+        })
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        drop(self.questions.take());
+        if let Some(thread) = self.thread.take() {
+            // It fails only if the thread panicked, which the panic's own message has said.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Sessions in their table.
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Row, named_params, params, params_from_iter};
+
+use super::{changes, millis, moment};
+use crate::clock::Timestamp;
+use crate::id::{hex, unhex};
+use crate::store::{Cap, ChangeKind, Counted, Cursor, Filter, Known, Page, Record, StoreError};
+
+/// All columns of a record. A session has ended when it was revoked, or when its contact or its bot was.
+const SELECT: &str = "SELECT id, bot, client, subject, conversation, source, contact, origin, address, opened, expires, \
+    ends, coalesce(ended, (SELECT min(at) FROM revocations WHERE at >= opened AND \
+        ((scope = 'contact' AND name = subject) OR (scope = 'bot' AND name = bot)))) AS ended, \
+    known, ends_earlier FROM sessions";
+
+/// Keeps a new session. One that is there already is left as it is.
+pub(super) fn open(connection: &Connection, record: &Record, caps: &[Cap], now: Timestamp) -> Result<(), StoreError> {
+    for cap in caps {
+        let Some(counted) = record.counted_by(cap.what) else { continue };
+        if live(connection, record, cap.what, counted, now)? >= cap.most {
+            return Err(StoreError::TooMany(cap.what.name()));
+        }
+    }
+    let mut insert = connection.prepare_cached(
+        "INSERT OR IGNORE INTO sessions VALUES (:id, :bot, :client, :subject, :conversation, :source, :contact, \
+         :origin, :address, :opened, :expires, :ends, :ended, :known, :ends_earlier)",
+    )?;
+    insert.execute(named_params! {
+        ":id": record.id, ":bot": record.bot, ":client": record.client, ":subject": record.subject,
+        ":conversation": record.conversation, ":source": record.source, ":contact": record.contact,
+        ":origin": record.origin, ":address": record.address, ":opened": millis(record.opened),
+        ":expires": millis(record.expires), ":ends": millis(record.ends), ":ended": record.ended.map(millis),
+        ":known": record.known.map(digits), ":ends_earlier": record.ends_earlier,
+    })?;
+    Ok(())
+}
+
+/// How many sessions of the record's bot are live.
+fn live(
+    connection: &Connection,
+    record: &Record,
+    what: Counted,
+    counted: &str,
+    now: Timestamp,
+) -> Result<u32, StoreError> {
+    let column = match what {
+        Counted::Contact => "subject",
+        Counted::Address => "address",
+    };
+    let sql = format!(
+        "SELECT count(*) FROM ({SELECT} WHERE bot = ?1 AND {column} = ?2 AND expires > ?3) WHERE ended IS NULL"
+    );
+    let mut count = connection.prepare_cached(&sql)?;
+    Ok(count.query_row(params![record.bot, counted, millis(now)], |row| row.get(0))?)
+}
+
+/// The session of this id.
+pub(super) fn find(connection: &Connection, id: &str) -> Result<Option<Record>, StoreError> {
+    let mut select = connection.prepare_cached(&format!("{SELECT} WHERE id = ?1"))?;
+    Ok(select.query_row([id], record).optional()?)
+}
+
+/// A page of sessions.
+pub(super) fn list(
+    connection: &Connection,
+    filter: &Filter,
+    after: Option<&Cursor>,
+    most: u32,
+) -> Result<Page, StoreError> {
+    let mut conditions = vec!["true".to_owned()];
+    let mut values: Vec<Value> = Vec::new();
+    let mut add = |condition: &str, value: &mut dyn Iterator<Item = Value>| {
+        conditions.push(condition.to_owned());
+        values.extend(value);
+    };
+    if let Some(bots) = &filter.bots {
+        let places = vec!["?"; bots.len()].join(", ");
+        add(&format!("bot IN ({places})"), &mut bots.iter().cloned().map(Value::from));
+    }
+    if let Some(subject) = &filter.subject {
+        add("subject = ?", &mut [Value::from(subject.clone())].into_iter());
+    }
+    if let Some(opened) = filter.opened_after {
+        add("opened >= ?", &mut [Value::from(millis(opened))].into_iter());
+    }
+    if let Some(opened) = filter.opened_before {
+        add("opened < ?", &mut [Value::from(millis(opened))].into_iter());
+    }
+    if let Some(Cursor { opened, id }) = after {
+        add("(opened, id) < (?, ?)", &mut [Value::from(millis(*opened)), Value::from(id.clone())].into_iter());
+    }
+    values.push(Value::from(i64::from(most) + 1));
+    let sql = format!("{SELECT} WHERE {} ORDER BY opened DESC, id DESC LIMIT ?", conditions.join(" AND "));
+    let mut select = connection.prepare(&sql)?;
+    let records = select.query_map(params_from_iter(values), record)?.collect::<Result<Vec<_>, _>>()?;
+    Ok(Page::cut(records, most))
+}
+
+/// Notes a token until `expires`.
+pub(super) fn renew(
+    connection: &Connection,
+    id: &str,
+    expires: Timestamp,
+    now: Timestamp,
+) -> Result<Record, StoreError> {
+    let mut record = going_on(connection, id, now)?;
+    record.expires = record.expires.max(expires);
+    let mut update = connection.prepare_cached("UPDATE sessions SET expires = ?2 WHERE id = ?1")?;
+    update.execute(params![id, millis(record.expires)])?;
+    Ok(record)
+}
+
+/// Notes who the visitor is.
+pub(super) fn recognise(
+    connection: &Connection,
+    id: &str,
+    known: &Known,
+    keeps_earlier: bool,
+    expires: Timestamp,
+    now: Timestamp,
+) -> Result<Record, StoreError> {
+    let mut record = going_on(connection, id, now)?;
+    let is_new = match record.known {
+        Some(digest) if digest != known.digest => return Err(StoreError::Conflict),
+        Some(_) => false,
+        None => true,
+    };
+    if changes::is_contact_revoked(connection, &known.subject, record.opened)? {
+        return Err(StoreError::Ended);
+    }
+    if is_new {
+        record.subject.clone_from(&known.subject);
+        record.source = Some(known.source.clone());
+        record.contact.clone_from(&known.contact);
+        record.known = Some(known.digest);
+    }
+    let ends_more = !keeps_earlier && !record.ends_earlier;
+    record.ends_earlier |= !keeps_earlier;
+    record.expires = record.expires.max(expires);
+    let mut update = connection.prepare_cached(
+        "UPDATE sessions SET subject = ?2, source = ?3, contact = ?4, known = ?5, ends_earlier = ?6, expires = ?7 WHERE id = ?1",
+    )?;
+    let Record { subject, source, contact, ends_earlier, .. } = &record;
+    update.execute(params![
+        id,
+        subject,
+        source,
+        contact,
+        digits(known.digest),
+        ends_earlier,
+        millis(record.expires)
+    ])?;
+    if is_new || ends_more {
+        let kind =
+            ChangeKind::Recognised { id: id.to_owned(), digest: known.digest, ends_earlier: record.ends_earlier };
+        changes::append(connection, &kind, now, record.ends)?;
+    }
+    Ok(record)
+}
+
+/// The session, if it can still be changed.
+fn going_on(connection: &Connection, id: &str, now: Timestamp) -> Result<Record, StoreError> {
+    let record = find(connection, id)?.ok_or(StoreError::Unknown)?;
+    if record.ended.is_some() || record.ends <= now { Err(StoreError::Ended) } else { Ok(record) }
+}
+
+fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
+    let time = |name: &str| row.get(name).map(moment);
+    Ok(Record {
+        id: row.get("id")?,
+        bot: row.get("bot")?,
+        client: row.get("client")?,
+        subject: row.get("subject")?,
+        conversation: row.get("conversation")?,
+        source: row.get("source")?,
+        contact: row.get("contact")?,
+        origin: row.get("origin")?,
+        address: row.get("address")?,
+        opened: time("opened")?,
+        expires: time("expires")?,
+        ends: time("ends")?,
+        ended: row.get::<_, Option<i64>>("ended")?.map(moment),
+        known: row.get::<_, Option<String>>("known")?.as_deref().and_then(digest),
+        ends_earlier: row.get("ends_earlier")?,
+    })
+}
+
+/// A digest as the tables have it.
+pub(super) fn digits(digest: u128) -> String {
+    hex(&digest.to_be_bytes())
+}
+
+/// A digest of the tables.
+pub(super) fn digest(digits: &str) -> Option<u128> {
+    unhex(digits).map(u128::from_be_bytes)
+}

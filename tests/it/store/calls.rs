@@ -1,0 +1,70 @@
+//! Calls that are made once, and rates that are shared.
+
+use std::time::{Duration, Instant};
+
+use keystile::document::Rate;
+use keystile::store::{Begun, StoreError, Taken};
+
+use super::both;
+
+const KEY: [u8; 32] = [1; 32];
+const BODY: [u8; 32] = [2; 32];
+const TEN_MINUTES: Duration = Duration::from_secs(600);
+
+#[tokio::test]
+async fn a_call_is_made_once_and_its_answer_given_again() {
+    let answer = vec![0, 255, b'\r', b'\n', b'"'];
+    for store in both() {
+        assert_eq!(store.begin(KEY, BODY, TEN_MINUTES).await, Ok(Begun::New), "{}", store.name);
+        assert_eq!(store.begin(KEY, BODY, TEN_MINUTES).await, Ok(Begun::InFlight), "{}", store.name);
+        assert_eq!(store.begin(KEY, [3; 32], TEN_MINUTES).await, Ok(Begun::Other), "{}", store.name);
+        assert_eq!(store.begin([9; 32], BODY, TEN_MINUTES).await, Ok(Begun::New), "{}: another key", store.name);
+        store.finish(KEY, answer.clone()).await.unwrap();
+
+        assert_eq!(store.begin(KEY, BODY, TEN_MINUTES).await, Ok(Begun::Answered(answer.clone())), "{}", store.name);
+        assert_eq!(store.begin(KEY, [3; 32], TEN_MINUTES).await, Ok(Begun::Other), "{}", store.name);
+        store.abandon(KEY).await.unwrap();
+        assert_eq!(store.begin(KEY, BODY, TEN_MINUTES).await, Ok(Begun::Answered(answer.clone())), "{}", store.name);
+    }
+}
+
+#[tokio::test]
+async fn an_abandoned_call_may_be_made_again() {
+    for store in both() {
+        store.begin(KEY, BODY, TEN_MINUTES).await.unwrap();
+        store.abandon(KEY).await.unwrap();
+        assert_eq!(store.begin(KEY, [3; 32], TEN_MINUTES).await, Ok(Begun::New), "{}", store.name);
+    }
+}
+
+#[tokio::test]
+async fn a_call_is_forgotten_after_its_time() {
+    for store in both() {
+        store.begin(KEY, BODY, Duration::from_millis(1)).await.unwrap();
+        let end = Instant::now() + Duration::from_secs(10);
+        while store.begin(KEY, BODY, Duration::from_millis(1)).await.unwrap() != Begun::New {
+            assert!(Instant::now() < end, "{} remembers", store.name);
+        }
+        store.finish([8; 32], vec![1]).await.unwrap();
+        assert_eq!(store.begin([8; 32], BODY, TEN_MINUTES).await, Ok(Begun::New), "{}: it never began", store.name);
+    }
+}
+
+#[tokio::test]
+async fn a_rate_is_shared_by_a_redis_and_by_no_file() {
+    let rate = Rate::new(3, Duration::from_secs(60));
+    let [file, redis] = both();
+    assert_eq!(file.take("mint", rate).await, Err(StoreError::Unsupported));
+    for _ in 0..3 {
+        assert_eq!(redis.take("mint", rate).await, Ok(Taken::Yes));
+    }
+    let Ok(Taken::Wait(wait)) = redis.take("mint", rate).await else { panic!("there were three") };
+    assert!(wait <= Duration::from_secs(20) && wait > Duration::from_secs(10), "{wait:?}");
+    assert_eq!(redis.take("other", rate).await, Ok(Taken::Yes));
+    let quick = Rate::new(1, Duration::from_millis(1));
+    while redis.take("quick", quick).await != Ok(Taken::Yes) {}
+    let end = Instant::now() + Duration::from_secs(10);
+    while redis.take("quick", quick).await != Ok(Taken::Yes) {
+        assert!(Instant::now() < end, "one is free after a millisecond");
+    }
+}
