@@ -14,6 +14,9 @@ use crate::store::{RedisPlace, StoreError};
 /// After a connection that could not be made, none is tried for so long: those who wait learn it at once.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// A connection is made within this, with all that is asked before it.
+const CONNECT: Duration = Duration::from_millis(1500);
+
 /// The way to a Redis.
 pub(super) struct Link {
     connector: Connector,
@@ -92,7 +95,10 @@ impl Link {
         {
             return Err(error.clone());
         }
-        match self.connector.connect().await {
+        // The crate bounds the connection, but not what is asked of sentinels and of a cluster before it.
+        let connected = tokio::time::timeout(CONNECT, self.connector.connect()).await;
+        let late = |_elapsed| Err(StoreError::away("Redis: no connection in time"));
+        match connected.map_or_else(late, |connected| connected.map_err(|error| away(&error))) {
             Ok(connection) => {
                 state.failed = None;
                 state.generation += 1;
@@ -100,7 +106,6 @@ impl Link {
                 Ok((connection, state.generation))
             }
             Err(error) => {
-                let error = away(&error);
                 state.failed = Some((Instant::now(), error.clone()));
                 Err(error)
             }

@@ -130,3 +130,58 @@ where
         let _ = answer.send(outcome);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn insert(writer: &Writer, size: u32) -> Answer<'static, ()> {
+        writer.run(move |connection| {
+            connection.execute("INSERT INTO things VALUES (zeroblob(?1))", [size])?;
+            Ok(())
+        })
+    }
+
+    fn count(connection: &Connection) -> u32 {
+        connection.query_row("SELECT count(*) FROM things", [], |row| row.get(0)).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_refuses_what_does_not_fit_and_nothing_is_answered_that_is_not_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = super::super::file::open(&folder.path().join("small.db")).unwrap();
+        connection.execute_batch("CREATE TABLE things (thing)").unwrap();
+        connection.pragma_update(None, "max_page_count", 40).unwrap();
+        let (tell, _last) = watch::channel(0);
+        let writer = Writer::start(connection, tell).unwrap();
+        let other = super::super::file::open(&folder.path().join("small.db")).unwrap();
+        for _ in 0..5 {
+            let sizes = [10, 10_000_000, 10, 20];
+            let outcomes = futures_util::future::join_all(sizes.map(|size| insert(&writer, size))).await;
+            let there = count(&other);
+            let done = u32::try_from(outcomes.iter().filter(|outcome| outcome.is_ok()).count()).unwrap();
+            assert!(matches!(outcomes[1], Err(StoreError::Away(_))), "{outcomes:?}");
+            other.execute("DELETE FROM things", []).unwrap();
+            assert_eq!(there, done, "{outcomes:?}");
+            assert_eq!(insert(&writer, 10).await, Ok(()));
+            other.execute("DELETE FROM things", []).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refusal_undoes_its_own_writes_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = super::super::file::open(&folder.path().join("small.db")).unwrap();
+        connection.execute_batch("CREATE TABLE things (thing)").unwrap();
+        let (tell, _last) = watch::channel(0);
+        let writer = Writer::start(connection, tell).unwrap();
+        let refused = writer.run::<()>(|connection| {
+            connection.execute("INSERT INTO things VALUES (1)", [])?;
+            Err(StoreError::Conflict)
+        });
+        let outcomes = tokio::join!(insert(&writer, 1), refused, insert(&writer, 1));
+        assert_eq!(outcomes, (Ok(()), Err(StoreError::Conflict), Ok(())));
+        let other = super::super::file::open(&folder.path().join("small.db")).unwrap();
+        assert_eq!(count(&other), 2);
+    }
+}

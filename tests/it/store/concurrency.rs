@@ -2,7 +2,7 @@
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use keystile::store::{Cap, Counted, Filter, Scope, StoreError};
+use keystile::store::{Begun, Cap, Counted, Filter, Scope, StoreError};
 
 use super::{DAY, both, known, session, soon};
 
@@ -65,6 +65,15 @@ async fn a_renewal_beside_a_revocation_is_before_it_or_refused() {
             assert!(revoked.is_ok() && matches!(renewed, Ok(_) | Err(StoreError::Ended)), "{}", store.name);
             assert_eq!(store.renew(&id, soon(0)).await, Err(StoreError::Ended), "{}", store.name);
         }
+    }
+}
+
+#[tokio::test]
+async fn of_calls_begun_at_once_one_is_made() {
+    for store in both() {
+        let begun = join_all((0..20).map(|_| store.begin([1; 32], [2; 32], DAY))).await;
+        let count = |wanted: Begun| begun.iter().filter(|begun| **begun == Ok(wanted.clone())).count();
+        assert_eq!((count(Begun::New), count(Begun::InFlight)), (1, 19), "{} {begun:?}", store.name);
     }
 }
 

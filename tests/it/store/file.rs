@@ -3,6 +3,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use keystile::store::{Begun, Filter, Scope, StoreError};
 
@@ -20,7 +21,7 @@ async fn what_was_answered_is_there_when_the_file_is_opened_again() {
     store.open(session("b"), Vec::new()).await.unwrap();
     let recognised = store.recognise("a", ada(), false, soon(60_000)).await.unwrap();
     let revoked = store.revoke(Scope::Session("b".to_owned()), soon(60_000)).await.unwrap();
-    store.begin([1; 32], [2; 32], std::time::Duration::from_secs(600)).await.unwrap();
+    store.begin([1; 32], [2; 32], Duration::from_secs(600)).await.unwrap();
     store.finish([1; 32], vec![3]).await.unwrap();
     let log = store.changes(0).await.unwrap();
     drop(store);
@@ -30,7 +31,7 @@ async fn what_was_answered_is_there_when_the_file_is_opened_again() {
     assert_eq!(store.session("b").await.unwrap().unwrap().ended, Some(revoked.at));
     assert_eq!(store.changes(0).await.unwrap(), log);
     assert_eq!(*store.subscribe().borrow(), log.last);
-    let begun = store.begin([1; 32], [2; 32], std::time::Duration::from_secs(600)).await;
+    let begun = store.begin([1; 32], [2; 32], Duration::from_secs(600)).await;
     assert_eq!(begun, Ok(Begun::Answered(vec![3])));
 }
 
@@ -59,6 +60,23 @@ async fn two_processes_may_share_a_file_and_read_each_others_changes() {
     let numbers: Vec<u64> = one.changes(0).await.unwrap().entries.iter().map(|entry| entry.number).collect();
     assert_eq!(numbers, [first.number, second.number]);
     assert_eq!(other.renew("a", soon(0)).await, Err(StoreError::Ended));
+}
+
+#[tokio::test]
+async fn a_file_that_another_process_holds_is_away_in_bounded_time_and_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), "").unwrap();
+    let tool = rusqlite::Connection::open(folder.path().join("keystile.db")).unwrap();
+    tool.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let begin = Instant::now();
+    let refused = store.open(session("a"), Vec::new()).await;
+    assert!(matches!(refused, Err(StoreError::Away(_))), "{refused:?}");
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    assert_eq!(store.session("a").await, Ok(None), "reading goes on");
+
+    tool.execute_batch("ROLLBACK").unwrap();
+    store.open(session("a"), Vec::new()).await.unwrap();
+    assert!(store.session("a").await.unwrap().is_some());
 }
 
 #[tokio::test]

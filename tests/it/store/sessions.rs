@@ -1,6 +1,6 @@
 //! One session's life.
 
-use keystile::store::{Cap, Counted, Record, StoreError};
+use keystile::store::{Cap, Counted, Known, Record, Scope, StoreError};
 
 use super::{DAY, HOUR, ada, both, known, session, soon};
 
@@ -67,7 +67,7 @@ async fn a_recognised_session_is_one_contacts_for_good() {
         };
         assert_eq!(recognised, expected, "{}", store.name);
         assert_eq!(store.recognise("a", known(7, "eve"), false, later).await, Err(StoreError::Conflict));
-        assert_eq!(store.recognise("a", ada(), true, record_end(&expected)).await.unwrap().known, expected.known);
+        assert_eq!(store.recognise("a", ada(), true, expected.opened).await.unwrap().known, expected.known);
         let stricter = store.recognise("a", ada(), false, later).await.unwrap();
         assert!(stricter.ends_earlier && !expected.ends_earlier, "{}", store.name);
         assert!(store.recognise("a", ada(), true, later).await.unwrap().ends_earlier, "it stays so");
@@ -80,16 +80,12 @@ async fn a_recognised_session_is_one_contacts_for_good() {
     }
 }
 
-fn record_end(record: &Record) -> keystile::clock::Timestamp {
-    record.opened
-}
-
 #[tokio::test]
 async fn a_contact_without_claims_to_keep_leaves_none_of_an_earlier_one() {
     for store in both() {
         let record = Record { contact: Some("{\"name\":\"claimed\"}".to_owned()), ..session("a") };
         store.open(record, Vec::new()).await.unwrap();
-        let bare = keystile::store::Known { contact: None, ..ada() };
+        let bare = Known { contact: None, ..ada() };
         assert_eq!(store.recognise("a", bare, false, soon(0)).await.unwrap().contact, None, "{}", store.name);
         assert_eq!(store.session("a").await.unwrap().unwrap().contact, None, "{}", store.name);
     }
@@ -119,7 +115,6 @@ async fn a_cap_counts_live_sessions_of_the_bot() {
 
 #[tokio::test]
 async fn a_revoked_session_is_counted_no_more() {
-    use keystile::store::Scope;
     for store in both() {
         let caps = || vec![Cap { what: Counted::Address, most: 1 }];
         for (number, scope) in
