@@ -53,7 +53,8 @@ pub fn open(settings: &Settings, clock: Clock) -> Result<Arc<dyn Backend>, Store
     })
 }
 
-/// A store. Any operation may answer [`StoreError::Away`], within a few seconds.
+/// A store. An operation begins when it is called, not when its answer is awaited. Any may answer [`StoreError::Away`],
+/// within a few seconds.
 pub trait Backend: Send + Sync {
     /// Keeps a new session, unless there would be more live ones (not ended, not expired) of its bot than a cap says.
     ///

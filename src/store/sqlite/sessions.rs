@@ -1,5 +1,7 @@
 //! Sessions in their table.
 
+use std::collections::BTreeSet;
+
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params, params_from_iter};
 
@@ -62,39 +64,57 @@ pub(super) fn find(connection: &Connection, id: &str) -> Result<Option<Record>, 
 }
 
 /// A page of sessions.
+///
+/// Each bot is asked for a page of its own, in the order of its index: one statement for several would sort all that
+/// they ever had.
 pub(super) fn list(
     connection: &Connection,
     filter: &Filter,
     after: Option<&Cursor>,
     most: u32,
 ) -> Result<Page, StoreError> {
-    let mut conditions = vec!["true".to_owned()];
-    let mut values: Vec<Value> = Vec::new();
-    let mut add = |condition: &str, value: &mut dyn Iterator<Item = Value>| {
-        conditions.push(condition.to_owned());
-        values.extend(value);
+    let bots: Vec<Option<&String>> = match &filter.bots {
+        None => vec![None],
+        Some(bots) => bots.iter().collect::<BTreeSet<_>>().into_iter().map(Some).collect(),
     };
-    if let Some(bots) = &filter.bots {
-        let places = vec!["?"; bots.len()].join(", ");
-        add(&format!("bot IN ({places})"), &mut bots.iter().cloned().map(Value::from));
+    let mut records = Vec::new();
+    for bot in bots {
+        records.extend(newest(connection, bot, filter, after, most)?);
     }
-    if let Some(subject) = &filter.subject {
-        add("subject = ?", &mut [Value::from(subject.clone())].into_iter());
-    }
-    if let Some(opened) = filter.opened_after {
-        add("opened >= ?", &mut [Value::from(millis(opened))].into_iter());
-    }
-    if let Some(opened) = filter.opened_before {
-        add("opened < ?", &mut [Value::from(millis(opened))].into_iter());
-    }
-    if let Some(Cursor { opened, id }) = after {
-        add("(opened, id) < (?, ?)", &mut [Value::from(millis(*opened)), Value::from(id.clone())].into_iter());
-    }
-    values.push(Value::from(i64::from(most) + 1));
-    let sql = format!("{SELECT} WHERE {} ORDER BY opened DESC, id DESC LIMIT ?", conditions.join(" AND "));
-    let mut select = connection.prepare(&sql)?;
-    let records = select.query_map(params_from_iter(values), record)?.collect::<Result<Vec<_>, _>>()?;
+    records.sort_by(|one, other| (other.opened, &other.id).cmp(&(one.opened, &one.id)));
     Ok(Page::cut(records, most))
+}
+
+/// The newest sessions of a bot or of all: one more than `most`, if there is.
+fn newest(
+    connection: &Connection,
+    bot: Option<&String>,
+    filter: &Filter,
+    after: Option<&Cursor>,
+    most: u32,
+) -> Result<Vec<Record>, StoreError> {
+    let text = |text: &String| Value::from(text.clone());
+    let time = |moment| Value::from(millis(moment));
+    let conditions = [
+        ("bot = ?", bot.map(|bot| vec![text(bot)])),
+        ("subject = ?", filter.subject.as_ref().map(|subject| vec![text(subject)])),
+        ("opened >= ?", filter.opened_after.map(|opened| vec![time(opened)])),
+        ("opened < ?", filter.opened_before.map(|opened| vec![time(opened)])),
+        ("(opened, id) < (?, ?)", after.map(|cursor| vec![time(cursor.opened), text(&cursor.id)])),
+    ];
+    let mut sql = format!("{SELECT} WHERE true");
+    let mut values = Vec::new();
+    for (condition, given) in conditions {
+        if let Some(given) = given {
+            sql.push_str(" AND ");
+            sql.push_str(condition);
+            values.extend(given);
+        }
+    }
+    sql.push_str(" ORDER BY opened DESC, id DESC LIMIT ?");
+    values.push(Value::from(i64::from(most) + 1));
+    let mut select = connection.prepare_cached(&sql)?;
+    Ok(select.query_map(params_from_iter(values), record)?.collect::<Result<_, _>>()?)
 }
 
 /// Notes a token until `expires`.
