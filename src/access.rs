@@ -8,8 +8,9 @@
 mod call;
 mod contact;
 mod credential;
+mod hold;
 mod mint;
-mod recognised;
+mod revoked;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,8 +20,9 @@ use http::{HeaderMap, header};
 pub use self::call::{CallGrant, CallTarget};
 pub use self::contact::ContactGrant;
 pub use self::credential::{BEARER_PROTOCOL, Credential};
+pub use self::hold::HoldGrant;
 pub use self::mint::{MintGrant, Minter};
-pub use self::recognised::Recognised;
+pub use self::revoked::{Over, Revoked, Watch};
 use crate::bot::{Bot, Client, Directory, Origin};
 use crate::clock::Clock;
 use crate::document::Rate;
@@ -94,8 +96,8 @@ pub struct Access {
     pub own_origin: Option<Origin>,
     /// How many failed credentials an address has.
     pub failures: Option<Rate>,
-    /// Sessions whose earlier tokens have ended.
-    pub recognised: Arc<Recognised>,
+    /// What has ended before its time.
+    pub revoked: Arc<Revoked>,
 }
 
 impl Access {

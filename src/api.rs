@@ -8,6 +8,7 @@ mod asked;
 mod contact;
 mod members;
 mod native;
+mod session;
 
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
@@ -19,7 +20,7 @@ use axum::routing::{get, post};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde_json::{Value, json};
 
-use crate::access::{Access, Caller, MintGrant, Minter, Principal};
+use crate::access::{Access, Caller, HoldGrant, MintGrant, Minter, Principal};
 use crate::bot::{Bot, Client};
 use crate::clock::Clock;
 use crate::fault::{Code, Fault};
@@ -27,7 +28,7 @@ use crate::limit::{Key, Kind, Limiter, digest_key};
 use crate::net::Neighbourhood;
 use crate::proxy::Intake;
 use crate::secret::SHORTEST;
-use crate::session::{Opened, Opener, RawWish, Wish};
+use crate::session::{Ledger, Opened, Opener, RawWish, Wish};
 
 /// The token, on the answers of vendors' session calls.
 pub const TOKEN: HeaderName = HeaderName::from_static("keystile-token");
@@ -43,6 +44,8 @@ pub struct Api {
     pub access: Arc<Access>,
     /// Opens sessions.
     pub opener: Opener,
+    /// Keeps them.
+    pub ledger: Arc<Ledger>,
     /// Reads bodies.
     pub intake: Intake,
     /// What counts mints.
@@ -89,8 +92,16 @@ impl Api {
     /// The calls that [`Api::router`] serves, below `prefix` where they are the gateway's own. No vendor may have them.
     pub fn calls(prefix: &str) -> Vec<String> {
         let jwks = ["GET", "HEAD"].map(|method| format!("{method} /.well-known/jwks.json"));
-        let own = ["/bots/{bot}/sessions", "/sessions/{session}/contact"].map(|path| format!("POST {prefix}{path}"));
-        own.into_iter().chain(jwks).collect()
+        let own = [
+            ("POST", "/bots/{bot}/sessions"),
+            ("GET", "/sessions"),
+            ("DELETE", "/sessions"),
+            ("GET", "/sessions/{session}"),
+            ("DELETE", "/sessions/{session}"),
+            ("POST", "/sessions/{session}/renew"),
+            ("POST", "/sessions/{session}/contact"),
+        ];
+        own.into_iter().map(|(method, path)| format!("{method} {prefix}{path}")).chain(jwks).collect()
     }
 
     /// The gateway's own endpoints.
@@ -98,6 +109,9 @@ impl Api {
         Router::new()
             .route(&format!("{prefix}/bots/{{bot}}/sessions"), post(native::open))
             .route(&format!("{prefix}/sessions/{{session}}/contact"), post(contact::recognise))
+            .route(&format!("{prefix}/sessions"), get(session::list).delete(session::end_all))
+            .route(&format!("{prefix}/sessions/{{session}}"), get(session::show).delete(session::end))
+            .route(&format!("{prefix}/sessions/{{session}}/renew"), post(session::renew))
             .route("/.well-known/jwks.json", get(jwks))
             .with_state(Arc::clone(self))
     }
@@ -111,9 +125,10 @@ impl Api {
     }
 
     /// Opens a session as it was granted: the one way to do it.
-    async fn open(&self, grant: &MintGrant, wish: &RawWish) -> Result<(Opened, Wish), Fault> {
+    async fn open(&self, grant: &MintGrant, wish: &RawWish, address: Option<IpAddr>) -> Result<(Opened, Wish), Fault> {
         let wish = wish.checked(grant)?;
         let opened = self.opener.open(grant, &wish).await?;
+        self.ledger.open(grant.bot(), &opened, address).await?;
         Ok((opened, wish))
     }
 
@@ -123,6 +138,21 @@ impl Api {
         match grant.minter() {
             Minter::Page(_) => self.admit_address(bot, caller.address)?,
             Minter::Owner(client) => self.admit_client(bot, client)?,
+        }
+        if let Some(rate) = bot.limits.per_bot {
+            let taken = self.limiter.take_of_bot(bot.number, rate, now);
+            taken.map_err(|wait| limited("the bot has too many calls", wait))?;
+        }
+        Ok(())
+    }
+
+    /// A renewal counts as a call of its session, and of its bot.
+    fn admit_renewal(&self, grant: &HoldGrant) -> Result<(), Fault> {
+        let (bot, now) = (grant.bot(), self.clock.now());
+        if let Some(rate) = bot.limits.per_session {
+            let key = Key::session(&grant.verified().session.id);
+            let taken = self.limiter.take(key, rate, now);
+            taken.map_err(|wait| limited("the session makes too many calls", wait))?;
         }
         if let Some(rate) = bot.limits.per_bot {
             let taken = self.limiter.take_of_bot(bot.number, rate, now);
@@ -146,6 +176,11 @@ impl Api {
         let taken = self.limiter.take(key, rate, self.clock.now());
         taken.map_err(|wait| limited("too many sessions were opened from this address", wait))
     }
+}
+
+/// The address of the visitor for whom a session is opened, where it is known: an owner's own says nothing.
+fn visitor_of(grant: &MintGrant, caller: &Caller) -> Option<IpAddr> {
+    matches!(grant.minter(), Minter::Page(_)).then_some(caller.address)
 }
 
 fn limited(detail: &'static str, wait: std::time::Duration) -> Fault {

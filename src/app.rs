@@ -9,7 +9,7 @@ use bytes::Bytes;
 use hyper::service::service_fn;
 use tokio::sync::watch;
 
-use crate::access::{Access, Recognised};
+use crate::access::{Access, Revoked};
 use crate::api::Api;
 use crate::bot::{Directory, Origin};
 use crate::clock::Clock;
@@ -19,7 +19,8 @@ use crate::id::Entropy;
 use crate::limit::Limiter;
 use crate::listen;
 use crate::proxy::{Intake, Proxy};
-use crate::session::Opener;
+use crate::session::{Ledger, Opener};
+use crate::store::{self, Durability, StoreError};
 use crate::telemetry::{Output, Records};
 use crate::token::{Authority, KeysError};
 
@@ -40,6 +41,9 @@ pub enum StartError {
     /// The signing keys cannot be used.
     #[error("the signing keys cannot be used")]
     Keys(#[from] KeysError),
+    /// The store cannot be used.
+    #[error("the store cannot be used")]
+    Store(#[from] StoreError),
     /// The address cannot be listened on.
     #[error("{address} cannot be listened on")]
     Bind {
@@ -58,6 +62,8 @@ pub enum StartError {
 pub struct Bound {
     gateway: Arc<Gateway>,
     authority: Arc<Authority>,
+    ledger: Arc<Ledger>,
+    durability: Durability,
     listener: listen::Bound,
 }
 
@@ -74,6 +80,7 @@ impl Bound {
         let longest = settings.bots.longest_body();
         let directory = Arc::new(Directory::new(settings.bots, |key| authority.fingerprint(key)));
         let limiter = Arc::new(Limiter::new(directory.bots().count()));
+        let revoked = Arc::new(Revoked::default());
         let access = Arc::new(Access {
             authority: Arc::clone(&authority),
             directory: Arc::clone(&directory),
@@ -81,13 +88,16 @@ impl Bound {
             clock: clock.clone(),
             own_origin: Origin::of(issuer),
             failures: settings.gateway.failed_credentials,
-            recognised: Arc::new(Recognised::default()),
+            revoked: Arc::clone(&revoked),
         });
+        let store = store::open(&settings.store, clock.clone())?;
+        let ledger = Arc::new(Ledger::new(store, revoked, clock.clone(), settings.tokens.contact));
         let opener = Opener { authority: Arc::clone(&authority), clock: clock.clone(), entropy: entropy.clone() };
         let intake = Intake::new(settings.gateway.body_timeout, settings.gateway.bodies, longest);
         let api = Arc::new(Api {
             access: Arc::clone(&access),
             opener,
+            ledger: Arc::clone(&ledger),
             intake: intake.clone(),
             limiter: Arc::clone(&limiter),
             clock: clock.clone(),
@@ -108,7 +118,14 @@ impl Bound {
         let listen::Settings { address, tls, workers, timeouts, bounds } = settings.listen;
         let (sockets, address) =
             listen::bind(address, workers).map_err(|source| StartError::Bind { address, source })?;
-        Ok(Self { gateway, authority, listener: listen::Bound { sockets, address, tls, timeouts, bounds } })
+        let durability = settings.store.durability;
+        Ok(Self {
+            gateway,
+            authority,
+            ledger,
+            durability,
+            listener: listen::Bound { sockets, address, tls, timeouts, bounds },
+        })
     }
 
     /// The address that clients connect to.
@@ -129,7 +146,7 @@ impl Bound {
     pub fn start(self) -> Result<Running, StartError> {
         let (stop, stopped) = watch::channel(false);
         let writer = self.gateway.records.start().map_err(StartError::Worker)?;
-        let mut workers = Vec::new();
+        let mut workers = vec![keeper(self.ledger, self.durability, stopped.clone())?];
         let listen::Bound { sockets, tls, timeouts, bounds, .. } = self.listener;
         for (number, socket) in sockets.into_iter().enumerate() {
             let terms = listen::Terms { tls: tls.clone(), worker: number, timeouts, bounds: bounds.clone() };
@@ -147,6 +164,37 @@ impl Bound {
         let gateway = self.gateway;
         Ok(Running { gateway, stop, workers: Mutex::new(workers), writer: Mutex::new(Some(writer)) })
     }
+}
+
+/// Starts the thread that follows the store, and waits until what is revoked was read, or could not be.
+fn keeper(
+    ledger: Arc<Ledger>,
+    durability: Durability,
+    stopped: watch::Receiver<bool>,
+) -> Result<JoinHandle<()>, StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Worker)?;
+    let (read, is_read) = std::sync::mpsc::sync_channel(1);
+    let work = move || {
+        runtime.block_on(async {
+            if let Err(error) = ledger.catch_up().await {
+                tracing::error!(%error, "the store cannot be read: no token is good until it can");
+            }
+            // Nobody waits any more if the start failed meanwhile.
+            let _heard = read.send(ledger.weaknesses().await.unwrap_or_default());
+            ledger.follow(stopped).await;
+        });
+        runtime.shutdown_background();
+    };
+    let thread = std::thread::Builder::new().name("keeper".to_owned()).spawn(work).map_err(StartError::Worker)?;
+    // An error is a panic, which the thread's own end tells.
+    let weaknesses = is_read.recv().unwrap_or_default();
+    for weakness in &weaknesses {
+        tracing::warn!(weakness, "the store could lose what it answered");
+    }
+    if durability == Durability::Strict && !weaknesses.is_empty() {
+        return Err(StoreError::Unusable(weaknesses.join("; ")).into());
+    }
+    Ok(thread)
 }
 
 async fn worker(

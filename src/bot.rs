@@ -97,6 +97,10 @@ pub struct Limits {
     pub per_session: Option<Rate>,
     /// Calls of one session that are open at once.
     pub streams: Option<u32>,
+    /// Open sessions of visitors at one address.
+    pub sessions_per_ip: Option<u32>,
+    /// Open sessions of one contact for whom an owner vouches.
+    pub sessions_per_contact: Option<u32>,
     /// Bytes of a JSON body that is read.
     pub body: u64,
     /// Bytes of a body that streams.

@@ -9,6 +9,7 @@ use crate::bot;
 use crate::document::{Document, Environment, Problem, Problems};
 use crate::gateway;
 use crate::listen;
+use crate::store;
 use crate::token;
 
 /// Everything that the configuration says.
@@ -20,6 +21,8 @@ pub struct Settings {
     pub gateway: gateway::Settings,
     /// `[tokens]`
     pub tokens: token::Settings,
+    /// `[store]`
+    pub store: store::Settings,
     /// `[vendors.*]`, `[bots.*]`, `[clients.*]`
     pub bots: bot::Settings,
 }
@@ -88,7 +91,7 @@ pub fn load_tokens(file: &Path) -> Result<(token::Settings, String), ConfigError
     // Keys of the document itself count, too: `[token]` would mean other keys than those that were meant.
     problems.retain(|problem| {
         let section = problem.path.split('.').next().unwrap_or_default();
-        problem.file == name && !["vendors", "bots", "clients"].contains(&section)
+        problem.file == name && !["vendors", "bots", "clients", "store"].contains(&section)
     });
     match settings {
         Some(settings) if problems.is_empty() => Ok((settings.tokens, settings.gateway.public_url)),
@@ -119,6 +122,7 @@ pub fn read(file: &str, text: &str, environment: &Environment, problems: &Proble
     let listen = listen::Settings::read(&server, &timeouts, &limits, environment);
     let gateway = gateway::Settings::read(&server, &timeouts, &limits);
     let tokens = token::Settings::read(&root.section("tokens"), environment.folder());
+    let store = store::Settings::read(&root.section("store"), environment);
     let bots = bot::Settings::read(&root, environment, problems, tokens.default_ttl, &gateway.public_url);
     let longest = bots.longest_body();
     if longest > gateway.bodies {
@@ -133,7 +137,7 @@ pub fn read(file: &str, text: &str, environment: &Environment, problems: &Proble
             problems.add(file, vendor.line, &format!("vendors.{}.mount", vendor.name), clash.to_string());
         }
     }
-    Some(Settings { listen, gateway, tokens, bots })
+    Some(Settings { listen, gateway, tokens, store, bots })
 }
 
 #[cfg(test)]

@@ -126,7 +126,7 @@ fn configuration(address: SocketAddr, vendors: &[Simulated], secret_sha256: &str
         visibility = "public"
         origins    = ["http://{address}", "http://localhost:{port}"]
         owners     = ["demo"]
-        limits     = {{ mint_per_ip = "1000/1m", per_bot = "10000/1m", per_session = "1000/1m", streams = 32 }}
+        limits     = {{ mint_per_ip = "1000/1m", per_bot = "10000/1m", per_session = "1000/1m", streams = 32, sessions_per_ip = 1000 }}
         "#
         ));
     }

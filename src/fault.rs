@@ -98,6 +98,8 @@ codes! {
     TokenExpired = "token_expired", 401, Client, "The token has expired";
     /// The session has become a recognised visitor's, and this token is from before.
     TokenReplaced = "token_replaced", 401, Client, "The token was replaced by a later one";
+    /// The session was ended before its time.
+    TokenRevoked = "token_revoked", 401, Client, "The token was revoked";
     /// No client has this secret.
     InvalidClient = "invalid_client", 401, Client, "The client credential is not valid";
     /// A client credential came from a web page.
@@ -122,6 +124,8 @@ codes! {
     ContactConflict = "contact_conflict", 409, Client, "The session is another contact's";
     /// The configuration now says otherwise than the token's binding: vendor, bot id or key have changed.
     SessionMoved = "session_moved", 409, Client, "The session belongs to an earlier configuration";
+    /// The session ends so soon that a new token of it would be of no use.
+    SessionEnding = "session_ending", 409, Client, "The session is about to end";
     /// The vendor may have carried the call out, but its answer was lost: to repeat it could do it twice.
     MaybeSent = "maybe_sent", 409, Vendor, "The vendor may have received the call, but its answer was lost";
     /// The body of the request did not come in time.
@@ -136,6 +140,8 @@ codes! {
     UpgradeRequired = "upgrade_required", 426, Client, "Another version of the protocol is required";
     /// A limit on calls or mints is reached.
     RateLimited = "rate_limited", 429, Client, "Too many requests";
+    /// The visitor has as many open sessions as may be.
+    TooManySessions = "too_many_sessions", 429, Client, "Too many open sessions";
     /// The session has as many open streams as it may.
     TooManyStreams = "too_many_streams", 429, Client, "Too many open streams";
     /// Too many wrong credentials came from this address.
@@ -144,6 +150,8 @@ codes! {
     Internal = "internal", 500, Gateway, "The gateway failed";
     /// The gateway holds as many bodies as it has memory for.
     Overloaded = "overloaded", 503, Gateway, "The gateway has too much to do";
+    /// The store is away: nothing new can be kept.
+    StoreUnavailable = "store_unavailable", 503, Gateway, "The store cannot be reached";
     /// No connection to the vendor could be had; nothing was sent.
     VendorUnreachable = "vendor_unreachable", 502, Vendor, "The vendor cannot be reached";
     /// The vendor's answer is not what its profile says.
@@ -266,6 +274,9 @@ mod tests {
             Code::RateLimited,
             Code::TooManyStreams,
             Code::TooManyFailures,
+            // One of the visitor's other sessions ends, or is ended.
+            Code::TooManySessions,
+            Code::StoreUnavailable,
             Code::Internal,
             Code::Overloaded,
             Code::VendorUnreachable,

@@ -77,6 +77,13 @@ impl Key {
     }
 }
 
+impl Key {
+    /// The key of a session's calls. Its id is a UUID of our own, 128 bits.
+    pub fn session(id: &str) -> Self {
+        Self::new(Kind::Session, 0, uuid::Uuid::try_parse(id).map_or(0, |id| id.as_u128()))
+    }
+}
+
 /// The subject of a key that has a name and no number: 128 bits of its digest.
 pub fn digest_key(name: &[u8]) -> u128 {
     let digest = crate::secret::sha256(name);

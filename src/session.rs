@@ -1,14 +1,17 @@
 //! A session's life: what its visitor may ask for, its opening with the vendor, and how its visitor becomes known.
 //!
-//! This gateway keeps no session: all that is known of one is in its token.
+//! All that a call needs of a session is in its token. What has to be listed, renewed or ended is kept by the [`Ledger`].
 
 mod answer;
 mod call;
 mod contact;
 mod identify;
+mod ledger;
 mod open;
+mod renew;
 mod values;
 mod wish;
 
+pub use self::ledger::{Ledger, end_of};
 pub use self::open::{Opened, Opener};
-pub use self::wish::{RawWish, Recognition, Wish};
+pub use self::wish::{RawWish, Recognition, Wish, wished_ttl};

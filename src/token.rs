@@ -33,7 +33,7 @@ pub use self::keys::KeyInfo;
 use self::keys::Keys;
 pub use self::refusal::{KeysError, MintError, Part, Refusal};
 use self::seal::{Context, Sealed};
-pub use self::session::{Binding, Contact, ContactSource, Session, VendorSession, Verified};
+pub use self::session::{Binding, Contact, ContactSource, Judged, Session, VendorSession, Verified};
 pub use self::settings::{Algorithm, ContactClaims, LONGEST_TTL, SHORTEST_TTL, Settings, read_ttl};
 use crate::clock::Clock;
 use crate::id::Entropy;

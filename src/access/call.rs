@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::mint::is_allowed_page;
-use super::{Access, Caller, Principal, Recognised};
+use super::{Access, Caller, Over, Principal, Revoked, Watch};
 use crate::bot::{Bot, Client, PUBLIC, Vendor, Visibility};
 use crate::clock::Timestamp;
 use crate::fault::{Code, Fault};
@@ -30,7 +30,7 @@ pub struct CallGrant {
     holder: Holder,
     bot: Arc<Bot>,
     key: usize,
-    recognised: Arc<Recognised>,
+    revoked: Arc<Revoked>,
 }
 
 /// Who makes the call.
@@ -77,9 +77,14 @@ impl CallGrant {
         self.bot.vendor.keys.at(self.key)
     }
 
-    /// Whether the visitor became known since, so that the token is good no more.
-    pub fn is_replaced(&self) -> bool {
-        self.session().is_some_and(|verified| self.recognised.has_replaced(&verified.session))
+    /// Why the token is good no more, if it ended since and before its time.
+    pub fn over(&self) -> Option<Over> {
+        self.session().and_then(|verified| self.revoked.judge(verified).err())
+    }
+
+    /// What wakes whoever waits when that may be so; nothing for an owner.
+    pub fn watch(&self) -> Option<Watch> {
+        self.session().map(|verified| self.revoked.watch(verified))
     }
 
     /// The place of that key.
@@ -99,15 +104,8 @@ impl Access {
             return self.may_call_as_owner(principal, target, caller);
         }
         let verified = session_of(principal)?;
-        let bot =
-            self.directory.bot(&verified.session.bot).ok_or_else(|| moved("the bot is not configured any more"))?;
-        self.may_its_minter(&verified, bot)?;
-        if self.recognised.has_replaced(&verified.session) {
-            return Err(Fault::new(
-                Code::TokenReplaced,
-                "the visitor became known since; use the token that was made then",
-            ));
-        }
+        let bot = self.bot_it_is_for(&verified)?;
+        self.revoked.judge(&verified)?;
         // Before the vendors are compared: a bot that has moved to another vendor makes no token a wrong one.
         let key = self.is_bound_to(&verified, bot)?;
         if bot.vendor.index != target.vendor.index {
@@ -116,15 +114,15 @@ impl Access {
         is_own_path(&verified, bot, target)?;
         self.is_from_its_origin(&verified, bot, caller)?;
         // The source is always sealed in the token, also where the contact itself is left out of it.
-        let is_known = || verified.session.source.is_some() || self.recognised.has(&verified.session.id);
+        let is_known = || verified.session.source.is_some() || self.revoked.known(&verified.session.id).is_some();
         if target.route.identifies && is_known() {
             return Err(Fault::new(
                 Code::ContactSet,
                 "this session has a contact already; a session token cannot change it",
             ));
         }
-        let recognised = Arc::clone(&self.recognised);
-        Ok(CallGrant { bot: Arc::clone(bot), holder: Holder::Session(verified), key, recognised })
+        let revoked = Arc::clone(&self.revoked);
+        Ok(CallGrant { bot: Arc::clone(bot), holder: Holder::Session(verified), key, revoked })
     }
 
     /// Whether a client may make a call that shows more than one session: for the bot that the path names, or for the
@@ -160,8 +158,8 @@ impl Access {
         // A credential that may be in a page is read by whoever opens that page.
         is_allowed_page(bot, caller)?;
         let key = self.next_key(bot)?;
-        let recognised = Arc::clone(&self.recognised);
-        Ok(CallGrant { bot: Arc::clone(bot), holder: Holder::Owner(client), key, recognised })
+        let revoked = Arc::clone(&self.revoked);
+        Ok(CallGrant { bot: Arc::clone(bot), holder: Holder::Owner(client), key, revoked })
     }
 
     fn next_key(&self, bot: &Bot) -> Result<usize, Fault> {
@@ -190,6 +188,14 @@ impl Access {
 }
 
 impl Access {
+    /// The bot that a token is for, whose minter may still use it.
+    pub(super) fn bot_it_is_for(&self, verified: &Verified) -> Result<&Arc<Bot>, Fault> {
+        let missing = || moved("the bot is not configured any more");
+        let bot = self.directory.bot(&verified.session.bot).ok_or_else(missing)?;
+        self.may_its_minter(verified, bot)?;
+        Ok(bot)
+    }
+
     /// Who opened the session must still be allowed to: a client that was removed, or a bot that is private now, takes
     /// its sessions along.
     pub(super) fn may_its_minter(&self, verified: &Verified, bot: &Bot) -> Result<(), Fault> {
@@ -208,7 +214,7 @@ impl Access {
 
     /// A token that was minted for a page works from that page only, and only while the bot still allows it. A token
     /// without an origin came through a site's own server; from a page it works where the bot allows that page.
-    fn is_from_its_origin(&self, verified: &Verified, bot: &Bot, caller: &Caller) -> Result<(), Fault> {
+    pub(super) fn is_from_its_origin(&self, verified: &Verified, bot: &Bot, caller: &Caller) -> Result<(), Fault> {
         let refused = |why: &'static str| Err(Fault::new(Code::OriginNotAllowed, why));
         match (&verified.session.origin, &self.page(caller)) {
             (None, None) => Ok(()),
@@ -222,7 +228,7 @@ impl Access {
     }
 }
 
-fn session_of(principal: Principal) -> Result<Arc<Verified>, Fault> {
+pub(super) fn session_of(principal: Principal) -> Result<Arc<Verified>, Fault> {
     match principal {
         Principal::Session(verified) => Ok(verified),
         Principal::Client(_) => Err(Fault::new(

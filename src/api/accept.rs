@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 
 use super::asked::Asked;
-use super::{Api, Scene, session_headers};
+use super::{Api, Scene, session_headers, visitor_of};
 use crate::access::{Caller, Credential, Principal};
 use crate::bot::{Bot, Vendor, Visibility};
 use crate::fault::{Code, Fault};
@@ -63,7 +63,7 @@ impl Api {
             asked = asked.with_body(&self.intake.json(&head.headers, body, bot.limits.body).await?)?;
         }
         let wish = asked.wish(accept)?;
-        let (opened, wish) = self.open(&grant, &wish).await?;
+        let (opened, wish) = self.open(&grant, &wish, visitor_of(&grant, caller)).await?;
         let _first = scene.session.set(opened.session.id.clone());
         reply(bot.profile.accept.as_ref().unwrap_or(accept), &bot, &opened, &wish)
     }

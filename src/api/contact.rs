@@ -42,9 +42,7 @@ pub(super) async fn recognise(
     let recognition = api.recognition(&mut fields, &grant)?;
     let opened = api.opener.identify(&grant, &recognition).await?;
     // Only now that the vendor knows it: had the vendor failed, nothing would have ended.
-    if !api.access.recognised.note(&opened.session.id, &recognition.contact, keeps) {
-        return Err(somebody_else().into());
-    }
+    api.ledger.recognise(&opened, &recognition, keeps).await?;
     let now = opened.session.issued.seconds();
     let life = opened.session.expires.seconds().saturating_sub(now);
     let answer = native_answer(&opened, &[], now, renew_after(life, api.opener.entropy.bytes()));
@@ -83,7 +81,7 @@ impl Api {
         let recognition = Recognition::read(contact.as_ref(), visit.as_ref(), meta.as_ref(), grant.bot())?;
         let by_token = || !grant.is_recognised() || self.opener.is_same_visitor(grant, &recognition.contact);
         let id = &grant.verified().session.id;
-        if self.access.recognised.is(id, &recognition.contact).unwrap_or_else(by_token) {
+        if self.ledger.is_known_as(id, &recognition.contact).unwrap_or_else(by_token) {
             Ok(recognition)
         } else {
             Err(somebody_else())

@@ -10,7 +10,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value};
 
 use super::members::members;
-use super::{Api, Refused, Scene, native_answer, renew_after, unknown_member};
+use super::{Api, Refused, Scene, native_answer, renew_after, unknown_member, visitor_of};
 use crate::access::{Caller, Credential, MintGrant, Minter};
 use crate::fault::{Code, Fault};
 use crate::session::RawWish;
@@ -36,11 +36,13 @@ pub(super) async fn open(
     let grant = api.grant(&bot, principal, &caller)?;
     let body = api.intake.json::<Body>(&head.headers, body, bot.limits.body).await?;
     let mut fields = members(&body)?;
-    if let Some(address) = visitor(&mut fields, &grant)? {
+    let named = visitor(&mut fields, &grant)?;
+    if let Some(address) = named {
         api.admit_address(&bot, address)?;
     }
     let wish = raw_wish(fields)?;
-    let (opened, wish) = api.open(&grant, &wish).await?;
+    let address = named.or_else(|| visitor_of(&grant, &caller));
+    let (opened, wish) = api.open(&grant, &wish, address).await?;
     let _first = scene.session.set(opened.session.id.clone());
     let now = opened.session.issued.seconds();
     let life = opened.session.expires.seconds().saturating_sub(now);

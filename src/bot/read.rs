@@ -246,10 +246,12 @@ fn limits(table: &Table<'_>) -> (Limits, bool) {
         let default = Some(Rate::new(count, Duration::from_secs(60)));
         section.get(key).and_then(|value| Rate::read(&value)).unwrap_or(default)
     };
-    let streams = section.get("streams").map_or(Some(4), |value| match value.as_text() {
-        Some("off") => None,
-        _ => value.integer(1, 100_000).and_then(|count| u32::try_from(count).ok()),
-    });
+    let count = |key: &str, default: u32| {
+        section.get(key).map_or(Some(default), |value| match value.as_text() {
+            Some("off") => None,
+            _ => value.integer(1, 100_000).and_then(|count| u32::try_from(count).ok()),
+        })
+    };
     let upload = section.get("upload").and_then(|value| match value.as_text() {
         Some("off") => None,
         _ => value.size(),
@@ -258,7 +260,9 @@ fn limits(table: &Table<'_>) -> (Limits, bool) {
         mint_per_ip: rate("mint_per_ip", 30),
         per_bot: rate("per_bot", 600),
         per_session: rate("per_session", 60),
-        streams,
+        streams: count("streams", 4),
+        sessions_per_ip: count("sessions_per_ip", 20),
+        sessions_per_contact: count("sessions_per_contact", 20),
         body: section.get("body").and_then(|value| value.size()).unwrap_or(256 << 10),
         upload,
         message: section.get("message").and_then(|value| value.size()).unwrap_or(1 << 20),

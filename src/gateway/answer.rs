@@ -62,7 +62,7 @@ fn in_shape(fault: &Fault, shape: &ErrorShape) -> Value {
 
 /// How this vendor's clients learn of it, if it says that they need a new token.
 fn expired<'s>(fault: &Fault, shape: &'s ErrorShape) -> Option<&'s Expired> {
-    let is_over = matches!(fault.code(), Code::TokenExpired | Code::TokenReplaced);
+    let is_over = matches!(fault.code(), Code::TokenExpired | Code::TokenReplaced | Code::TokenRevoked);
     shape.expired.as_ref().filter(|_| is_over)
 }
 
@@ -107,6 +107,9 @@ fn challenge(code: Code) -> Option<&'static str> {
         }
         Code::TokenReplaced => {
             Some("Bearer realm=\"keystile\", error=\"invalid_token\", error_description=\"the token was replaced\"")
+        }
+        Code::TokenRevoked => {
+            Some("Bearer realm=\"keystile\", error=\"invalid_token\", error_description=\"the token was revoked\"")
         }
         Code::InvalidToken => {
             Some("Bearer realm=\"keystile\", error=\"invalid_token\", error_description=\"the token is not valid\"")

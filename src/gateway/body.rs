@@ -136,7 +136,7 @@ impl Drop for Body {
             && let Some(cut) = stream.cut()
         {
             record.code = Some(cut.code());
-            record.is_complete &= cut == Cut::Expired;
+            record.is_complete &= matches!(cut, Cut::Expired | Cut::Over(_));
         }
     }
 }

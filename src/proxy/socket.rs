@@ -214,10 +214,7 @@ impl Socket {
         let directions = (Down::new(needles, limit), Up::new(limit));
         let terms = Terms { ends, latest: ends + LEEWAY, ping: timeouts.ping, idle: timeouts.idle };
         let sides = (TokioIo::new(client), TokioIo::new(vendor));
-        let grant = Arc::new(grant);
-        let held = Arc::clone(&grant);
-        let is_over = Box::new(move || held.is_replaced());
-        let report = Pump::new(sides, directions, terms, received, admit, is_over).run().await;
+        let report = Pump::new(sides, directions, terms, received, admit, grant.watch()).run().await;
         drop(open);
         if report.hits > 0 {
             let (bot, hits) = (grant.bot().name.as_str(), report.hits);

@@ -17,7 +17,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::farewell::{Border, Format};
 use super::scrub::{Needles, Scrubber};
-use crate::access::CallGrant;
+use crate::access::{CallGrant, Over, Watch};
 use crate::fault::Code;
 use crate::limit::OpenCall;
 use crate::token::LEEWAY;
@@ -32,6 +32,9 @@ pub enum Cut {
     /// The token ended.
     #[error("the token expired while the answer was streaming")]
     Expired,
+    /// The token ended before its time.
+    #[error("the token was good no more while the answer was streaming")]
+    Over(Over),
     /// The vendor was silent for too long.
     #[error("the vendor was silent for too long")]
     Idle,
@@ -45,6 +48,7 @@ impl Cut {
     pub fn code(self) -> Code {
         match self {
             Self::Expired => Code::TokenExpired,
+            Self::Over(over) => over.code(),
             Self::Idle => Code::VendorTimeout,
             Self::Broken => Code::VendorFailed,
         }
@@ -62,6 +66,10 @@ pub struct AnswerStream {
     ends: Instant,
     /// When it is cut without a border.
     latest: Instant,
+    /// Why it ends, if not by time.
+    over: Option<Over>,
+    /// Wakes it in silence when its token ends before its time.
+    watch: Option<Watch>,
     idle: Duration,
     last_part: Instant,
     held_since: Option<Instant>,
@@ -100,6 +108,8 @@ impl AnswerStream {
             border: Border::default(),
             ends,
             latest: ends + grace,
+            over: None,
+            watch: None,
             idle,
             last_part: now,
             held_since: None,
@@ -120,6 +130,7 @@ impl AnswerStream {
     fn end(&mut self, cut: Option<Cut>) {
         self.body = None;
         self.timer = None;
+        self.watch = None;
         self.open = None;
         self.cut = cut;
     }
@@ -137,11 +148,7 @@ impl AnswerStream {
     fn part(&mut self, data: Bytes) -> Option<Result<Bytes, Cut>> {
         let now = Instant::now();
         self.last_part = now;
-        if now < self.ends && self.grant.is_replaced() {
-            // What has no borders is cut here: nothing more of the conversation is for this caller.
-            let grace = if self.format == Format::Plain { Duration::ZERO } else { LEEWAY };
-            (self.ends, self.latest) = (now, now + grace);
-        }
+        self.look_at_token(now);
         let mut out = self.scrubber.push(data);
         self.held_since = self.scrubber.is_releasable().then_some(now);
         if now >= self.ends
@@ -151,8 +158,7 @@ impl AnswerStream {
             return Some(Ok(self.farewell(out)));
         }
         if now >= self.latest {
-            self.end(Some(Cut::Expired));
-            return Some(Err(Cut::Expired));
+            return Some(Err(self.token_ends()));
         }
         if out.is_empty() {
             return None;
@@ -161,22 +167,41 @@ impl AnswerStream {
         Some(Ok(out))
     }
 
+    /// A token that has ended before its time ends the stream as its expiry would.
+    fn look_at_token(&mut self, now: Instant) {
+        if now >= self.ends {
+            return;
+        }
+        if let Some(over) = self.grant.over() {
+            // What has no borders is cut here: nothing more of the conversation is for this caller.
+            let grace = if self.format == Format::Plain { Duration::ZERO } else { LEEWAY };
+            (self.ends, self.latest, self.over) = (now, now + grace, Some(over));
+        }
+    }
+
+    /// The end, because the token's has come.
+    fn token_ends(&mut self) -> Cut {
+        let cut = self.over.map_or(Cut::Expired, Cut::Over);
+        self.end(Some(cut));
+        cut
+    }
+
     /// The last part, and the event that says why there is no more.
     fn farewell(&mut self, last: Bytes) -> Bytes {
-        self.end(Some(Cut::Expired));
-        let words = self.format.last_words(self.grant.bot(), Code::TokenExpired).unwrap_or_default();
+        let cut = self.token_ends();
+        let words = self.format.last_words(self.grant.bot(), cut.code()).unwrap_or_default();
         if last.is_empty() { Bytes::from(words) } else { Bytes::from([last.as_ref(), words.as_bytes()].concat()) }
     }
 
     /// What has happened in the vendor's silence, if anything has.
     fn in_silence(&mut self) -> Option<Result<Bytes, Cut>> {
         let now = Instant::now();
+        self.look_at_token(now);
         if now >= self.ends && self.border.is_here(self.format) {
             return Some(Ok(self.farewell(Bytes::new())));
         }
         if now >= self.latest {
-            self.end(Some(Cut::Expired));
-            return Some(Err(Cut::Expired));
+            return Some(Err(self.token_ends()));
         }
         if now >= self.last_part + self.idle {
             self.end(Some(Cut::Idle));
@@ -193,6 +218,16 @@ impl AnswerStream {
 
     /// Waits for the next thing that can happen in silence.
     fn poll_timer(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.timer.is_none() {
+            // Only now: most answers are whole before anybody has to wait for more.
+            self.watch = self.grant.watch();
+            if self.grant.over().is_some() {
+                return Poll::Ready(());
+            }
+        }
+        if self.over.is_none() && self.watch.as_mut().is_some_and(|watch| watch.poll_woken(context).is_ready()) {
+            return Poll::Ready(());
+        }
         let token = if Instant::now() < self.ends { self.ends } else { self.latest };
         let idle = self.last_part + self.idle;
         let next = self.held_since.map_or(idle, |since| idle.min(since + HOLD)).min(token);

@@ -14,7 +14,7 @@ use crate::fault::{Code, Fault};
 use crate::proxy::{is_told, masked};
 use crate::secret::Secret;
 use crate::token::VendorSession;
-use crate::vendor::{Open, SessionSource, SessionType, is_value};
+use crate::vendor::{Open, Renew, SessionSource, SessionType, is_value};
 
 /// The longest id of a vendor's session.
 const LONGEST_ID: usize = 256;
@@ -76,6 +76,15 @@ fn in_json(open: &Open, pointer: &str, answer: &Value, now: Timestamp) -> Result
         Some(value) => Some(moment(value, now).ok_or_else(|| unusable("the end of the session is no time"))?),
     };
     Ok(VendorAnswer { session, token, ends, whole: None })
+}
+
+/// The vendor's new token, and its end where it says one.
+pub(super) fn renewed(renew: &Renew, answer: &Value, now: Timestamp) -> Result<(Secret, Option<Timestamp>), Fault> {
+    let at = |pointer: &str| answer.pointer(pointer).filter(|value| !value.is_null());
+    let token = vendor_token(at(&renew.vendor_token))?;
+    let ends = renew.expires.as_deref().and_then(at);
+    let ends = ends.map(|value| moment(value, now).ok_or_else(|| unusable("the end of the session is no time")));
+    Ok((token, ends.transpose()?))
 }
 
 /// Whether a word is what programs write where there is nothing: all who got it would share one session.

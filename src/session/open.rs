@@ -86,7 +86,7 @@ impl Opener {
             expires,
         };
         let VendorAnswer { session: vendor_session, token: vendor_token, whole, .. } = answer;
-        let binding = binding(bot, place, vendor_session.clone(), vendor_token);
+        let binding = Binding { ends: answer.ends, ..binding(bot, place, vendor_session.clone(), vendor_token) };
         let token = self.authority.mint(session.clone(), &binding)?;
         Ok(Opened { session, vendor_session, token: Secret::new(token), answer: whole })
     }
@@ -157,7 +157,7 @@ impl Opener {
     }
 
     /// The pseudonym of a contact for whom `owner` vouches.
-    pub(super) fn subject(&self, owner: &str, source: ContactSource, contact: &Contact) -> String {
+    pub fn subject(&self, owner: &str, source: ContactSource, contact: &Contact) -> String {
         let identity = contact.email.as_ref().map(|email| email.to_lowercase()).or_else(|| contact.phone.clone());
         identity.map_or_else(|| self.entropy.token_id(), |identity| self.authority.subject(owner, source, &identity))
     }
@@ -190,6 +190,7 @@ fn binding(bot: &Bot, place: usize, session: VendorSession, token: Option<Secret
         session: Some(session),
         token,
         opened_as: None,
+        ends: None,
     }
 }
 

@@ -95,7 +95,7 @@ impl RawWish {
         let contact = contact::read(self.contact.as_ref())?;
         needed(&contact, bot.contact)?;
         Ok(Wish {
-            ttl: ttl(self.ttl.as_ref(), bot)?,
+            ttl: wished_ttl(self.ttl.as_ref(), bot)?,
             contact,
             messages: messages(self.messages.as_ref(), profile)?,
             meta: meta(self.meta.as_ref(), profile)?,
@@ -109,7 +109,12 @@ fn present(value: Option<&Value>) -> Option<&Value> {
     value.filter(|value| !value.is_null())
 }
 
-fn ttl(value: Option<&Value>, bot: &Bot) -> Result<Duration, Fault> {
+/// The life of a token as it was asked for, within what its bot allows.
+///
+/// # Errors
+///
+/// It is no integer within the bounds.
+pub fn wished_ttl(value: Option<&Value>, bot: &Bot) -> Result<Duration, Fault> {
     let Some(value) = present(value) else { return Ok(bot.ttl.default) };
     let (low, high) = (SHORTEST_TTL.as_secs(), bot.ttl.max.as_secs());
     // A JSON number without a fraction is an integer, however it is written (RFC 8259 §6 has one kind of number).

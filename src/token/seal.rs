@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use super::refusal::{MintError, Refusal};
 use super::session::{Binding, Contact, ContactSource, VendorSession};
+use crate::clock::Timestamp;
 use crate::id::Entropy;
 use crate::secret::Secret;
 
@@ -70,6 +71,8 @@ struct Plaintext {
     #[serde(skip_serializing_if = "Option::is_none")]
     a: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    e: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     o: Option<ContactSource>,
     #[serde(skip_serializing_if = "Option::is_none")]
     c: Option<SealedContact>,
@@ -115,6 +118,7 @@ impl Sealed {
             s: binding.session,
             t: binding.token,
             a: binding.opened_as,
+            e: binding.ends.map(Timestamp::seconds),
             o: self.source,
             c: self.contact.clone().map(|contact| SealedContact {
                 n: contact.name,
@@ -135,6 +139,7 @@ impl Sealed {
             session: plain.s,
             token: plain.t,
             opened_as: plain.a,
+            ends: plain.e.map(Timestamp::from_seconds),
         };
         let contact = plain.c.map(|sealed| Contact {
             name: sealed.n,
@@ -203,6 +208,7 @@ mod tests {
             session: Some(VendorSession::Integer(-7)),
             token: Some(Secret::new(token)),
             opened_as: None,
+            ends: None,
         };
         Sealed { binding, source: Some(ContactSource::Asserted), contact: None }
     }

@@ -4,6 +4,7 @@
 //! is personal data: neither is in any `Debug` output.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -149,6 +150,8 @@ pub struct Binding {
     /// The pseudonym under which the session was opened at the vendor, where the visitor became known since and has
     /// another: the vendor's token stays bound to it.
     pub opened_as: Option<String>,
+    /// When the vendor's session, or its token, ends, where the vendor said so.
+    pub ends: Option<Timestamp>,
 }
 
 impl fmt::Debug for Binding {
@@ -182,4 +185,28 @@ pub struct Verified {
     pub kid: String,
     /// From when it is good, `nbf`. We mint it equal to `iat`; it is kept for the check at each use.
     pub(super) not_before: Timestamp,
+    /// When it was last found not to have ended before its time.
+    pub judged: Judged,
+}
+
+/// A number that rises with each revocation of the process: the one at which a token was judged last.
+#[derive(Debug, Default)]
+pub struct Judged(AtomicU64);
+
+impl Judged {
+    /// Whether it was judged at `epoch`.
+    pub fn is(&self, epoch: u64) -> bool {
+        self.0.load(Ordering::Relaxed) == epoch
+    }
+
+    /// Notes that it was.
+    pub fn set(&self, epoch: u64) {
+        self.0.store(epoch, Ordering::Relaxed);
+    }
+}
+
+impl Clone for Judged {
+    fn clone(&self) -> Self {
+        Self(AtomicU64::new(self.0.load(Ordering::Relaxed)))
+    }
 }

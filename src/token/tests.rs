@@ -69,6 +69,7 @@ fn binding() -> Binding {
         session: Some(VendorSession::Text("vendor-session".into())),
         token: Some(Secret::new("vendor-token-0123456789")),
         opened_as: None,
+        ends: None,
     }
 }
 

@@ -9,7 +9,7 @@ use super::jws::{Header, Parts, TYPE, decode};
 use super::keys::Keys;
 use super::refusal::{Part, Refusal};
 use super::seal::{self, Context, Sealed};
-use super::session::Verified;
+use super::session::{Judged, Verified};
 use crate::clock::Timestamp;
 
 /// A longer token is refused before anything of it is decoded.
@@ -75,7 +75,7 @@ fn join(claims: Claims<'_>, sealed: Sealed, kid: &str) -> Verified {
     if let Some(contact) = sealed.contact {
         session.contact = contact;
     }
-    Verified { session, binding: sealed.binding, jti, kid: kid.to_owned(), not_before }
+    Verified { session, binding: sealed.binding, jti, kid: kid.to_owned(), not_before, judged: Judged::default() }
 }
 
 impl Verified {

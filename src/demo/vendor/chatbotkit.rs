@@ -116,6 +116,16 @@ impl ChatBotKit {
         })))
     }
 
+    /// A new token of a conversation, for the account. The one before it stays good.
+    fn renew(&self, id: &str, caller: &Caller, body: &Map<String, Value>) -> Result<Answer, Fault> {
+        if matches!(caller, Caller::Session) {
+            return Err(Fault::not_authorized());
+        }
+        let duration = opening::duration(body.get("durationInSeconds"))?;
+        let (token, expires) = self.conversations().renew(&self.entropy, id, self.clock.now().plus(duration));
+        Ok(ok(&json!({ "id": id, "token": token.expose(), "expiresAt": expires.millis() })))
+    }
+
     fn list(&self, id: &str, call: &Call) -> Result<Answer, Fault> {
         match self.caller(&call.head.headers, id)? {
             Caller::Account => {}
@@ -139,6 +149,7 @@ impl ChatBotKit {
             ["receive"] => object(headers, &body).map(|_| self.receive(id)),
             ["contact", "upsert"] => opening::check_contact(&object(headers, &body)?).map(|()| self.fresh("contact")),
             ["attachment", "upload"] => Ok(self.fresh("file")),
+            ["session", "create"] => self.renew(id, &caller, &object(headers, &body)?),
             ["message", message, "upvote" | "downvote" | "synthesize"] => self.touch(id, message, headers, &body),
             _ => Err(Fault::not_found()),
         }

@@ -3,9 +3,11 @@
 //! Nothing is read from one side while bytes wait for the other: a slow client slows the vendor, and the other way
 //! round. All timers are one, set to the next thing that can happen.
 
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -15,6 +17,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::frame::{Violation, Writer, close};
 use super::relay::{Down, Seen, Up, Wanted};
 use super::side::Side;
+use crate::access::{Over, Watch};
 use crate::fault::Code;
 use crate::token::LEEWAY;
 
@@ -50,6 +53,8 @@ pub(super) enum End {
     Closed,
     /// The token ended.
     Expired,
+    /// The token ended before its time.
+    Over(Over),
     /// Nobody said anything for too long.
     Idle,
     /// The client broke off, or gave no sign of life.
@@ -65,7 +70,7 @@ pub(super) enum End {
 impl End {
     /// Whether it ended as it should.
     pub(super) fn is_complete(self) -> bool {
-        matches!(self, Self::Closed | Self::Expired | Self::Idle)
+        matches!(self, Self::Closed | Self::Expired | Self::Over(_) | Self::Idle)
     }
 
     /// What stands on the record.
@@ -73,6 +78,7 @@ impl End {
         match self {
             Self::Closed | Self::Idle | Self::ClientLost => None,
             Self::Expired => Some(Code::TokenExpired),
+            Self::Over(over) => Some(over.code()),
             Self::VendorLost | Self::VendorViolation(_) => Some(Code::VendorFailed),
             Self::ClientViolation(Violation::TooLong) => Some(Code::BodyTooLarge),
             Self::ClientViolation(Violation::Protocol) => Some(Code::BadRequest),
@@ -84,6 +90,8 @@ impl End {
         match self {
             Self::Closed | Self::ClientLost => None,
             Self::Expired => Some((EXPIRED, "the token has expired")),
+            Self::Over(Over::Revoked | Over::Unknown) => Some((EXPIRED, "the session was ended")),
+            Self::Over(Over::Replaced) => Some((EXPIRED, "the token was replaced")),
             Self::Idle => Some((GOING_AWAY, "nothing was said for too long")),
             Self::VendorLost => Some((BROKEN, "the vendor broke off")),
             Self::ClientViolation(violation @ Violation::TooLong) => {
@@ -146,9 +154,6 @@ pub(super) struct Report {
     pub(super) hits: u32,
 }
 
-/// Whether the token has ended before its time.
-pub(super) type IsOver = Box<dyn Fn() -> bool + Send>;
-
 /// A WebSocket at work. `A` says whether a message of the client may pass now, or how long it has to wait.
 pub(super) struct Pump<C, V, A> {
     client: Side<C>,
@@ -160,7 +165,9 @@ pub(super) struct Pump<C, V, A> {
     paused: Option<Instant>,
     terms: Terms,
     admit: A,
-    is_over: IsOver,
+    watch: Option<Watch>,
+    /// Why it ends, if not by time.
+    over: Option<Over>,
     trifles: Trifles,
     received: Arc<AtomicU64>,
     last_message: Instant,
@@ -182,7 +189,7 @@ where
         terms: Terms,
         received: Arc<AtomicU64>,
         admit: A,
-        is_over: IsOver,
+        watch: Option<Watch>,
     ) -> Self {
         Self {
             client: Side::new(client),
@@ -193,7 +200,8 @@ where
             paused: None,
             terms,
             admit,
-            is_over,
+            watch,
+            over: None,
             trifles: Trifles { since: Instant::now(), count: 0 },
             received,
             last_message: Instant::now(),
@@ -248,7 +256,9 @@ where
     async fn next(&mut self, timer: Pin<&mut Sleep>) -> Event {
         let (may_hear_client, may_hear_vendor) = (self.may_hear_client(), self.may_hear_vendor());
         let (may_tell_client, may_tell_vendor) = (!self.client.is_written(), !self.vendor.is_written());
-        let (client, vendor) = (&mut self.client, &mut self.vendor);
+        let (client, vendor, watch) = (&mut self.client, &mut self.vendor, &mut self.watch);
+        let may_be_woken = self.over.is_none() && watch.is_some();
+        let woken = poll_fn(|context| watch.as_mut().map_or(Poll::Pending, |watch| watch.poll_woken(context)));
         tokio::select! {
             told = Side::<C>::write(&mut client.write, &mut client.out, &mut client.is_flushed, &mut client.written),
                 if may_tell_client => if told.is_ok() { Event::Else } else { Event::Lost(Who::Client) },
@@ -258,6 +268,7 @@ where
                 if may_hear_client => if more { Event::Read(Who::Client) } else { Event::Ended(Who::Client) },
             more = Side::<V>::read(&mut vendor.read, &mut vendor.inbox),
                 if may_hear_vendor => if more { Event::Read(Who::Vendor) } else { Event::Ended(Who::Vendor) },
+            () = woken, if may_be_woken => Event::Else,
             () = timer => Event::Else,
         }
     }
@@ -322,10 +333,13 @@ where
 
     /// Before anything passes: a token that has ended before its time ends the WebSocket as its expiry would.
     fn look_at_token(&mut self, now: Instant) {
-        if now < self.terms.ends && (self.is_over)() {
-            (self.terms.ends, self.terms.latest) = (now, now + LEEWAY);
+        if now >= self.terms.ends {
+            return;
+        }
+        if let Some(over) = self.watch.as_ref().and_then(Watch::over) {
+            (self.terms.ends, self.terms.latest, self.over) = (now, now + LEEWAY, Some(over));
             if self.ending.is_none() && self.down.is_at_border() {
-                self.end(End::Expired);
+                self.end(End::Over(over));
             }
         }
     }
@@ -345,8 +359,9 @@ where
     }
 
     fn look_at_clock(&mut self, now: Instant) {
+        self.look_at_token(now);
         if now >= self.terms.latest || (now >= self.terms.ends && self.down.is_at_border()) {
-            return self.end(End::Expired);
+            return self.end(self.over.map_or(End::Expired, End::Over));
         }
         if now >= self.last_message + self.terms.idle {
             return self.end(End::Idle);

@@ -91,13 +91,18 @@ impl Conversations {
     /// Opens a conversation and a session in it.
     pub(super) fn open(&mut self, entropy: &Entropy, now: Timestamp, opening: Opening) -> Session {
         let id = new_id(entropy, "conv");
-        let token = Secret::new(URL_SAFE_NO_PAD.encode(entropy.bytes::<48>()));
-        let expires = now.plus(opening.duration);
+        let (token, expires) = self.renew(entropy, &id, now.plus(opening.duration));
         let messages: Vec<Message> =
             opening.messages.iter().map(|text| Message::new(new_id(entropy, "msg"), Kind::User, text, now)).collect();
-        self.tokens.insert(token.sha256(), Access { conversation: id.clone(), expires });
         self.messages.insert(id.clone(), messages.clone());
         Session { id, token, expires, messages }
+    }
+
+    /// A new token of a conversation, until `expires`.
+    pub(super) fn renew(&mut self, entropy: &Entropy, id: &str, expires: Timestamp) -> (Secret, Timestamp) {
+        let token = Secret::new(URL_SAFE_NO_PAD.encode(entropy.bytes::<48>()));
+        self.tokens.insert(token.sha256(), Access { conversation: id.to_owned(), expires });
+        (token, expires)
     }
 
     /// The conversation that `token` is good for at `now`.

@@ -49,7 +49,8 @@ pub(super) fn check_contact(contact: &Map<String, Value>) -> Result<(), Fault> {
     Ok(())
 }
 
-fn duration(value: Option<&Value>) -> Result<Duration, Fault> {
+/// The life of a token; absent or null means an hour.
+pub(super) fn duration(value: Option<&Value>) -> Result<Duration, Fault> {
     let wrong = || Fault::bad_request("durationInSeconds: a number from 1800 to 86400 is required");
     match value {
         None | Some(Value::Null) => Ok(DEFAULT_DURATION),

@@ -49,8 +49,7 @@ async fn admitted<V: AsyncRead + AsyncWrite>(
     let now = Instant::now();
     let terms = Terms { ends: now + 600 * SECOND, latest: now + 605 * SECOND, ping, idle: 600 * SECOND };
     let directions = (Down::new(Arc::new(Needles::default()), 1000), Up::new(1000));
-    let mut pump =
-        pin!(Pump::new((client, vendor), directions, terms, Arc::default(), admit, Box::new(|| false)).run());
+    let mut pump = pin!(Pump::new((client, vendor), directions, terms, Arc::default(), admit, None).run());
     let mut polls = 0;
     let report = std::future::poll_fn(|context| {
         polls += 1;

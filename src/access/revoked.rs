@@ -1,0 +1,307 @@
+//! What has ended before its time: sessions that were revoked, contacts and bots whose sessions were, and tokens from before
+//! a visitor became known.
+//!
+//! It is the store's log of changes as this process has read it. A call pays one comparison: each token remembers at
+//! which [`Epoch`] it was judged last, and only after a change it is judged anew. What is open and silent is woken.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::task::{Context, Poll};
+
+use tokio::sync::Notify;
+use tokio::sync::futures::OwnedNotified;
+
+use crate::clock::Timestamp;
+use crate::fault::{Code, Fault};
+use crate::limit::digest_key;
+use crate::store::{Change, ChangeKind};
+use crate::token::{ContactSource, Verified};
+
+/// Enough that two workers seldom meet in one.
+const SHARDS: usize = 64;
+
+/// Why a token is good no more, though it has not expired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// The session was ended, or all of its contact or bot.
+    Revoked,
+    /// The visitor became known, and the token is from before.
+    Replaced,
+    /// The store was away since this process began, so that nobody knows.
+    Unknown,
+}
+
+impl Over {
+    /// What kind of fault it is.
+    pub fn code(self) -> Code {
+        match self {
+            Self::Revoked => Code::TokenRevoked,
+            Self::Replaced => Code::TokenReplaced,
+            Self::Unknown => Code::StoreUnavailable,
+        }
+    }
+
+    /// The same in words.
+    pub fn detail(self) -> &'static str {
+        match self {
+            Self::Revoked => "the session was ended; open a new one",
+            Self::Replaced => "the visitor became known since; use the token that was made then",
+            Self::Unknown => "what was revoked is not known yet; come back in a moment",
+        }
+    }
+}
+
+impl From<Over> for Fault {
+    fn from(over: Over) -> Self {
+        Self::new(over.code(), over.detail())
+    }
+}
+
+/// What is known of one session.
+#[derive(Clone, Copy, Debug, Default)]
+struct State {
+    is_ended: bool,
+    /// The digest of the contact that its visitor became known as.
+    known: Option<u128>,
+    ends_earlier: bool,
+    /// From then on none of its tokens is good anyhow.
+    until: Timestamp,
+}
+
+/// Sessions opened at `at` or before are ended.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    at: Timestamp,
+    until: Timestamp,
+}
+
+/// Something open that has to end when its token does.
+struct Waiting {
+    number: u64,
+    verified: Arc<Verified>,
+    wake: Arc<Notify>,
+}
+
+#[derive(Default)]
+struct Shard {
+    sessions: HashMap<u128, State>,
+    waiting: HashMap<u128, Vec<Waiting>>,
+}
+
+#[derive(Default)]
+struct Marks {
+    contacts: HashMap<String, Mark>,
+    bots: HashMap<String, Mark>,
+}
+
+/// All of it.
+pub struct Revoked {
+    /// How many changes were taken in, from 1.
+    epoch: AtomicU64,
+    shards: Vec<Mutex<Shard>>,
+    marks: RwLock<Marks>,
+    numbers: AtomicU64,
+    /// Whether the store's log was ever read to its end.
+    is_read: AtomicBool,
+}
+
+impl Default for Revoked {
+    fn default() -> Self {
+        let shards = std::iter::repeat_with(Mutex::default).take(SHARDS).collect();
+        Self {
+            epoch: AtomicU64::new(1),
+            shards,
+            marks: RwLock::default(),
+            numbers: AtomicU64::new(0),
+            is_read: AtomicBool::new(false),
+        }
+    }
+}
+
+impl fmt::Debug for Revoked {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Revoked").field("epoch", &self.epoch).finish_non_exhaustive()
+    }
+}
+
+impl Revoked {
+    /// Whether a token is still good.
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    pub fn judge(&self, verified: &Verified) -> Result<(), Over> {
+        // Read before the look-up: what changes during it is seen the next time.
+        let epoch = self.epoch.load(Ordering::Acquire);
+        if verified.judged.is(epoch) {
+            return Ok(());
+        }
+        match self.look_up(verified) {
+            Some(over) => Err(over),
+            None => {
+                verified.judged.set(epoch);
+                Ok(())
+            }
+        }
+    }
+
+    /// Notes that the store's log was read to its end: until then nobody knows what is revoked, and no token is good.
+    pub fn is_read(&self) {
+        self.is_read.store(true, Ordering::Release);
+    }
+
+    fn look_up(&self, verified: &Verified) -> Option<Over> {
+        if !self.is_read.load(Ordering::Acquire) {
+            return Some(Over::Unknown);
+        }
+        let session = &verified.session;
+        let state = self.state(&session.id);
+        let is_marked = |mark: &Mark| session.opened.seconds() <= mark.at.seconds();
+        let marks = self.marks.read().unwrap_or_else(PoisonError::into_inner);
+        let marked = [marks.contacts.get(&session.subject), marks.bots.get(&session.bot)];
+        if state.is_ended || marked.into_iter().flatten().any(is_marked) {
+            return Some(Over::Revoked);
+        }
+        let is_known = matches!(session.source, Some(ContactSource::Asserted | ContactSource::Verified));
+        (state.ends_earlier && !is_known).then_some(Over::Replaced)
+    }
+
+    /// The digest of the contact that the visitor of session `id` became known as, after the opening.
+    pub fn known(&self, id: &str) -> Option<u128> {
+        self.state(id).known
+    }
+
+    fn state(&self, id: &str) -> State {
+        let key = key(id);
+        self.shard(key).sessions.get(&key).copied().unwrap_or_default()
+    }
+
+    /// Takes in a change; the same one again changes nothing.
+    pub fn apply(&self, change: &Change) {
+        match &change.kind {
+            ChangeKind::Ended(id) => self.note(id, change.until, |state| state.is_ended = true),
+            ChangeKind::Recognised { id, digest, ends_earlier } => self.note(id, change.until, |state| {
+                state.known = Some(*digest);
+                state.ends_earlier |= ends_earlier;
+            }),
+            ChangeKind::Contact(subject) => self.mark(change, |marks| marks.contacts.entry(subject.clone())),
+            ChangeKind::Bot(name) => self.mark(change, |marks| marks.bots.entry(name.clone())),
+        }
+    }
+
+    fn note(&self, id: &str, until: Timestamp, write: impl FnOnce(&mut State)) {
+        let key = key(id);
+        let mut shard = self.shard(key);
+        let state = shard.sessions.entry(key).or_default();
+        write(state);
+        state.until = state.until.max(until);
+        self.epoch.fetch_add(1, Ordering::Release);
+        shard.waiting.get(&key).into_iter().flatten().for_each(|waiting| waiting.wake.notify_one());
+    }
+
+    fn mark(
+        &self,
+        change: &Change,
+        entry: impl FnOnce(&mut Marks) -> std::collections::hash_map::Entry<'_, String, Mark>,
+    ) {
+        {
+            let mut marks = self.marks.write().unwrap_or_else(PoisonError::into_inner);
+            let mark = entry(&mut marks).or_insert(Mark { at: change.at, until: change.until });
+            mark.at = mark.at.max(change.at);
+            mark.until = mark.until.max(change.until);
+        }
+        self.epoch.fetch_add(1, Ordering::Release);
+        for shard in &self.shards {
+            let shard = lock(shard);
+            // Whoever is still good finds that out itself: the shard is not held while tokens are judged.
+            let all = shard.waiting.values().flatten();
+            let of = |waiting: &&Waiting| match &change.kind {
+                ChangeKind::Contact(subject) => waiting.verified.session.subject == *subject,
+                ChangeKind::Bot(name) => waiting.verified.session.bot == *name,
+                ChangeKind::Ended(_) | ChangeKind::Recognised { .. } => false,
+            };
+            all.filter(of).for_each(|waiting| waiting.wake.notify_one());
+        }
+    }
+
+    /// Forgets what concerns no token any more.
+    pub fn sweep(&self, now: Timestamp) {
+        for shard in &self.shards {
+            lock(shard).sessions.retain(|_, state| state.until > now);
+        }
+        let mut marks = self.marks.write().unwrap_or_else(PoisonError::into_inner);
+        marks.contacts.retain(|_, mark| mark.until > now);
+        marks.bots.retain(|_, mark| mark.until > now);
+    }
+
+    /// Waits for the end of a token before its time.
+    pub fn watch(self: &Arc<Self>, verified: &Arc<Verified>) -> Watch {
+        let (key, number) = (key(&verified.session.id), self.numbers.fetch_add(1, Ordering::Relaxed));
+        let wake = Arc::new(Notify::new());
+        let waiting = Waiting { number, verified: Arc::clone(verified), wake: Arc::clone(&wake) };
+        self.shard(key).waiting.entry(key).or_default().push(waiting);
+        let woken = Box::pin(Arc::clone(&wake).notified_owned());
+        Watch { revoked: Arc::clone(self), verified: Arc::clone(verified), key, number, wake, woken }
+    }
+
+    fn shard(&self, key: u128) -> MutexGuard<'_, Shard> {
+        let at = usize::try_from(key % (SHARDS as u128)).unwrap_or_default();
+        lock(&self.shards[at])
+    }
+}
+
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A session's id is a UUID of our own.
+fn key(id: &str) -> u128 {
+    uuid::Uuid::try_parse(id).map_or_else(|_| digest_key(id.as_bytes()), |id| id.as_u128())
+}
+
+/// Something open that is woken when its token ends before its time.
+pub struct Watch {
+    revoked: Arc<Revoked>,
+    verified: Arc<Verified>,
+    key: u128,
+    number: u64,
+    wake: Arc<Notify>,
+    woken: Pin<Box<OwnedNotified>>,
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Watch").finish_non_exhaustive()
+    }
+}
+
+impl Watch {
+    /// Why the token is good no more, if it is not.
+    pub fn over(&self) -> Option<Over> {
+        self.revoked.judge(&self.verified).err()
+    }
+
+    /// Ready whenever there is a reason to ask [`Watch::over`].
+    pub fn poll_woken(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let woken = self.woken.as_mut().poll(context);
+        if woken.is_ready() {
+            self.woken.set(Arc::clone(&self.wake).notified_owned());
+        }
+        woken
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let mut shard = self.revoked.shard(self.key);
+        if let Some(waiting) = shard.waiting.get_mut(&self.key) {
+            waiting.retain(|waiting| waiting.number != self.number);
+            if waiting.is_empty() {
+                shard.waiting.remove(&self.key);
+            }
+        }
+    }
+}

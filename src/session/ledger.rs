@@ -1,0 +1,251 @@
+//! What the store keeps of sessions, and what this process has read of its log.
+//!
+//! Nothing here is on the path of a call with a token: that asks [`Revoked`] alone. What is new (a session, a renewal, a
+//! recognition, an end) is in the store before it is answered, and in force here at once; other replicas read it from the
+//! log, pushed and asked for, within a second.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::open::Opened;
+use super::wish::Recognition;
+use crate::access::Revoked;
+use crate::bot::Bot;
+use crate::clock::{Clock, Timestamp};
+use crate::fault::{Code, Fault};
+use crate::limit::digest_key;
+use crate::net::Neighbourhood;
+use crate::store::{Backend, Cap, Change, ChangeKind, Counted, Cursor, Filter, Known, Page, Record, Scope, StoreError};
+use crate::token::{Contact, ContactClaims, ContactSource, LEEWAY, LONGEST_TTL, Session};
+
+/// The log is asked for so often, in case a push was lost.
+const ASK_EVERY: Duration = Duration::from_millis(500);
+/// What concerns nobody any more is deleted so often.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// When to come back if the store is away.
+const AWAY: Duration = Duration::from_secs(1);
+
+/// The sessions of this gateway.
+pub struct Ledger {
+    store: Arc<dyn Backend>,
+    revoked: Arc<Revoked>,
+    clock: Clock,
+    contact: ContactClaims,
+    /// The number of the last change that was read.
+    read: AtomicU64,
+}
+
+impl std::fmt::Debug for Ledger {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Ledger").field("read", &self.read).finish_non_exhaustive()
+    }
+}
+
+impl Ledger {
+    /// Over `store`; `contact` says whether tokens show who the visitor is, and so whether the store may.
+    pub fn new(store: Arc<dyn Backend>, revoked: Arc<Revoked>, clock: Clock, contact: ContactClaims) -> Self {
+        Self { store, revoked, clock, contact, read: AtomicU64::new(0) }
+    }
+
+    /// Keeps a session that was opened for a visitor at `address`. Only then may its token be handed out.
+    ///
+    /// # Errors
+    ///
+    /// There are too many of this visitor, or the store is away.
+    pub async fn open(&self, bot: &Bot, opened: &Opened, address: Option<std::net::IpAddr>) -> Result<(), Fault> {
+        let session = &opened.session;
+        let record = Record {
+            id: session.id.clone(),
+            bot: session.bot.clone(),
+            client: session.client.clone(),
+            subject: session.subject.clone(),
+            conversation: session.conversation.clone(),
+            source: session.source.map(|source| source.name().to_owned()),
+            contact: self.shown(&session.contact),
+            origin: session.origin.clone(),
+            address: address.map(|address| format!("{:x}", Neighbourhood::of(address).bits())),
+            opened: session.opened,
+            expires: session.expires,
+            ends: end_of(session),
+            ended: None,
+            known: None,
+            ends_earlier: false,
+        };
+        let vouched = matches!(session.source, Some(ContactSource::Asserted | ContactSource::Verified));
+        let caps = [
+            bot.limits.sessions_per_ip.filter(|_| address.is_some()).map(|most| (Counted::Address, most)),
+            bot.limits.sessions_per_contact.filter(|_| vouched).map(|most| (Counted::Contact, most)),
+        ];
+        let caps = caps.into_iter().flatten().map(|(what, most)| Cap { what, most }).collect();
+        self.store.open(record, caps).await.map_err(fault)
+    }
+
+    /// The session of this id.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or the store is away.
+    pub async fn session(&self, id: &str) -> Result<Record, Fault> {
+        self.store.session(id).await.map_err(fault)?.ok_or_else(missing)
+    }
+
+    /// A page of sessions.
+    ///
+    /// # Errors
+    ///
+    /// The store is away.
+    pub async fn sessions(&self, filter: Filter, after: Option<Cursor>, most: u32) -> Result<Page, Fault> {
+        self.store.sessions(filter, after, most).await.map_err(fault)
+    }
+
+    /// Notes that `session` has a token until `expires`.
+    ///
+    /// # Errors
+    ///
+    /// It has ended, or the store is away.
+    pub async fn renew(&self, session: &Session, expires: Timestamp) -> Result<Record, Fault> {
+        self.store.renew(&session.id, expires).await.map_err(fault)
+    }
+
+    /// Notes who the visitor of a session is, whose new token is `opened`.
+    ///
+    /// # Errors
+    ///
+    /// It is somebody else's, it has ended, or the store is away.
+    pub async fn recognise(&self, opened: &Opened, recognition: &Recognition, keeps: bool) -> Result<(), Fault> {
+        let session = &opened.session;
+        let digest = digest_of(&recognition.contact);
+        let known = Known {
+            digest,
+            subject: session.subject.clone(),
+            source: ContactSource::Asserted.name().to_owned(),
+            contact: self.shown(&recognition.contact),
+        };
+        let record = self.store.recognise(&session.id, known, keeps, session.expires).await.map_err(fault)?;
+        let kind = ChangeKind::Recognised { id: record.id, digest, ends_earlier: record.ends_earlier };
+        self.revoked.apply(&Change { number: 0, kind, at: self.clock.now(), until: record.ends.plus(LEEWAY) });
+        Ok(())
+    }
+
+    /// Whether the visitor of session `id` became known as `contact`; nothing, if it did not become known.
+    pub fn is_known_as(&self, id: &str, contact: &Contact) -> Option<bool> {
+        self.revoked.known(id).map(|known| known == digest_of(contact))
+    }
+
+    /// Ends all that is in `scope`: here at once, elsewhere within a second.
+    ///
+    /// # Errors
+    ///
+    /// The store is away.
+    pub async fn revoke(&self, scope: Scope) -> Result<Timestamp, Fault> {
+        let until = self.clock.now().plus(LONGEST_TTL).plus(LEEWAY);
+        let kind = match &scope {
+            Scope::Session(id) => ChangeKind::Ended(id.clone()),
+            Scope::Contact(subject) => ChangeKind::Contact(subject.clone()),
+            Scope::Bot(name) => ChangeKind::Bot(name.clone()),
+        };
+        let revoked = self.store.revoke(scope, until).await.map_err(fault)?;
+        self.revoked.apply(&Change { number: revoked.number, kind, at: revoked.at, until });
+        Ok(revoked.at)
+    }
+
+    /// The contact as the store may show it.
+    fn shown(&self, contact: &Contact) -> Option<String> {
+        let shows = self.contact == ContactClaims::Claims;
+        contact.to_json().filter(|_| shows).map(|contact| contact.to_string())
+    }
+
+    /// How the store could lose what it answered, as it is configured: said at the start.
+    ///
+    /// # Errors
+    ///
+    /// The store is away.
+    pub async fn weaknesses(&self) -> Result<Vec<String>, StoreError> {
+        self.store.weaknesses().await
+    }
+
+    /// Reads what is new in the log.
+    ///
+    /// # Errors
+    ///
+    /// The store is away.
+    pub async fn catch_up(&self) -> Result<(), StoreError> {
+        loop {
+            let after = self.read.load(Ordering::Relaxed);
+            let changes = self.store.changes(after).await?;
+            changes.entries.iter().for_each(|change| self.revoked.apply(change));
+            // A store that was emptied begins anew; what was read stays in force.
+            self.read.store(changes.last, Ordering::Relaxed);
+            if changes.is_all {
+                self.revoked.is_read();
+                return Ok(());
+            }
+        }
+    }
+
+    /// Follows the log, and keeps the store clean, until `stopped`.
+    pub async fn follow(&self, mut stopped: watch::Receiver<bool>) {
+        let mut pushed = self.store.subscribe();
+        let (mut swept, mut is_away) = (Instant::now(), false);
+        loop {
+            let caught_up = self.catch_up().await;
+            if caught_up.is_err() != is_away {
+                is_away = caught_up.is_err();
+                match &caught_up {
+                    Ok(()) => tracing::info!("the store is back"),
+                    Err(error) => tracing::error!(%error, "no session can be opened, renewed or ended"),
+                }
+            }
+            if !is_away && swept.elapsed() >= SWEEP_EVERY {
+                swept = Instant::now();
+                self.revoked.sweep(self.clock.now());
+                if let Err(error) = self.store.sweep().await {
+                    tracing::warn!(%error, "the store was not swept");
+                }
+            }
+            tokio::select! {
+                // An error means that nobody can ask to stop any more, which is as good as being asked.
+                _asked = stopped.wait_for(|stop| *stop) => return,
+                told = timeout(ASK_EVERY, pushed.changed()) => if matches!(told, Ok(Err(_))) {
+                    sleep(ASK_EVERY).await;
+                },
+            }
+        }
+    }
+}
+
+/// However often a session is renewed, it ends a day after its opening.
+pub fn end_of(session: &Session) -> Timestamp {
+    session.opened.plus(LONGEST_TTL)
+}
+
+fn digest_of(contact: &Contact) -> u128 {
+    digest_key(contact.to_json().unwrap_or_default().to_string().as_bytes())
+}
+
+fn missing() -> Fault {
+    Fault::new(Code::NotFound, "there is no such session")
+}
+
+fn fault(error: StoreError) -> Fault {
+    match &error {
+        StoreError::TooMany(what) => Fault::new(
+            Code::TooManySessions,
+            format!("as many sessions of this {what} are open as may be; end one, or wait for one to end"),
+        ),
+        StoreError::Unknown => missing(),
+        StoreError::Ended => Fault::new(Code::TokenRevoked, "the session was ended; open a new one"),
+        StoreError::Conflict => {
+            Fault::new(Code::ContactConflict, "the visitor of this session is known already, as somebody else")
+        }
+        StoreError::Unsupported | StoreError::Away(_) | StoreError::Unusable(_) => {
+            Fault::new(Code::StoreUnavailable, "sessions cannot be kept just now; come back in a moment")
+                .retry_after(AWAY)
+                .because(error)
+        }
+    }
+}

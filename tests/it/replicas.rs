@@ -1,0 +1,164 @@
+//! Two replicas and one Redis: what is done on one holds on the other, also when the Redis was away.
+
+use std::time::{Duration, Instant};
+
+use http::Method;
+use reqwest::Response;
+use serde_json::{Value, json};
+
+use crate::support::eventually;
+use crate::support::gateway::{Session, TestGateway, refusal};
+use crate::support::redis::TestRedis;
+use crate::support::vendor::{TestVendor, streamed, whole};
+
+/// Two gateways with the same keys, in front of one vendor.
+fn replicas(vendor: &TestVendor, redis: &TestRedis) -> (TestGateway, TestGateway) {
+    let store = format!("[store]\nurl = \"{}\"", redis.url());
+    let limits = "limits = { mint_per_ip = \"10000/1m\", per_bot = \"10000/1m\", streams = \"off\" }";
+    let one = TestGateway::built_in(vendor, "chatbotkit").sections(&store).bot(limits).start();
+    let two = TestGateway::built_in(vendor, "chatbotkit").sections(&store).bot(limits).in_place_of(&one).start();
+    (one, two)
+}
+
+fn vendor() -> TestVendor {
+    let open = json!({"conversationId": "conv_1", "token": "vt-0123456789abcdef", "expiresAt": 4_000_000_000_000_u64})
+        .to_string();
+    TestVendor::answering(move |seen| {
+        if seen.target.contains("/session/create") {
+            return whole(200, "application/json", open.clone());
+        }
+        whole(200, "application/json", "{}")
+    })
+}
+
+async fn send(gateway: &TestGateway, method: Method, path: &str, credential: &str) -> Response {
+    gateway.call(method, path).bearer_auth(credential).send().await.unwrap()
+}
+
+async fn call(gateway: &TestGateway, session: &Session) -> u16 {
+    let call = gateway.post("/api/v1/conversation/conv_1/complete").bearer_auth(&session.token);
+    call.json(&json!({"text": "hi"})).send().await.unwrap().status().as_u16()
+}
+
+async fn end(gateway: &TestGateway, session: &Session) {
+    let path = format!("/v1/sessions/{}", session.id);
+    assert_eq!(send(gateway, Method::DELETE, &path, &session.token).await.status(), 204);
+}
+
+#[tokio::test]
+async fn a_session_that_was_ended_on_one_replica_is_refused_by_the_other_within_a_second() {
+    let (vendor, redis) = (vendor(), TestRedis::start());
+    let (one, two) = replicas(&vendor, &redis);
+    let mut times = Vec::new();
+    for _ in 0..100 {
+        let session = one.mint("support").await;
+        assert_eq!(call(&two, &session).await, 200);
+        end(&one, &session).await;
+        let ended = Instant::now();
+        while call(&two, &session).await == 200 {
+            assert!(ended.elapsed() < Duration::from_secs(1), "still good on the other replica");
+        }
+        times.push(ended.elapsed());
+    }
+    times.sort();
+    println!("ended elsewhere: median {:?}, longest {:?}", times[times.len() / 2], times[times.len() - 1]);
+}
+
+#[tokio::test]
+async fn a_silent_stream_on_one_replica_is_cut_when_its_session_is_ended_on_the_other() {
+    let (answer, sender) = streamed("text/event-stream");
+    let answer = std::sync::Mutex::new(Some(answer));
+    let open = json!({"conversationId": "conv_1", "token": "vt-0123456789abcdef", "expiresAt": 4_000_000_000_000_u64});
+    let vendor = TestVendor::answering(move |seen| {
+        if seen.target.contains("/complete") {
+            return answer.lock().unwrap().take().unwrap();
+        }
+        whole(200, "application/json", open.to_string())
+    });
+    let redis = TestRedis::start();
+    let (one, two) = replicas(&vendor, &redis);
+    let session = one.mint("support").await;
+    let asked = two.post("/api/v1/conversation/conv_1/complete").bearer_auth(&session.token);
+    let mut stream = asked.json(&json!({"text": "hi"})).send().await.unwrap();
+    sender.send("data: one\n\n".into()).await.unwrap();
+    assert_eq!(stream.chunk().await.unwrap().unwrap(), "data: one\n\n");
+
+    end(&one, &session).await;
+
+    let rest = stream.chunk().await.unwrap().unwrap();
+    assert!(String::from_utf8_lossy(&rest).contains("revoked"), "{rest:?}");
+    eventually("the end of the vendor's call", || sender.is_closed()).await;
+}
+
+#[tokio::test]
+async fn while_the_store_is_away_calls_go_on_and_nothing_new_is_promised() {
+    let (vendor, mut redis) = (vendor(), TestRedis::durable());
+    let (one, two) = replicas(&vendor, &redis);
+    let (kept, ended) = (one.mint("support").await, one.mint("support").await);
+    end(&one, &ended).await;
+    let began = Instant::now();
+    while call(&two, &ended).await == 200 {
+        assert!(began.elapsed() < Duration::from_secs(1), "still good on the other replica");
+    }
+    redis.stop();
+
+    assert_eq!(call(&two, &kept).await, 200);
+    let refused = one.ask("support", json!({})).await;
+    assert!(refused.headers().contains_key("retry-after"));
+    assert_eq!(refusal(refused).await, (503, "store_unavailable".to_owned()));
+    let path = format!("/v1/sessions/{}", kept.id);
+    assert_eq!(refusal(send(&one, Method::DELETE, &path, &kept.token).await).await.0, 503);
+    let renewal = send(&one, Method::POST, &format!("{path}/renew"), &kept.token).await;
+    assert_eq!(refusal(renewal).await.0, 503);
+    assert_eq!(call(&two, &ended).await, 401);
+
+    redis.start_again();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while one.ask("support", json!({})).await.status() != 201 {
+        assert!(Instant::now() < deadline, "the store did not come back");
+    }
+    end(&one, &kept).await;
+    let began = Instant::now();
+    while call(&two, &kept).await == 200 {
+        assert!(began.elapsed() < Duration::from_secs(20), "the other replica did not come back");
+    }
+    assert_eq!(call(&two, &ended).await, 401);
+}
+
+#[tokio::test]
+async fn a_process_that_has_never_read_what_is_revoked_serves_no_call() {
+    let (vendor, mut redis) = (vendor(), TestRedis::durable());
+    let store = format!("[store]\nurl = \"{}\"", redis.url());
+    let one = TestGateway::built_in(&vendor, "chatbotkit").sections(&store).start();
+    let session = one.mint("support").await;
+    redis.stop();
+    let two = TestGateway::built_in(&vendor, "chatbotkit").sections(&store).in_place_of(&one).start();
+    assert_eq!((call(&one, &session).await, call(&two, &session).await), (200, 503));
+    redis.start_again();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while call(&two, &session).await != 200 {
+        assert!(Instant::now() < deadline, "it did not read what is revoked");
+    }
+}
+
+#[tokio::test]
+async fn who_the_visitor_is_holds_on_the_other_replica() {
+    let (vendor, redis) = (vendor(), TestRedis::start());
+    let (one, two) = replicas(&vendor, &redis);
+    let session = one.mint("support").await;
+    let path = format!("/v1/sessions/{}/contact", session.id);
+    let named = |gateway: &TestGateway, email: &str| {
+        let body = json!({"token": session.token, "contact": {"email": email}});
+        gateway.post(&path).bearer_auth(gateway.owner.expose()).json(&body).send()
+    };
+    let known: Value = named(&one, "ada@example.com").await.unwrap().json().await.unwrap();
+    let began = Instant::now();
+    while call(&two, &session).await == 200 {
+        assert!(began.elapsed() < Duration::from_secs(1), "the earlier token is still good on the other replica");
+    }
+    let renewed = Session { token: known["token"].as_str().unwrap().to_owned(), ..session };
+    assert_eq!(call(&two, &renewed).await, 200);
+    let again = two.post(&path).bearer_auth(two.owner.expose());
+    let body = json!({"token": renewed.token, "contact": {"email": "eve@example.com"}});
+    assert_eq!(refusal(again.json(&body).send().await.unwrap()).await, (409, "contact_conflict".to_owned()));
+}
