@@ -22,6 +22,11 @@ use crate::support::program::{Running, listening};
 /// Codes that are not provoked here, and why.
 const NOT_PROVOKED: &[(Code, &str)] = &[
     (Code::Internal, "it stands for bugs: whoever finds a way to it has found one to mend"),
+    (Code::SessionEnding, "it needs a session of a day; its words are constant"),
+    (
+        Code::StoreUnavailable,
+        "it needs a store that is away, as in `replicas`; its words are constant, the cause has no secret",
+    ),
     (Code::MisdirectedRequest, "it needs TLS; its words are constant, and the host is only compared"),
 ];
 

@@ -132,7 +132,7 @@ secret_sha256 = "{}"
     ] {
         text += &format!(
             "[bots.{bot}]\nvendor = \"{vendor}\"\nvendor_id = \"id-{bot}\"\nvisibility = \"private\"\nowners = [\"website\"]\n\
-             limits = {{ body = \"64KiB\", {limits} }}\n"
+             limits = {{ body = \"64KiB\", sessions_per_contact = 2, {limits} }}\n"
         );
     }
     std::fs::write(home.join("keystile.toml"), text).unwrap();

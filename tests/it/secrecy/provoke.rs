@@ -126,6 +126,7 @@ async fn credentials(stage: &mut Stage, token: &str) {
         stage.call("GET /read", &[&line], "").await;
     }
     recognised(stage).await;
+    ended(stage).await;
     for lines in [
         vec![bearer(&stranger)],
         vec![bearer(&owner), "origin: https://www.example.com".to_owned()],
@@ -159,6 +160,29 @@ async fn recognised(stage: &mut Stage) {
     }
     stage.call("GET /read", &[&format!("authorization: Bearer {token}")], "").await;
     stage.call(&path, &[&owner, JSON], &json!({"token": WRONG, "contact": {"email": CANARY}}).to_string()).await;
+}
+
+/// A session that was ended, and one too many of a contact.
+async fn ended(stage: &mut Stage) {
+    let token = stage.mint("support", &json!({"contact": {"email": CANARY.to_owned() + "@example.com"}})).await;
+    let owner = format!("authorization: Bearer {}", stage.owner);
+    let bearer = format!("authorization: Bearer {token}");
+    let path = format!("/v1/sessions/{}", claims(&token)["sid"].as_str().unwrap());
+    for who in [&bearer, &owner] {
+        stage.call(&format!("GET {path}"), &[who], "").await;
+        stage.call(&format!("GET {path}?{WRONG}"), &[who], "").await;
+        stage.call(&format!("GET /v1/sessions?contact={WRONG}"), &[who], "").await;
+    }
+    stage.call(&format!("POST {path}/renew"), &[&bearer, JSON], &json!({WRONG: 1}).to_string()).await;
+    stage.call(&format!("DELETE {path}"), &[&bearer], "").await;
+    stage.call("GET /read", &[&bearer], "").await;
+    let body = json!({"contact": {"email": format!("{CANARY}@example.org")}}).to_string();
+    for _ in 0..3 {
+        let answer = stage.call("POST /v1/bots/support/sessions", &[&owner, JSON], &body).await;
+        if let Some(new) = answer.split("\"token\":\"").nth(1) {
+            stage.tokens.push(new.split('"').next().unwrap().to_owned());
+        }
+    }
 }
 
 /// Secrets and control characters in paths, queries, hosts and headers.
