@@ -14,6 +14,7 @@ mod cli;
 mod connections;
 mod contact;
 mod cors;
+mod crashes;
 mod demo;
 mod endings;
 mod errors;
