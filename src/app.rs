@@ -91,7 +91,8 @@ impl Bound {
             revoked: Arc::clone(&revoked),
         });
         let store = store::open(&settings.store, clock.clone())?;
-        let ledger = Arc::new(Ledger::new(store, revoked, clock.clone(), settings.tokens.contact));
+        let ledger =
+            Arc::new(Ledger::new(store, revoked, clock.clone(), settings.tokens.contact, settings.store.max_staleness));
         let opener = Opener { authority: Arc::clone(&authority), clock: clock.clone(), entropy: entropy.clone() };
         let intake = Intake::new(settings.gateway.body_timeout, settings.gateway.bodies, longest);
         let api = Arc::new(Api {

@@ -132,6 +132,8 @@ pub struct Bot {
     pub ttl: Ttl,
     /// What a session needs to know of its visitor.
     pub contact: ContactNeed,
+    /// Whether its calls stop where nobody can know any more what is revoked.
+    pub strict_revocation: bool,
     /// How much may be done with it.
     pub limits: Limits,
 }

@@ -106,6 +106,9 @@ impl Access {
         let verified = session_of(principal)?;
         let bot = self.bot_it_is_for(&verified)?;
         self.revoked.judge(&verified)?;
+        if bot.strict_revocation && !self.revoked.is_fresh(self.clock.now()) {
+            return Err(Over::Unknown.into());
+        }
         // Before the vendors are compared: a bot that has moved to another vendor makes no token a wrong one.
         let key = self.is_bound_to(&verified, bot)?;
         if bot.vendor.index != target.vendor.index {

@@ -106,6 +106,8 @@ pub struct Revoked {
     numbers: AtomicU64,
     /// Whether the store's log was ever read to its end.
     is_read: AtomicBool,
+    /// Until when what was read is fresh enough for bots that are strict, in milliseconds since the epoch.
+    fresh_until: AtomicU64,
 }
 
 impl Default for Revoked {
@@ -117,6 +119,7 @@ impl Default for Revoked {
             marks: RwLock::default(),
             numbers: AtomicU64::new(0),
             is_read: AtomicBool::new(false),
+            fresh_until: AtomicU64::new(0),
         }
     }
 }
@@ -148,9 +151,16 @@ impl Revoked {
         }
     }
 
-    /// Notes that the store's log was read to its end: until then nobody knows what is revoked, and no token is good.
-    pub fn is_read(&self) {
+    /// Notes that the store's log was read to its end: until then nobody knows what is revoked, and no token is good. For
+    /// bots that are strict that is so again after `fresh_until`.
+    pub fn was_read(&self, fresh_until: Timestamp) {
+        self.fresh_until.store(fresh_until.millis(), Ordering::Release);
         self.is_read.store(true, Ordering::Release);
+    }
+
+    /// Whether what was read is fresh enough at `now` for a bot that is strict.
+    pub fn is_fresh(&self, now: Timestamp) -> bool {
+        now.millis() <= self.fresh_until.load(Ordering::Acquire)
     }
 
     fn look_up(&self, verified: &Verified) -> Option<Over> {

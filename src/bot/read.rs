@@ -37,14 +37,41 @@ pub(super) struct BotSettings {
     owners: Vec<String>,
     ttl: Ttl,
     contact: ContactNeed,
+    strict_revocation: bool,
     limits: Limits,
 }
 
 impl BotSettings {
     pub(super) fn with_vendor(self, vendor: Arc<Vendor>) -> Bot {
-        let Self { name, profile, number, vendor_id, visibility, origins, owners, ttl, contact, limits, .. } = self;
+        let Self {
+            name,
+            profile,
+            number,
+            vendor_id,
+            visibility,
+            origins,
+            owners,
+            ttl,
+            contact,
+            strict_revocation,
+            limits,
+            ..
+        } = self;
         let profile = profile.unwrap_or_else(|| Arc::clone(&vendor.profile));
-        Bot { name, number, vendor, profile, vendor_id, visibility, origins, owners, ttl, contact, limits }
+        Bot {
+            name,
+            number,
+            vendor,
+            profile,
+            vendor_id,
+            visibility,
+            origins,
+            owners,
+            ttl,
+            contact,
+            strict_revocation,
+            limits,
+        }
     }
 }
 
@@ -141,6 +168,7 @@ impl BotReader<'_> {
         let owners = table.get("owners").map_or_else(Vec::new, |value| self.owners(&value));
         let ttl = self.ttl(&table);
         let contact = table.get("contact").map_or(Some(ContactNeed::Optional), |value| contact(&value));
+        let strict_revocation = table.get("strict_revocation").and_then(|value| value.boolean()).unwrap_or(false);
         let (limits, are_said) = limits(&table);
         if visibility == Some(Visibility::Public) {
             check_public(&table, origins.as_ref(), &limits, are_said);
@@ -167,6 +195,7 @@ impl BotReader<'_> {
             owners,
             ttl,
             contact,
+            strict_revocation,
             limits,
         })
     }

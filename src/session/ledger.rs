@@ -35,6 +35,7 @@ pub struct Ledger {
     revoked: Arc<Revoked>,
     clock: Clock,
     contact: ContactClaims,
+    max_staleness: Duration,
     /// The number of the last change that was read.
     read: AtomicU64,
 }
@@ -46,9 +47,16 @@ impl std::fmt::Debug for Ledger {
 }
 
 impl Ledger {
-    /// Over `store`; `contact` says whether tokens show who the visitor is, and so whether the store may.
-    pub fn new(store: Arc<dyn Backend>, revoked: Arc<Revoked>, clock: Clock, contact: ContactClaims) -> Self {
-        Self { store, revoked, clock, contact, read: AtomicU64::new(0) }
+    /// Over `store`; `contact` says whether tokens show who the visitor is, and so whether the store may. What was read of
+    /// revocations is fresh for `max_staleness`.
+    pub fn new(
+        store: Arc<dyn Backend>,
+        revoked: Arc<Revoked>,
+        clock: Clock,
+        contact: ContactClaims,
+        max_staleness: Duration,
+    ) -> Self {
+        Self { store, revoked, clock, contact, max_staleness, read: AtomicU64::new(0) }
     }
 
     /// Keeps a session that was opened for a visitor at `address`. Only then may its token be handed out.
@@ -181,7 +189,7 @@ impl Ledger {
             // A store that was emptied begins anew; what was read stays in force.
             self.read.store(changes.last, Ordering::Relaxed);
             if changes.is_all {
-                self.revoked.is_read();
+                self.revoked.was_read(self.clock.now().plus(self.max_staleness));
                 return Ok(());
             }
         }

@@ -162,3 +162,19 @@ async fn who_the_visitor_is_holds_on_the_other_replica() {
     let body = json!({"token": renewed.token, "contact": {"email": "eve@example.com"}});
     assert_eq!(refusal(again.json(&body).send().await.unwrap()).await, (409, "contact_conflict".to_owned()));
 }
+
+#[tokio::test]
+async fn a_strict_bots_calls_stop_when_the_store_was_away_for_too_long() {
+    let (vendor, mut redis) = (vendor(), TestRedis::start());
+    let store = format!("[store]\nurl = \"{}\"", redis.url());
+    let strict = TestGateway::built_in(&vendor, "chatbotkit").sections(&store).bot("strict_revocation = true").start();
+    let plain = TestGateway::built_in(&vendor, "chatbotkit").sections(&store).in_place_of(&strict).start();
+    let session = strict.mint_with("support", json!({"durationInSeconds": 3600})).await;
+    redis.stop();
+    for gateway in [&strict, &plain] {
+        gateway.clock.advance(Duration::from_secs(290));
+        assert_eq!(call(gateway, &session).await, 200);
+        gateway.clock.advance(Duration::from_secs(20));
+    }
+    assert_eq!((call(&strict, &session).await, call(&plain, &session).await), (503, 200));
+}
