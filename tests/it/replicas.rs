@@ -178,3 +178,30 @@ async fn a_strict_bots_calls_stop_when_the_store_was_away_for_too_long() {
     }
     assert_eq!((call(&strict, &session).await, call(&plain, &session).await), (503, 200));
 }
+
+#[tokio::test]
+async fn an_end_takes_hold_elsewhere_within_a_second_also_when_connections_to_the_store_were_lost() {
+    let (vendor, redis) = (vendor(), TestRedis::start());
+    let (one, two) = replicas(&vendor, &redis);
+    let mut times = Vec::new();
+    for _ in 0..20 {
+        let session = one.mint("support").await;
+        assert_eq!(call(&two, &session).await, 200);
+        // All that both have open: what is pushed over it is lost with it.
+        for kind in ["normal", "pubsub"] {
+            redis.ask(&["CLIENT", "KILL", "TYPE", kind]);
+        }
+        let path = format!("/v1/sessions/{}", session.id);
+        let began = Instant::now();
+        while send(&one, Method::DELETE, &path, one.owner.expose()).await.status() != 204 {
+            assert!(began.elapsed() < Duration::from_secs(5), "the store did not come back");
+        }
+        let ended = Instant::now();
+        while call(&two, &session).await == 200 {
+            assert!(ended.elapsed() < Duration::from_secs(1), "still good on the other replica");
+        }
+        times.push(ended.elapsed());
+    }
+    times.sort();
+    println!("after lost connections: median {:?}, longest {:?}", times[times.len() / 2], times[times.len() - 1]);
+}
