@@ -29,7 +29,7 @@ use crate::document::Rate;
 use crate::fault::{Code, Fault};
 use crate::limit::{Key, Kind, Limiter};
 use crate::net::Neighbourhood;
-use crate::token::{Authority, Verified};
+use crate::token::{Authority, Refusal, Verified};
 
 /// Who is calling: proven, not claimed; but for a page's origin, which is a browser's word.
 #[derive(Debug)]
@@ -107,8 +107,26 @@ impl Access {
     ///
     /// A credential that is wrong, or used where it must not be; once an address has sent too many wrong ones, that.
     pub fn identify(&self, credential: Credential<'_>, caller: &Caller) -> Result<Principal, Fault> {
+        self.identify_by(credential, caller, Authority::verify)
+    }
+
+    /// The same for a renewal: a token may have ended a while ago, where the configuration says so.
+    ///
+    /// # Errors
+    ///
+    /// See [`Access::identify`].
+    pub fn identify_for_renewal(&self, credential: Credential<'_>, caller: &Caller) -> Result<Principal, Fault> {
+        self.identify_by(credential, caller, Authority::verify_for_renewal)
+    }
+
+    fn identify_by(
+        &self,
+        credential: Credential<'_>,
+        caller: &Caller,
+        verify: fn(&Authority, &str) -> Result<Arc<Verified>, Refusal>,
+    ) -> Result<Principal, Fault> {
         let failure = match credential {
-            Credential::Token(token) => match self.authority.verify(token) {
+            Credential::Token(token) => match verify(&self.authority, token) {
                 Ok(verified) => return Ok(Principal::Session(verified)),
                 Err(refusal) => Fault::from(refusal),
             },

@@ -51,6 +51,7 @@ pub struct Authority {
     jwks: String,
     issuer: String,
     contact: ContactClaims,
+    renew_grace: Duration,
     clock: Clock,
     entropy: Entropy,
     cache: Cache,
@@ -65,6 +66,7 @@ impl Authority {
             keys,
             issuer: issuer.to_owned(),
             contact: settings.contact,
+            renew_grace: settings.renew_grace,
             cache: Cache::new(clock.clone()),
             clock,
             entropy,
@@ -113,6 +115,19 @@ impl Authority {
         verified.check_time(now)?;
         self.cache.keep(digest, Arc::clone(&verified));
         Ok(verified)
+    }
+
+    /// The same for a renewal of the session, for which a token is good for a while after its end, where the configuration
+    /// says so.
+    pub fn verify_for_renewal(&self, token: &str) -> Result<Arc<Verified>, Refusal> {
+        match self.verify(token) {
+            Err(Refusal::Expired) if !self.renew_grace.is_zero() => {
+                let verified = verify::check(token, &self.keys, &self.issuer)?;
+                verified.check_end(self.clock.now(), self.renew_grace)?;
+                Ok(Arc::new(verified))
+            }
+            verified => verified,
+        }
     }
 
     /// The public keys as a JWK Set (RFC 7517 §5). HMAC and sealing keys are never in it.

@@ -105,7 +105,8 @@ pub(super) async fn renew(
     request: Request,
 ) -> Result<Response, Refused> {
     let (head, body) = request.into_parts();
-    let principal = api.access.identify(Credential::presented(&head.headers, None, None, false)?, &caller)?;
+    let credential = Credential::presented(&head.headers, None, None, false)?;
+    let principal = api.access.identify_for_renewal(credential, &caller)?;
     let grant = api.access.may_hold(principal, &id, &caller)?;
     let _first = scene.bot.set(Arc::clone(grant.bot()));
     let _first = scene.session.set(grant.verified().session.id.clone());

@@ -150,6 +150,7 @@ impl Ledger {
     ///
     /// The store is away.
     pub async fn revoke(&self, scope: Scope) -> Result<Timestamp, Fault> {
+        // A session that is open now has ended by then, and is not renewed any more.
         let until = self.clock.now().plus(LONGEST_TTL).plus(LEEWAY);
         let kind = match &scope {
             Scope::Session(id) => ChangeKind::Ended(id.clone()),

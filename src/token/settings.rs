@@ -20,6 +20,8 @@ pub struct Settings {
     pub algorithm: Algorithm,
     /// The life of a token where neither the caller nor the bot says otherwise, in whole seconds.
     pub default_ttl: Duration,
+    /// For how long after its end a token still renews its session.
+    pub renew_grace: Duration,
     /// Where a token keeps the contact.
     pub contact: ContactClaims,
 }
@@ -36,6 +38,7 @@ impl Settings {
                 .get("default_ttl")
                 .and_then(|value| read_ttl(&value))
                 .unwrap_or(Duration::from_secs(3600)),
+            renew_grace: table.get("renew_grace").and_then(|value| grace(&value)).unwrap_or(Duration::ZERO),
             contact: choice(table, "contact", ContactClaims::Claims, &ContactClaims::ALL, ContactClaims::name),
         }
     }
@@ -47,6 +50,15 @@ fn directory<'d>(value: &Value<'d>) -> Option<&'d str> {
         value.problem("must be the path of a directory, such as \"certs/signing\"");
     }
     Some(text)
+}
+
+fn grace(value: &Value<'_>) -> Option<Duration> {
+    let duration = value.duration()?;
+    let fits = duration <= LONGEST_TTL;
+    if !fits {
+        value.problem("must be at most 24h: no session is longer");
+    }
+    fits.then_some(duration)
 }
 
 /// Reads the life of a token: what does not fit is noted.
@@ -145,6 +157,7 @@ mod tests {
             keys: PathBuf::from("/etc/keystile/certs/signing"),
             algorithm: Algorithm::EdDsa,
             default_ttl: Duration::from_secs(3600),
+            renew_grace: Duration::ZERO,
             contact: ContactClaims::Claims,
         };
         assert_eq!((settings, problems), (expected, Vec::new()));
@@ -152,10 +165,13 @@ mod tests {
 
     #[test]
     fn every_value_is_read() {
-        let (settings, problems) =
-            read("keys = \"/keys\"\nalgorithm = \"RS256\"\ndefault_ttl = \"30m\"\ncontact = \"omit\"\n");
+        let (settings, problems) = read(
+            "keys = \"/keys\"\nalgorithm = \"RS256\"\ndefault_ttl = \"30m\"\nrenew_grace = \"10m\"\ncontact = \"omit\"\n",
+        );
         assert_eq!(problems, [""; 0]);
         assert_eq!(settings.keys, Path::new("/keys"));
+        assert_eq!(settings.renew_grace, Duration::from_secs(600));
+        assert!(read("renew_grace = \"25h\"\n").1[0].contains("must be at most 24h"));
         assert_eq!((settings.algorithm, settings.contact), (Algorithm::Rs256, ContactClaims::Omit));
         assert_eq!(settings.default_ttl, SHORTEST_TTL);
     }

@@ -34,7 +34,13 @@ fn bench_of(algorithm: Algorithm, contact: ContactClaims) -> Bench {
 }
 
 fn open(keys: &Path, algorithm: Algorithm, contact: ContactClaims, clock: &Clock) -> Result<Authority, KeysError> {
-    let settings = Settings { keys: keys.to_owned(), algorithm, default_ttl: Duration::from_secs(3600), contact };
+    let settings = Settings {
+        keys: keys.to_owned(),
+        algorithm,
+        default_ttl: Duration::from_secs(3600),
+        renew_grace: Duration::ZERO,
+        contact,
+    };
     Authority::open(&settings, ISSUER, clock.clone(), Entropy::system())
 }
 

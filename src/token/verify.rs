@@ -3,6 +3,8 @@
 //! The order: the cheap and public first, then the signature, and only what is signed is read any further. Nothing is
 //! remembered of a token that fails.
 
+use std::time::Duration;
+
 use super::LEEWAY;
 use super::claims::{Claims, SCOPE};
 use super::jws::{Header, Parts, TYPE, decode};
@@ -79,12 +81,15 @@ fn join(claims: Claims<'_>, sealed: Sealed, kid: &str) -> Verified {
 }
 
 impl Verified {
+    /// Whether it ended no longer than `grace`, and the leeway, before `now`.
+    pub(super) fn check_end(&self, now: Timestamp, grace: Duration) -> Result<(), Refusal> {
+        if now > self.session.expires.plus(LEEWAY).plus(grace) { Err(Refusal::Expired) } else { Ok(()) }
+    }
+
     /// Whether it is good at `now`: to the millisecond, from `nbf` less the leeway to `exp` and the leeway, both
     /// moments included.
     pub(super) fn check_time(&self, now: Timestamp) -> Result<(), Refusal> {
-        if now > self.session.expires.plus(LEEWAY) {
-            return Err(Refusal::Expired);
-        }
+        self.check_end(now, Duration::ZERO)?;
         if self.not_before > now.plus(LEEWAY) {
             return Err(Refusal::NotYet);
         }

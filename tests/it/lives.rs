@@ -329,3 +329,23 @@ async fn a_renewal_exchanges_the_vendors_token_where_that_would_end_first() {
         seen.iter().filter(|seen| seen.path.ends_with("/session/create") && seen.path.contains("conv")).count();
     assert_eq!(exchanged, 1);
 }
+
+#[tokio::test]
+async fn a_token_renews_its_session_after_its_end_only_for_the_grace_that_is_configured() {
+    for (tokens, renews) in [("", false), ("renew_grace = \"10m\"", true)] {
+        let gateway = TestGateway::chatbotkit().tokens(tokens).start();
+        let (session, late) = (gateway.mint("support").await, gateway.mint("support").await);
+        gateway.clock.advance(HOUR + Duration::from_secs(9 * 60));
+        assert_eq!(call(&gateway, &session, &session.token).await.0, 401, "for all else it has ended");
+        let answer = send(&gateway, Method::POST, &format!("{}/renew", path(&session)), &session.token).await;
+        if !renews {
+            assert_eq!(refusal(answer).await, says(401, "token_expired"));
+            continue;
+        }
+        let token = json_of(answer).await["token"].as_str().unwrap().to_owned();
+        assert_eq!(call(&gateway, &session, &token).await, says(200, ""));
+        gateway.clock.advance(Duration::from_secs(2 * 60));
+        let answer = send(&gateway, Method::POST, &format!("{}/renew", path(&late)), &late.token).await;
+        assert_eq!(refusal(answer).await, says(401, "token_expired"));
+    }
+}
