@@ -162,6 +162,9 @@ impl Gateway {
         // Only now: a record names a session for calls that were its own.
         record.session = grant.session().map(|verified| verified.session.id.clone());
         let open = self.admit(&grant)?;
+        if target.route.renews {
+            return Box::pin(self.api.renewed_by_route(&grant, target)).await.map(|answer| answer.map(Payload::whole));
+        }
         let query = head.uri.query().map(str::to_owned);
         let count = record.received.counter();
         let incoming = Incoming { method: head.method, query, headers: head.headers, body, token, count };

@@ -18,6 +18,10 @@ pub struct HoldGrant {
 }
 
 impl HoldGrant {
+    pub(super) fn of(verified: Arc<Verified>, bot: Arc<Bot>, key: usize) -> Self {
+        Self { verified, bot, key }
+    }
+
     /// The token.
     pub fn verified(&self) -> &Arc<Verified> {
         &self.verified

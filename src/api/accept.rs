@@ -6,11 +6,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::asked::Asked;
 use super::{Api, Scene, session_headers, visitor_of};
-use crate::access::{Caller, Credential, Principal};
+use crate::access::{CallGrant, CallTarget, Caller, Credential, Principal};
 use crate::bot::{Bot, Vendor, Visibility};
 use crate::fault::{Code, Fault};
 use crate::session::{Opened, Wish};
@@ -116,7 +116,7 @@ fn missing() -> Fault {
 }
 
 fn reply(accept: &Accept, bot: &Bot, opened: &Opened, wish: &Wish) -> Result<Response<Bytes>, Fault> {
-    let values = ReplyValues { bot, opened, wish };
+    let values = ReplyValues { bot, opened, wish: Some(wish) };
     let (media, body) = match &accept.reply {
         Reply::Text(template) => ("text/plain; charset=utf-8", template.fill(&values)),
         Reply::Json(shape) => ("application/json", shape.fill(&values).map(|value| value.to_string())),
@@ -129,11 +129,33 @@ fn reply(accept: &Accept, bot: &Bot, opened: &Opened, wish: &Wish) -> Result<Res
     Ok(response)
 }
 
+impl Api {
+    /// A new token of the session, as the vendor's own clients ask for one and read it.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    pub async fn renewed_by_route(&self, grant: &CallGrant, target: &CallTarget<'_>) -> Result<Response<Bytes>, Fault> {
+        let hold = grant.hold().ok_or_else(|| Fault::new(Code::SessionTokenRequired, "send a session's token"))?;
+        let opened = self.opener.renew(&hold, grant.bot().ttl.default).await?;
+        self.ledger.renew(&opened.session, opened.session.expires).await?;
+        let values = ReplyValues { bot: grant.bot(), opened: &opened, wish: None };
+        let members = &grant.route(target).answer;
+        let body: Map<String, Value> =
+            members.iter().filter_map(|(name, shape)| Some((name.clone(), shape.fill(&values)?))).collect();
+        let mut response = Response::new(Bytes::from(Value::Object(body).to_string()));
+        *response.headers_mut() = session_headers(&opened)?;
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        Ok(response)
+    }
+}
+
 /// What the placeholders of the answer stand for.
 struct ReplyValues<'r> {
     bot: &'r Bot,
     opened: &'r Opened,
-    wish: &'r Wish,
+    /// What was asked for, where a session was opened.
+    wish: Option<&'r Wish>,
 }
 
 impl Values for ReplyValues<'_> {
@@ -151,10 +173,10 @@ impl Values for ReplyValues<'_> {
             Variable::ContactEmail => text(&session.contact.email),
             Variable::ContactPhone => text(&session.contact.phone),
             // The list is always there in an answer, also when it is empty.
-            Variable::Messages => Some(Value::from(self.wish.messages.clone())),
-            Variable::Meta => self.wish.meta.clone(),
-            Variable::MetaMember(name) => self.wish.meta.as_ref().and_then(|meta| meta.get(&**name)).cloned(),
-            Variable::Visit => text(&self.wish.visit),
+            Variable::Messages => Some(Value::from(self.wish.map(|wish| wish.messages.clone()).unwrap_or_default())),
+            Variable::Meta => self.wish.and_then(|wish| wish.meta.clone()),
+            Variable::MetaMember(name) => self.wish?.meta.as_ref().and_then(|meta| meta.get(&**name)).cloned(),
+            Variable::Visit => text(&self.wish?.visit),
             Variable::Subject => Some(json!(session.subject)),
             Variable::Answer => self.opened.answer.clone(),
             Variable::AnswerMember(name) => self.opened.answer.as_ref().and_then(|answer| answer.get(&**name)).cloned(),

@@ -179,6 +179,7 @@ fn notes(route: &Route) -> Vec<&'static str> {
     let notes = [
         (route.carries_key, "the account key goes into this call"),
         (route.takes_socket, "a WebSocket may be asked for"),
+        (route.renews, "answered by the gateway alone, with a new token of the session"),
         (route.identifies, "tells who the contact is: passes only while the session has none"),
         (!route.scrub, "the answer is not searched for secrets: the call carries none"),
     ];

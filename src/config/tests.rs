@@ -50,6 +50,7 @@ const PROFILE_KEYS: &[&str] = &[
     "query",
     "refuse",
     "renew",
+    "renews",
     "reply",
     "route",
     "scrub",

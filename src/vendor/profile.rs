@@ -391,6 +391,8 @@ pub struct Route {
     /// Whether this is the call by which a contact becomes known, and the client says who: it passes only while the
     /// session has none.
     pub identifies: bool,
+    /// Whether the gateway answers it with a new token of the session: the vendor is asked as `[renew]` says, if at all.
+    pub renews: bool,
 }
 
 impl Route {

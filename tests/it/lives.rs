@@ -349,3 +349,28 @@ async fn a_token_renews_its_session_after_its_end_only_for_the_grace_that_is_con
         assert_eq!(refusal(answer).await, says(401, "token_expired"));
     }
 }
+
+#[tokio::test]
+async fn direct_lines_own_client_gets_a_new_token_where_it_asks_for_one() {
+    let fleet = Fleet::start();
+    let gateway = &fleet.gateway;
+    let session = gateway.mint("directline").await;
+    let refresh = "/v3/directline/tokens/refresh";
+    assert!(send(gateway, Method::POST, "/v3/directline/conversations", &session.token).await.status().is_success());
+
+    let answer = json_of(send(gateway, Method::POST, refresh, &session.token).await).await;
+
+    assert_eq!((&answer["conversationId"], &answer["expires_in"]), (&json!(session.conversation), &json!(1800)));
+    let token = answer["token"].as_str().unwrap();
+    assert_eq!(claims(token)["sid"], json!(session.id));
+    let activities = format!("/v3/directline/conversations/{}/activities", session.conversation);
+    assert_eq!(send(gateway, Method::GET, &activities, token).await.status(), 200);
+    // The vendor was asked with its own token and never saw ours.
+    let seen = fleet.directline.seen();
+    let asked = seen.iter().filter(|seen| seen.path.ends_with("/tokens/refresh")).collect::<Vec<_>>();
+    assert_eq!(asked.len(), 1);
+    assert!(!asked[0].headers["authorization"].to_str().unwrap().contains(&session.token));
+    assert_eq!(send(gateway, Method::DELETE, &path(&session), token).await.status(), 204);
+    assert_eq!(send(gateway, Method::POST, refresh, token).await.status(), 403);
+    assert_eq!(send(gateway, Method::POST, refresh, gateway.owner.expose()).await.status(), 401);
+}

@@ -39,6 +39,7 @@ pub(super) fn route(
     let body_limit = table.section("limits").get("body").map(|value| value.size());
     let answer = answer(&table, names);
     let scrub = table.get("scrub").map_or(Some(true), |value| scrub(&value));
+    let renews = table.get("renews").map_or(Some(false), |value| value.boolean());
     let (target, set, allow) = (target?, set?, allow?);
     let takes_socket = allow.header.iter().flatten().any(|name| name.exact() == Some("upgrade"));
     let writes_contact = set.variables().into_iter().any(Variable::is_of_contact);
@@ -57,6 +58,7 @@ pub(super) fn route(
         body_limit: turn(body_limit)?,
         answer: answer?,
         scrub: scrub?,
+        renews: renews?,
     };
     // A credential is for the gateway, wherever it stands: it never goes to the vendor.
     for place in route.token.clone().iter().chain(credential) {
@@ -91,6 +93,11 @@ fn is_sound(table: &Table<'_>, route: &Route, says_body: bool) -> bool {
         (
             "set",
             "{ttl}, {visit}, {messages} and {meta} are known where a session is opened; a call of it has no value for them",
+        )
+    } else if route.renews && (route.who == Who::Owner || route.answer.is_empty() || route.goes_to_vendor()) {
+        (
+            "renews",
+            "such a call is answered by the gateway alone: it has a session's token and answer.json, and no to, set or allow",
         )
     } else if route.who == Who::Owner && route.needs_session() {
         ("who", "an owner has no session: {session}, {vendor_token}, {sub} and the contact have no value then")
@@ -175,6 +182,10 @@ impl Route {
         self.target.variables().chain(self.set.variables()).any(is_of_session)
             || self.call.segments.contains(&Segment::Session)
             || self.answer.iter().any(|(_, shape)| !shape.variables().is_empty())
+    }
+
+    fn goes_to_vendor(&self) -> bool {
+        !self.set.variables().is_empty() || self.rewrites_body() || self.allow.header.is_some() || self.takes_socket
     }
 
     fn is_answered_with_secret(&self) -> bool {

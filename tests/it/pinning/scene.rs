@@ -100,8 +100,9 @@ impl Scene {
 
     /// The calls of the profile.
     pub(super) fn calls(&self) -> Vec<Call> {
-        let routes = self.profile["route"].as_array().unwrap().iter().map(|route| Call::of_route(route, &self.profile));
-        let mut calls: Vec<Call> = routes.collect();
+        // A call that the gateway answers alone has nothing of the client's to send on.
+        let routes = self.profile["route"].as_array().unwrap().iter().filter(|route| route["renews"] != true);
+        let mut calls: Vec<Call> = routes.map(|route| Call::of_route(route, &self.profile)).collect();
         calls.extend(Call::of_opening(&self.profile));
         calls.into_iter().map(|call| call.with(&self.known)).collect()
     }
