@@ -181,14 +181,18 @@ fn keeper(
                 tracing::error!(%error, "the store cannot be read: no token is good until it can");
             }
             // Nobody waits any more if the start failed meanwhile.
-            let _heard = read.send(ledger.weaknesses().await.unwrap_or_default());
-            ledger.follow(stopped).await;
+            let _heard = read.send(ledger.weaknesses().await);
+            tokio::join!(ledger.follow(stopped.clone()), ledger.keep_clean(stopped));
         });
         runtime.shutdown_background();
     };
     let thread = std::thread::Builder::new().name("keeper".to_owned()).spawn(work).map_err(StartError::Worker)?;
     // An error is a panic, which the thread's own end tells.
-    let weaknesses = is_read.recv().unwrap_or_default();
+    let weaknesses = match is_read.recv().unwrap_or_else(|_panicked| Ok(Vec::new())) {
+        // Nobody knows how it is configured.
+        Err(error) if durability == Durability::Strict => return Err(error.into()),
+        examined => examined.unwrap_or_default(),
+    };
     for weakness in &weaknesses {
         tracing::warn!(weakness, "the store could lose what it answered");
     }

@@ -40,6 +40,7 @@ static BENCH: LazyLock<Bench> = LazyLock::new(|| {
         keys: directory.path().join("signing"),
         // The fastest, and the only one whose key can be taken from the file as it stands.
         algorithm: Algorithm::Hs256,
+        renew_grace: std::time::Duration::ZERO,
         default_ttl: Duration::from_secs(3600),
         contact: ContactClaims::Claims,
     };
@@ -187,5 +188,7 @@ fn binding() -> Binding {
         key: "key-fingerprint".to_owned(),
         session: Some(VendorSession::Text("vendor-session".to_owned())),
         token: Some(Secret::new("vendor-token-0123456789")),
+        opened_as: None,
+        ends: None,
     }
 }

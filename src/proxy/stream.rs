@@ -218,10 +218,11 @@ impl AnswerStream {
 
     /// Waits for the next thing that can happen in silence.
     fn poll_timer(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if self.timer.is_none() {
+        if self.watch.is_none() && self.timer.is_none() {
             // Only now: most answers are whole before anybody has to wait for more.
             self.watch = self.grant.watch();
-            if self.grant.over().is_some() {
+            // What ended before it was watched wakes nobody. Once is enough: then the stream has an end to wait for.
+            if self.over.is_none() && self.grant.over().is_some() {
                 return Poll::Ready(());
             }
         }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::open::Opened;
 use super::wish::Recognition;
@@ -187,8 +187,12 @@ impl Ledger {
             let after = self.read.load(Ordering::Relaxed);
             let changes = self.store.changes(after).await?;
             changes.entries.iter().for_each(|change| self.revoked.apply(change));
-            // A store that was emptied begins anew; what was read stays in force.
-            self.read.store(changes.last, Ordering::Relaxed);
+            // A store that was emptied is read from its beginning; what was read before stays in force.
+            let is_anew = changes.last < after;
+            self.read.store(if is_anew { 0 } else { changes.last }, Ordering::Relaxed);
+            if is_anew {
+                continue;
+            }
             if changes.is_all {
                 self.revoked.was_read(self.clock.now().plus(self.max_staleness));
                 return Ok(());
@@ -196,10 +200,24 @@ impl Ledger {
         }
     }
 
-    /// Follows the log, and keeps the store clean, until `stopped`.
+    /// Deletes what concerns nobody any more, from time to time until `stopped`.
+    pub async fn keep_clean(&self, mut stopped: watch::Receiver<bool>) {
+        loop {
+            tokio::select! {
+                _asked = stopped.wait_for(|stop| *stop) => return,
+                () = sleep(SWEEP_EVERY) => {}
+            }
+            self.revoked.sweep(self.clock.now());
+            if let Err(error) = self.store.sweep().await {
+                tracing::warn!(%error, "the store was not swept");
+            }
+        }
+    }
+
+    /// Follows the log until `stopped`.
     pub async fn follow(&self, mut stopped: watch::Receiver<bool>) {
         let mut pushed = self.store.subscribe();
-        let (mut swept, mut is_away) = (Instant::now(), false);
+        let mut is_away = false;
         loop {
             let caught_up = self.catch_up().await;
             if caught_up.is_err() != is_away {
@@ -207,13 +225,6 @@ impl Ledger {
                 match &caught_up {
                     Ok(()) => tracing::info!("the store is back"),
                     Err(error) => tracing::error!(%error, "no session can be opened, renewed or ended"),
-                }
-            }
-            if !is_away && swept.elapsed() >= SWEEP_EVERY {
-                swept = Instant::now();
-                self.revoked.sweep(self.clock.now());
-                if let Err(error) = self.store.sweep().await {
-                    tracing::warn!(%error, "the store was not swept");
                 }
             }
             tokio::select! {
