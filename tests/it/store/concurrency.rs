@@ -80,6 +80,8 @@ async fn of_calls_begun_at_once_one_is_made() {
 #[tokio::test]
 async fn an_operation_that_nobody_waits_for_is_carried_out() {
     for store in both() {
+        // It has a connection then, which on a busy machine can take longer than an operation may.
+        while store.session("left").await.is_err() {}
         // Begun, and then left.
         assert!(store.open(session("left"), Vec::new()).now_or_never().is_none(), "{}", store.name);
         let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
