@@ -8,6 +8,7 @@ mod asked;
 mod contact;
 mod members;
 mod native;
+mod once;
 mod session;
 
 use std::net::IpAddr;
@@ -20,6 +21,7 @@ use axum::routing::{get, post};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde_json::{Value, json};
 
+pub use self::once::KEY as IDEMPOTENCY_KEY;
 use crate::access::{Access, Caller, HoldGrant, MintGrant, Minter, Principal};
 use crate::bot::{Bot, Client};
 use crate::clock::Clock;
@@ -102,6 +104,11 @@ impl Api {
             ("POST", "/sessions/{session}/contact"),
         ];
         own.into_iter().map(|(method, path)| format!("{method} {prefix}{path}")).chain(jwks).collect()
+    }
+
+    /// Whether `call` opens a session, and so may be made once (`Idempotency-Key`).
+    pub fn is_opening(call: &str) -> bool {
+        call.ends_with("/bots/{bot}/sessions")
     }
 
     /// The gateway's own endpoints.

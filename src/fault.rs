@@ -126,6 +126,8 @@ codes! {
     SessionMoved = "session_moved", 409, Client, "The session belongs to an earlier configuration";
     /// The session ends so soon that a new token of it would be of no use.
     SessionEnding = "session_ending", 409, Client, "The session is about to end";
+    /// A call with the same `Idempotency-Key` is being made.
+    InFlight = "in_flight", 409, Client, "The same call is being made";
     /// The vendor may have carried the call out, but its answer was lost: to repeat it could do it twice.
     MaybeSent = "maybe_sent", 409, Vendor, "The vendor may have received the call, but its answer was lost";
     /// The body of the request did not come in time.
@@ -136,6 +138,8 @@ codes! {
     UnsupportedMediaType = "unsupported_media_type", 415, Client, "The body must be application/json";
     /// The host of the call is not one that its TLS connection is for.
     MisdirectedRequest = "misdirected_request", 421, Client, "The connection is for another host";
+    /// The `Idempotency-Key` was used for another call.
+    KeyReused = "key_reused", 422, Client, "The key was used for another call";
     /// The WebSocket is asked for in a version that is not spoken here.
     UpgradeRequired = "upgrade_required", 426, Client, "Another version of the protocol is required";
     /// A limit on calls or mints is reached.

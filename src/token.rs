@@ -26,6 +26,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 use self::cache::Cache;
 use self::claims::Claims;
 pub use self::inspect::{Inspection, OpenedBinding};
@@ -155,6 +157,21 @@ impl Authority {
     /// who has not the key directory.
     pub fn fingerprint(&self, secret: &Secret) -> String {
         self.keys.pseudonym("vendor key", &[secret.expose()])
+    }
+
+    /// A keyed digest of `parts` for the use that `domain` names: the store finds them again by it, and learns nothing.
+    pub fn digest(&self, domain: &str, parts: &[&str]) -> [u8; 32] {
+        sha256(self.keys.pseudonym(domain, parts).as_bytes())
+    }
+
+    /// An answer with a token in it, as the store may keep it under `key`.
+    pub fn seal_answer(&self, key: &[u8; 32], answer: &[u8]) -> Option<Vec<u8>> {
+        seal::answer::seal(self.keys.sealing().first()?, key, answer, &self.entropy)
+    }
+
+    /// The answer that was sealed for `key`; nothing if it was not, or with a key that is gone.
+    pub fn open_answer(&self, key: &[u8; 32], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        seal::answer::open(self.keys.sealing(), key, sealed)
     }
 }
 

@@ -1,6 +1,7 @@
 //! A vendor's session call, as that vendor's own clients send it: answered in the vendor's status and shape.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,11 +10,12 @@ use hyper::body::Incoming;
 use serde_json::{Map, Value, json};
 
 use super::asked::Asked;
+use super::once::Minted;
 use super::{Api, Scene, session_headers, visitor_of};
-use crate::access::{CallGrant, CallTarget, Caller, Credential, Principal};
+use crate::access::{CallGrant, CallTarget, Caller, Credential, MintGrant, Principal};
 use crate::bot::{Bot, Vendor, Visibility};
 use crate::fault::{Code, Fault};
-use crate::session::{Opened, Wish};
+use crate::session::{Opened, RawWish, Wish};
 use crate::vendor::{Accept, Place, Reply, Values, Variable};
 
 impl Api {
@@ -23,7 +25,7 @@ impl Api {
     ///
     /// Why there is no session.
     pub async fn accept(
-        &self,
+        self: &Arc<Self>,
         vendor: &Vendor,
         values: &[&str],
         caller: &Caller,
@@ -55,17 +57,18 @@ impl Api {
         // Only the first bot counts, and there is one.
         let _first = scene.bot.set(Arc::clone(&bot));
         let grant = self.grant(&bot, principal, caller)?;
-        if let Some(body) = held {
-            // It was let in by the longest of the vendor's bots.
-            body.within(bot.limits.body)?;
-        }
+        // One that was read early was let in by the longest of the vendor's bots.
+        let mut held = held.map(|body| body.within(bot.limits.body)).transpose()?;
         if let Some(body) = coming {
-            asked = asked.with_body(&self.intake.json(&head.headers, body, bot.limits.body).await?)?;
+            let body = held.insert(self.intake.json(&head.headers, body, bot.limits.body).await?);
+            asked = asked.with_body(body)?;
         }
         let wish = asked.wish(accept)?;
-        let (opened, wish) = self.open(&grant, &wish, visitor_of(&grant, caller)).await?;
-        let _first = scene.session.set(opened.session.id.clone());
-        reply(bot.profile.accept.as_ref().unwrap_or(accept), &bot, &opened, &wish)
+        let once = self.once(&head, held.as_deref().unwrap_or_default(), &grant, caller, Some(accept))?;
+        let address = visitor_of(&grant, caller);
+        let minted = self.make_once(once, minted(Arc::clone(self), grant, wish, address)).await?;
+        let _first = scene.session.set(minted.session);
+        Ok(minted.response)
     }
 
     /// The bot that the call is about.
@@ -100,6 +103,14 @@ impl Api {
             )),
         }
     }
+}
+
+async fn minted(api: Arc<Api>, grant: MintGrant, wish: RawWish, address: Option<IpAddr>) -> Result<Minted, Fault> {
+    let (opened, wish) = api.open(&grant, &wish, address).await?;
+    let bot = grant.bot();
+    let accept = bot.profile.accept.as_ref().or(bot.vendor.profile.accept.as_ref()).ok_or_else(missing)?;
+    let response = reply(accept, bot, &opened, &wish)?;
+    Ok(Minted { session: opened.session.id, response })
 }
 
 fn is_in_body(place: &Place) -> bool {

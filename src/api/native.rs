@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Extension, Path, Request, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
+use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value};
 
 use super::members::members;
+use super::once::Minted;
 use super::{Api, Refused, Scene, native_answer, renew_after, unknown_member, visitor_of};
 use crate::access::{Caller, Credential, MintGrant, Minter};
 use crate::fault::{Code, Fault};
@@ -42,16 +44,23 @@ pub(super) async fn open(
     }
     let wish = raw_wish(fields)?;
     let address = named.or_else(|| visitor_of(&grant, &caller));
+    let once = api.once(&head, &body, &grant, &caller, None)?;
+    let minted = api.make_once(once, minted(Arc::clone(&api), grant, wish, address)).await?;
+    let _first = scene.session.set(minted.session);
+    Ok(minted.response.map(Body::from))
+}
+
+async fn minted(api: Arc<Api>, grant: MintGrant, wish: RawWish, address: Option<IpAddr>) -> Result<Minted, Fault> {
     let (opened, wish) = api.open(&grant, &wish, address).await?;
-    let _first = scene.session.set(opened.session.id.clone());
     let now = opened.session.issued.seconds();
     let life = opened.session.expires.seconds().saturating_sub(now);
     let answer = native_answer(&opened, &wish.messages, now, renew_after(life, api.opener.entropy.bytes()));
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-    ];
-    Ok((StatusCode::CREATED, headers, answer.to_string()).into_response())
+    let mut response = http::Response::new(Bytes::from(answer.to_string()));
+    *response.status_mut() = StatusCode::CREATED;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(Minted { session: opened.session.id, response })
 }
 
 fn visitor(fields: &mut Map<String, Value>, grant: &MintGrant) -> Result<Option<IpAddr>, Fault> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use http::Method;
 
-use crate::api::Api;
+use crate::api::{Api, IDEMPOTENCY_KEY};
 use crate::bot::{Directory, Mount, Vendor, VendorSettings};
 use crate::fault::{Code, Fault};
 use crate::vendor::{self, Accept, Captures, Found, HeaderPattern, Pattern, Profile, Table};
@@ -153,7 +153,7 @@ impl Routes {
                         endpoint,
                         label: call.as_str().into(),
                         method: pattern.method.clone(),
-                        headers: Vec::new(),
+                        headers: if Api::is_opening(call) { vec![IDEMPOTENCY_KEY.to_string()] } else { Vec::new() },
                         patterns: Vec::new(),
                     };
                     let _clash_free = table.insert(&pattern, entry).is_ok();
@@ -205,6 +205,7 @@ fn entry(vendor: &Arc<Vendor>, pattern: &Pattern, route: Option<usize>) -> Entry
     let keys = accept.and_then(|accept| accept.credential.header());
     let mut headers: Vec<String> = declared.chain(asked.chain(keys).map(|name| name.as_str().to_owned())).collect();
     headers.retain(|name| name != "authorization");
+    headers.extend(route.is_none().then(|| IDEMPOTENCY_KEY.to_string()));
     headers.sort();
     headers.dedup();
     let endpoint = match route {

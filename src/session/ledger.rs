@@ -19,7 +19,9 @@ use crate::clock::{Clock, Timestamp};
 use crate::fault::{Code, Fault};
 use crate::limit::digest_key;
 use crate::net::Neighbourhood;
-use crate::store::{Backend, Cap, Change, ChangeKind, Counted, Cursor, Filter, Known, Page, Record, Scope, StoreError};
+use crate::store::{
+    Backend, Begun, Cap, Change, ChangeKind, Counted, Cursor, Filter, Known, Page, Record, Scope, StoreError,
+};
 use crate::token::{Contact, ContactClaims, ContactSource, LEEWAY, LONGEST_TTL, Session};
 
 /// The log is asked for so often, in case a push was lost.
@@ -160,6 +162,33 @@ impl Ledger {
         let revoked = self.store.revoke(scope, until).await.map_err(fault)?;
         self.revoked.apply(&Change { number: revoked.number, kind, at: revoked.at, until });
         Ok(revoked.at)
+    }
+
+    /// Begins a call that is to be made once; see [`Backend::begin`].
+    ///
+    /// # Errors
+    ///
+    /// The store is away.
+    pub async fn begin(&self, key: [u8; 32], digest: [u8; 32], remembered: Duration) -> Result<Begun, Fault> {
+        self.store.begin(key, digest, remembered).await.map_err(fault)
+    }
+
+    /// Keeps the sealed answer of a call that was begun.
+    ///
+    /// # Errors
+    ///
+    /// The store is away.
+    pub async fn finish(&self, key: [u8; 32], answer: Vec<u8>) -> Result<(), Fault> {
+        self.store.finish(key, answer).await.map_err(fault)
+    }
+
+    /// Forgets a call that was begun and came to nothing.
+    ///
+    /// # Errors
+    ///
+    /// The store is away.
+    pub async fn abandon(&self, key: [u8; 32]) -> Result<(), Fault> {
+        self.store.abandon(key).await.map_err(fault)
     }
 
     /// The contact as the store may show it.

@@ -4,6 +4,8 @@
 //! than that two bindings are equal. The associated data names the token around it, so a binding cannot be moved to
 //! another session even by somebody who has the signing key; the length is padded, so that it tells little of what is inside.
 
+pub(super) mod answer;
+
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

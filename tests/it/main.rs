@@ -26,6 +26,7 @@ mod floods;
 mod greedy;
 mod guide;
 mod hostile;
+mod idempotency;
 mod keys;
 mod limits;
 mod lives;

@@ -4,6 +4,7 @@
 mod commands;
 mod home;
 mod hostile;
+mod once;
 mod provoke;
 mod search;
 mod stage;

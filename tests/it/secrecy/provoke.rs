@@ -4,6 +4,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::once;
 use super::stage::{CANARY, Stage};
 use crate::support::gateway::{KEY, claims};
 
@@ -16,6 +17,7 @@ const SOCKET: [&str; 3] = ["connection: Upgrade", "upgrade: websocket", "sec-web
 pub(super) async fn all(stage: &mut Stage) {
     let token = stage.mint("support", &json!({"contact": {"name": "Jo"}})).await;
     openings(stage).await;
+    once::all(stage).await;
     answers(stage, &token).await;
     credentials(stage, &token).await;
     places(stage, &token).await;
