@@ -164,8 +164,10 @@ impl Access {
         let Some(rate) = self.failures else { return Ok(()) };
         let key = Key::new(Kind::Failure, 0, Neighbourhood::of(address).bits());
         self.limiter.take(key, rate, self.clock.now()).map_err(|wait| {
-            Fault::new(Code::TooManyFailures, "too many wrong credentials came from this address").retry_after(wait)
-        })
+            let fault = Fault::new(Code::TooManyFailures, "too many wrong credentials came from this address");
+            fault.spent("failures", rate, wait)
+        })?;
+        Ok(())
     }
 }
 

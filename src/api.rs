@@ -13,6 +13,7 @@ mod session;
 
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -25,12 +26,14 @@ pub use self::once::KEY as IDEMPOTENCY_KEY;
 use crate::access::{Access, Caller, HoldGrant, MintGrant, Minter, Principal};
 use crate::bot::{Bot, Client};
 use crate::clock::Clock;
-use crate::fault::{Code, Fault};
+use crate::document::Rate;
+use crate::fault::{Code, Fault, Quota};
 use crate::limit::{Key, Kind, Limiter, digest_key};
 use crate::net::Neighbourhood;
 use crate::proxy::Intake;
 use crate::secret::SHORTEST;
 use crate::session::{Ledger, Opened, Opener, RawWish, Wish};
+use crate::store::Taken;
 
 /// The token, on the answers of vendors' session calls.
 pub const TOKEN: HeaderName = HeaderName::from_static("keystile-token");
@@ -38,6 +41,9 @@ pub const TOKEN: HeaderName = HeaderName::from_static("keystile-token");
 pub const SESSION: HeaderName = HeaderName::from_static("keystile-session");
 /// The token's end in milliseconds since the epoch, there.
 pub const EXPIRES_AT: HeaderName = HeaderName::from_static("keystile-expires-at");
+
+/// What callers know the rates of mints as.
+const MINT: &str = "mint";
 
 /// What opens sessions and says what our keys are.
 #[derive(Debug)]
@@ -63,6 +69,8 @@ pub struct Scene {
     pub bot: OnceLock<Arc<Bot>>,
     /// The session that it opened.
     pub session: OnceLock<String>,
+    /// What is left of the rate that it counted against.
+    pub quota: OnceLock<Quota>,
 }
 
 /// A fault on its way through axum: `gateway` takes it out again and renders it.
@@ -125,9 +133,15 @@ impl Api {
 
     /// Whether `principal` may open a session of `bot`, and has not opened too many. Asked before the body is read where
     /// that can be: nobody makes us hold more bodies than it may have sessions.
-    fn grant(&self, bot: &Arc<Bot>, principal: Principal, caller: &Caller) -> Result<MintGrant, Fault> {
+    async fn grant(
+        &self,
+        bot: &Arc<Bot>,
+        principal: Principal,
+        caller: &Caller,
+        scene: &Scene,
+    ) -> Result<MintGrant, Fault> {
         let grant = self.access.may_mint(principal, bot, caller)?;
-        self.admit(&grant, caller)?;
+        self.admit(&grant, caller, scene).await?;
         Ok(grant)
     }
 
@@ -140,48 +154,64 @@ impl Api {
     }
 
     /// Limits: an address for pages, a client for owners, and the bot for all.
-    fn admit(&self, grant: &MintGrant, caller: &Caller) -> Result<(), Fault> {
-        let (bot, now) = (grant.bot(), self.clock.now());
-        match grant.minter() {
-            Minter::Page(_) => self.admit_address(bot, caller.address)?,
-            Minter::Owner(client) => self.admit_client(bot, client)?,
+    async fn admit(&self, grant: &MintGrant, caller: &Caller, scene: &Scene) -> Result<(), Fault> {
+        let bot = grant.bot();
+        let quota = match grant.minter() {
+            Minter::Page(_) => self.admit_address(bot, caller.address).await?,
+            Minter::Owner(client) => self.admit_client(bot, client).await?,
+        };
+        if let Some(quota) = quota {
+            let _first = scene.quota.set(quota);
         }
-        if let Some(rate) = bot.limits.per_bot {
-            let taken = self.limiter.take_of_bot(bot.number, rate, now);
-            taken.map_err(|wait| limited("the bot has too many calls", wait))?;
-        }
-        Ok(())
+        self.admit_bot(bot)
+    }
+
+    fn admit_bot(&self, bot: &Bot) -> Result<(), Fault> {
+        let Some(rate) = bot.limits.per_bot else { return Ok(()) };
+        let taken = self.limiter.take_of_bot(bot.number, rate, self.clock.now());
+        taken.map_err(|wait| limited("the bot has too many calls").spent("bot", rate, wait))
     }
 
     /// A renewal counts as a call of its session, and of its bot.
     fn admit_renewal(&self, grant: &HoldGrant) -> Result<(), Fault> {
-        let (bot, now) = (grant.bot(), self.clock.now());
+        let bot = grant.bot();
         if let Some(rate) = bot.limits.per_session {
             let key = Key::session(&grant.verified().session.id);
-            let taken = self.limiter.take(key, rate, now);
-            taken.map_err(|wait| limited("the session makes too many calls", wait))?;
+            let taken = self.limiter.take(key, rate, self.clock.now());
+            taken.map_err(|wait| limited("the session makes too many calls").spent("session", rate, wait))?;
         }
-        if let Some(rate) = bot.limits.per_bot {
-            let taken = self.limiter.take_of_bot(bot.number, rate, now);
-            taken.map_err(|wait| limited("the bot has too many calls", wait))?;
-        }
-        Ok(())
+        self.admit_bot(bot)
     }
 
     /// The limit of a client.
-    fn admit_client(&self, bot: &Bot, client: &Client) -> Result<(), Fault> {
-        let Some(rate) = bot.limits.per_bot else { return Ok(()) };
+    async fn admit_client(&self, bot: &Bot, client: &Client) -> Result<Option<Quota>, Fault> {
+        let Some(rate) = bot.limits.per_bot else { return Ok(None) };
         let key = Key::new(Kind::MintByClient, bot.number, digest_key(client.name.as_bytes()));
-        let taken = self.limiter.take(key, rate, self.clock.now());
-        taken.map_err(|wait| limited("this client opened too many sessions", wait))
+        let shared = format!("mint:{}:client:{}", bot.name, client.name);
+        let taken = self.take_mint(key, &shared, rate).await;
+        taken.map(Some).map_err(|wait| limited("this client opened too many sessions").spent(MINT, rate, wait))
+    }
+
+    /// Takes a mint here, and where replicas share their limits, of that which they have together. What is too much for
+    /// one is too much for all: a flood costs the store nothing.
+    async fn take_mint(&self, key: Key, shared: &str, rate: Rate) -> Result<Quota, Duration> {
+        let own = self.limiter.take(key, rate, self.clock.now())?;
+        match self.ledger.take(shared, rate).await {
+            Some(Taken::Wait(wait)) => Err(wait),
+            Some(Taken::Yes(full_in)) => Ok(Quota::left(MINT, rate, full_in)),
+            None => Ok(Quota::left(MINT, rate, own)),
+        }
     }
 
     /// The limit of an address: of whoever calls, or of the visitor for whom an owner calls.
-    fn admit_address(&self, bot: &Bot, address: IpAddr) -> Result<(), Fault> {
-        let Some(rate) = bot.limits.mint_per_ip else { return Ok(()) };
-        let key = Key::new(Kind::MintByAddress, bot.number, Neighbourhood::of(address).bits());
-        let taken = self.limiter.take(key, rate, self.clock.now());
-        taken.map_err(|wait| limited("too many sessions were opened from this address", wait))
+    async fn admit_address(&self, bot: &Bot, address: IpAddr) -> Result<Option<Quota>, Fault> {
+        let Some(rate) = bot.limits.mint_per_ip else { return Ok(None) };
+        let address = Neighbourhood::of(address).bits();
+        let key = Key::new(Kind::MintByAddress, bot.number, address);
+        let shared = format!("mint:{}:address:{address:x}", bot.name);
+        let taken = self.take_mint(key, &shared, rate).await;
+        let detail = "too many sessions were opened from this address";
+        taken.map(Some).map_err(|wait| limited(detail).spent(MINT, rate, wait))
     }
 }
 
@@ -190,8 +220,8 @@ fn visitor_of(grant: &MintGrant, caller: &Caller) -> Option<IpAddr> {
     matches!(grant.minter(), Minter::Page(_)).then_some(caller.address)
 }
 
-fn limited(detail: &'static str, wait: std::time::Duration) -> Fault {
-    Fault::new(Code::RateLimited, detail).retry_after(wait)
+fn limited(detail: &'static str) -> Fault {
+    Fault::new(Code::RateLimited, detail)
 }
 
 /// The public keys (RFC 7517), which do not change from one minute to the next.

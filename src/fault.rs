@@ -7,6 +7,7 @@
 //! may have been carried out although its answer was lost, the status is 409, which nobody repeats blindly.
 
 mod cause;
+mod quota;
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -15,6 +16,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+pub use self::quota::Quota;
+use crate::document::Rate;
 use crate::text::shown;
 
 /// Whose doing it was that a call was not served.
@@ -195,6 +198,7 @@ struct Inner {
     code: Code,
     detail: Cow<'static, str>,
     retry_after: Option<Duration>,
+    quota: Option<Quota>,
     said: Option<Said>,
     cause: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -202,7 +206,7 @@ struct Inner {
 impl Fault {
     /// A fault of this kind. `detail` says what was wrong and what would be right; the caller reads it.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self(Box::new(Inner { code, detail: detail.into(), retry_after: None, said: None, cause: None }))
+        Self(Box::new(Inner { code, detail: detail.into(), retry_after: None, quota: None, said: None, cause: None }))
     }
 
     /// The same, with the cause for the log. A cause never holds a secret.
@@ -223,6 +227,12 @@ impl Fault {
         self
     }
 
+    /// The same, with the rate of which nothing was free, under the name that callers know, and how long until one is.
+    pub fn spent(mut self, policy: &'static str, rate: Rate, wait: Duration) -> Self {
+        self.0.quota = Some(Quota::none(policy, rate, wait));
+        self.retry_after(wait)
+    }
+
     /// What kind of fault it is.
     pub fn code(&self) -> Code {
         self.0.code
@@ -241,6 +251,11 @@ impl Fault {
     /// When a retry can succeed.
     pub fn wait(&self) -> Option<Duration> {
         self.0.retry_after
+    }
+
+    /// The rate of which nothing was free.
+    pub fn quota(&self) -> Option<Quota> {
+        self.0.quota
     }
 
     /// The cause, for the log only.

@@ -15,6 +15,7 @@ mod settings;
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use bytes::Bytes;
@@ -33,6 +34,7 @@ use crate::access::{Access, CallGrant, CallTarget, Caller, Credential};
 use crate::api::{Api, Refused, Scene};
 use crate::bot::Vendor;
 use crate::clock::Clock;
+use crate::document::Rate;
 use crate::fault::{Code, Fault};
 use crate::limit::{Key, Kind, Limiter, OpenCall, digest_key};
 use crate::listen::Peer;
@@ -233,9 +235,8 @@ impl Gateway {
         let session = caller_key(grant);
         if let Some(rate) = bot.limits.per_session {
             let key = Key::new(Kind::Session, 0, session);
-            self.limiter
-                .take(key, rate, now)
-                .map_err(|wait| limited(Code::RateLimited, "the session makes too many calls", wait))?;
+            let taken = self.limiter.take(key, rate, now);
+            taken.map_err(|wait| limited("the session makes too many calls", "session", rate, wait))?;
         }
         let open = match bot.limits.streams {
             None => None,
@@ -247,9 +248,8 @@ impl Gateway {
             })?),
         };
         if let Some(rate) = bot.limits.per_bot {
-            self.limiter
-                .take_of_bot(bot.number, rate, now)
-                .map_err(|wait| limited(Code::RateLimited, "the bot has too many calls", wait))?;
+            let taken = self.limiter.take_of_bot(bot.number, rate, now);
+            taken.map_err(|wait| limited("the bot has too many calls", "bot", rate, wait))?;
         }
         Ok(open)
     }
@@ -293,6 +293,7 @@ impl Gateway {
         scene: &Scene,
         mut record: Box<Record>,
     ) -> Response<Body> {
+        let quota = outcome.as_ref().err().and_then(Fault::quota).or_else(|| scene.quota.get().copied());
         let mut response = match outcome {
             Ok(response) => response,
             Err(fault) => {
@@ -302,6 +303,9 @@ impl Gateway {
                 answer::of(&fault, shape.map(|vendor| vendor.profile.as_ref()), record.id)
             }
         };
+        if let Some(quota) = quota {
+            quota.write(response.headers_mut());
+        }
         if let Some(origin) = cors.origin() {
             let is_allowed = match scene.bot.get() {
                 Some(bot) => bot.origins.allows(origin),
@@ -346,8 +350,8 @@ fn mark_credentials(headers: &mut HeaderMap, key_headers: &[HeaderName]) {
     }
 }
 
-fn limited(code: Code, detail: &'static str, wait: std::time::Duration) -> Fault {
-    Fault::new(code, detail).retry_after(wait)
+fn limited(detail: &'static str, policy: &'static str, rate: Rate, wait: Duration) -> Fault {
+    Fault::new(Code::RateLimited, detail).spent(policy, rate, wait)
 }
 
 /// Whom the limits of a session count: its id is a UUID of our own, 128 bits. A client that calls as an owner counts as

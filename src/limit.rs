@@ -122,21 +122,22 @@ impl Limiter {
         bucket.map_or(Ok(()), |bucket| bucket.take(rate, now))
     }
 
-    /// Takes one of `rate` for `key`.
+    /// Takes one of `rate` for `key`. Answers how long until all are free again.
     ///
     /// # Errors
     ///
     /// How long until one is free.
-    pub fn take(&self, key: Key, rate: Rate, now: Timestamp) -> Result<(), Duration> {
+    pub fn take(&self, key: Key, rate: Rate, now: Timestamp) -> Result<Duration, Duration> {
         let mut shard = lock(&self.rates[self.shard(&key)]);
+        let left = |full_at: u64| Duration::from_micros(full_at.saturating_sub(now.millis().saturating_mul(1000)));
         if let Some(full_at) = shard.get_mut(&key) {
             *full_at = admit(rate, *full_at, now)?;
-            return Ok(());
+            return Ok(left(*full_at));
         }
         make_room(&mut shard, now);
         let full_at = admit(rate, 0, now)?;
         shard.insert(key, full_at);
-        Ok(())
+        Ok(left(full_at))
     }
 
     /// Counts one more open call of `session`, unless `most` are open. It is counted down when the guard is dropped.
@@ -221,13 +222,13 @@ mod tests {
     fn a_rate_admits_its_count_and_then_one_an_interval() {
         let limiter = Limiter::new(1);
         let start = Timestamp::from_seconds(1_000);
-        for _ in 0..3 {
-            assert_eq!(limiter.take(key(1), RATE, start), Ok(()));
+        for taken in 1..=3 {
+            assert_eq!(limiter.take(key(1), RATE, start), Ok(Duration::from_secs(20 * taken)));
         }
         assert_eq!(limiter.take(key(1), RATE, start), Err(Duration::from_secs(20)));
-        assert_eq!(limiter.take(key(2), RATE, start), Ok(()), "another key has its own");
+        assert!(limiter.take(key(2), RATE, start).is_ok(), "another key has its own");
         let later = start.plus(Duration::from_secs(20));
-        assert_eq!(limiter.take(key(1), RATE, later), Ok(()));
+        assert!(limiter.take(key(1), RATE, later).is_ok());
         assert!(limiter.take(key(1), RATE, later).is_err());
     }
 

@@ -137,8 +137,8 @@ pub enum Begun {
 /// Whether one of a rate was free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
-    /// It was, and is taken.
-    Yes,
+    /// It was, and is taken; in this time all are free again.
+    Yes(Duration),
     /// None was; in this time one is.
     Wait(Duration),
 }

@@ -56,7 +56,7 @@ impl Api {
         let bot = Arc::clone(self.meant(vendor, accept, name.as_deref(), &principal)?);
         // Only the first bot counts, and there is one.
         let _first = scene.bot.set(Arc::clone(&bot));
-        let grant = self.grant(&bot, principal, caller)?;
+        let grant = self.grant(&bot, principal, caller, scene).await?;
         // One that was read early was let in by the longest of the vendor's bots.
         let mut held = held.map(|body| body.within(bot.limits.body)).transpose()?;
         if let Some(body) = coming {

@@ -38,7 +38,7 @@ pub(super) async fn recognise(
     let grant = api.access.may_identify(client, &id, &token)?;
     let _first = scene.bot.set(Arc::clone(grant.bot()));
     let _first = scene.session.set(grant.verified().session.id.clone());
-    api.admit_client(grant.bot(), grant.client())?;
+    let _left = api.admit_client(grant.bot(), grant.client()).await?;
     let recognition = api.recognition(&mut fields, &grant)?;
     let opened = api.opener.identify(&grant, &recognition).await?;
     // Only now that the vendor knows it: had the vendor failed, nothing would have ended.

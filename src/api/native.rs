@@ -35,12 +35,12 @@ pub(super) async fn open(
     };
     // Only the first bot counts, and there is one.
     let _first = scene.bot.set(Arc::clone(&bot));
-    let grant = api.grant(&bot, principal, &caller)?;
+    let grant = api.grant(&bot, principal, &caller, &scene).await?;
     let body = api.intake.json::<Body>(&head.headers, body, bot.limits.body).await?;
     let mut fields = members(&body)?;
     let named = visitor(&mut fields, &grant)?;
     if let Some(address) = named {
-        api.admit_address(&bot, address)?;
+        let _left = api.admit_address(&bot, address).await?;
     }
     let wish = raw_wish(fields)?;
     let address = named.or_else(|| visitor_of(&grant, &caller));

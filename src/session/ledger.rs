@@ -16,11 +16,12 @@ use super::wish::Recognition;
 use crate::access::Revoked;
 use crate::bot::Bot;
 use crate::clock::{Clock, Timestamp};
+use crate::document::Rate;
 use crate::fault::{Code, Fault};
 use crate::limit::digest_key;
 use crate::net::Neighbourhood;
 use crate::store::{
-    Backend, Begun, Cap, Change, ChangeKind, Counted, Cursor, Filter, Known, Page, Record, Scope, StoreError,
+    Backend, Begun, Cap, Change, ChangeKind, Counted, Cursor, Filter, Known, Page, Record, Scope, StoreError, Taken,
 };
 use crate::token::{Contact, ContactClaims, ContactSource, LEEWAY, LONGEST_TTL, Session};
 
@@ -189,6 +190,18 @@ impl Ledger {
     /// The store is away.
     pub async fn abandon(&self, key: [u8; 32]) -> Result<(), Fault> {
         self.store.abandon(key).await.map_err(fault)
+    }
+
+    /// Takes one of a rate that all replicas share; nothing if they do not share any, or not now.
+    pub async fn take(&self, key: &str, rate: Rate) -> Option<Taken> {
+        match self.store.take(key, rate).await {
+            Ok(taken) => Some(taken),
+            Err(StoreError::Unsupported) => None,
+            Err(error) => {
+                tracing::warn!(%error, "a shared limit was not asked");
+                None
+            }
+        }
     }
 
     /// The contact as the store may show it.

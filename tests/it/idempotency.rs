@@ -29,7 +29,7 @@ struct Told {
 
 async fn told(answer: Response) -> (Told, bool) {
     let (status, is_replay) = (answer.status().as_u16(), answer.headers().contains_key("idempotent-replayed"));
-    let own = ["x-request-id", "date", "idempotent-replayed"];
+    let own = ["x-request-id", "date", "idempotent-replayed", "ratelimit"];
     let headers = answer.headers().iter().filter(|(name, _)| !own.contains(&name.as_str()));
     let headers = headers.map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect();
     (Told { status, headers, body: answer.text().await.unwrap() }, is_replay)

@@ -36,6 +36,7 @@ mod page;
 mod parsing;
 mod pinning;
 mod proxying;
+mod quotas;
 mod replaced;
 mod replicas;
 mod rewriting;

@@ -125,7 +125,7 @@ impl Reply {
         if self.word == b"wait" {
             return Ok(Taken::Wait(Duration::from_micros(number(self.rest.pop_front())?)));
         }
-        self.done().map(|()| Taken::Yes)
+        Ok(Taken::Yes(Duration::from_micros(number(self.rest()?.pop_front())?)))
     }
 
     fn rest(self) -> Result<VecDeque<Vec<u8>>, StoreError> {

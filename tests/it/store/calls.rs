@@ -55,16 +55,20 @@ async fn a_rate_is_shared_by_a_redis_and_by_no_file() {
     let rate = Rate::new(3, Duration::from_secs(60));
     let [file, redis] = both();
     assert_eq!(file.take("mint", rate).await, Err(StoreError::Unsupported));
-    for _ in 0..3 {
-        assert_eq!(redis.take("mint", rate).await, Ok(Taken::Yes));
+    for taken in 1..=3 {
+        let Ok(Taken::Yes(full_in)) = redis.take("mint", rate).await else { panic!("there are three") };
+        assert!(
+            full_in <= Duration::from_secs(20 * taken) && full_in > Duration::from_secs(20 * taken - 10),
+            "{full_in:?}"
+        );
     }
     let Ok(Taken::Wait(wait)) = redis.take("mint", rate).await else { panic!("there were three") };
     assert!(wait <= Duration::from_secs(20) && wait > Duration::from_secs(10), "{wait:?}");
-    assert_eq!(redis.take("other", rate).await, Ok(Taken::Yes));
+    assert!(matches!(redis.take("other", rate).await, Ok(Taken::Yes(_))));
     let quick = Rate::new(1, Duration::from_millis(1));
-    while redis.take("quick", quick).await != Ok(Taken::Yes) {}
+    while !matches!(redis.take("quick", quick).await, Ok(Taken::Yes(_))) {}
     let end = Instant::now() + Duration::from_secs(10);
-    while redis.take("quick", quick).await != Ok(Taken::Yes) {
+    while !matches!(redis.take("quick", quick).await, Ok(Taken::Yes(_))) {
         assert!(Instant::now() < end, "one is free after a millisecond");
     }
 }

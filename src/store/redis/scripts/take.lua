@@ -6,4 +6,4 @@ if wait > 0 then
     return { 'wait', int(wait) }
 end
 redis.call('SET', name, int(full), 'PX', int(math.ceil((full - micros) / 1000)))
-return { 'ok' }
+return { 'ok', int(full - micros) }
