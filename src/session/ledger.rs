@@ -198,7 +198,8 @@ impl Ledger {
             Ok(taken) => Some(taken),
             Err(StoreError::Unsupported) => None,
             Err(error) => {
-                tracing::warn!(%error, "a shared limit was not asked");
+                // That it is away is said once, by who follows the log.
+                tracing::debug!(%error, "a shared limit was not asked");
                 None
             }
         }
