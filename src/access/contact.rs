@@ -80,7 +80,7 @@ impl Access {
     /// # Errors
     ///
     /// Why not. A session of a bot that the client does not own does not exist for it. A token that was replaced is good
-    /// here: whoever lost the answer has no other, and the visitor can only be named again (see [`super::Recognised::is`]).
+    /// here: whoever lost the answer has no other, and the visitor can only be named again.
     pub fn may_identify(&self, client: Arc<Client>, id: &str, token: &str) -> Result<ContactGrant, Fault> {
         let verified = self.authority.verify(token).map_err(|refusal| {
             let fault = Fault::from(refusal);

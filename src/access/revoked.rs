@@ -2,7 +2,7 @@
 //! a visitor became known.
 //!
 //! It is the store's log of changes as this process has read it. A call pays one comparison: each token remembers at
-//! which [`Epoch`] it was judged last, and only after a change it is judged anew. What is open and silent is woken.
+//! which epoch it was judged last, and only after a change it is judged anew. What is open and silent is woken.
 
 use std::collections::HashMap;
 use std::fmt;
