@@ -66,6 +66,8 @@ struct State {
     is_ended: bool,
     /// The digest of the contact that its visitor became known as.
     known: Option<u128>,
+    /// The digest of that contact's `sub`, which tokens from before do not have.
+    subject: Option<u128>,
     ends_earlier: bool,
     /// From then on none of its tokens is good anyhow.
     until: Timestamp,
@@ -93,8 +95,8 @@ struct Shard {
 
 #[derive(Default)]
 struct Marks {
-    contacts: HashMap<String, Mark>,
-    bots: HashMap<String, Mark>,
+    contacts: HashMap<u128, Mark>,
+    bots: HashMap<u128, Mark>,
 }
 
 /// All of it.
@@ -171,7 +173,11 @@ impl Revoked {
         let state = self.state(&session.id);
         let is_marked = |mark: &Mark| session.opened.seconds() <= mark.at.seconds();
         let marks = self.marks.read().unwrap_or_else(PoisonError::into_inner);
-        let marked = [marks.contacts.get(&session.subject), marks.bots.get(&session.bot)];
+        let marked = [
+            marks.contacts.get(&name(&session.subject)),
+            state.subject.as_ref().and_then(|subject| marks.contacts.get(subject)),
+            marks.bots.get(&name(&session.bot)),
+        ];
         if state.is_ended || marked.into_iter().flatten().any(is_marked) {
             return Some(Over::Revoked);
         }
@@ -193,12 +199,13 @@ impl Revoked {
     pub fn apply(&self, change: &Change) {
         match &change.kind {
             ChangeKind::Ended(id) => self.note(id, change.until, |state| state.is_ended = true),
-            ChangeKind::Recognised { id, digest, ends_earlier } => self.note(id, change.until, |state| {
+            ChangeKind::Recognised { id, digest, subject, ends_earlier } => self.note(id, change.until, |state| {
                 state.known = Some(*digest);
+                state.subject = Some(name(subject));
                 state.ends_earlier |= ends_earlier;
             }),
-            ChangeKind::Contact(subject) => self.mark(change, |marks| marks.contacts.entry(subject.clone())),
-            ChangeKind::Bot(name) => self.mark(change, |marks| marks.bots.entry(name.clone())),
+            ChangeKind::Contact(subject) => self.mark(change, |marks| marks.contacts.entry(name(subject))),
+            ChangeKind::Bot(bot) => self.mark(change, |marks| marks.bots.entry(name(bot))),
         }
     }
 
@@ -215,7 +222,7 @@ impl Revoked {
     fn mark(
         &self,
         change: &Change,
-        entry: impl FnOnce(&mut Marks) -> std::collections::hash_map::Entry<'_, String, Mark>,
+        entry: impl FnOnce(&mut Marks) -> std::collections::hash_map::Entry<'_, u128, Mark>,
     ) {
         {
             let mut marks = self.marks.write().unwrap_or_else(PoisonError::into_inner);
@@ -227,13 +234,18 @@ impl Revoked {
         for shard in &self.shards {
             let shard = lock(shard);
             // Whoever is still good finds that out itself: the shard is not held while tokens are judged.
-            let all = shard.waiting.values().flatten();
-            let of = |waiting: &&Waiting| match &change.kind {
-                ChangeKind::Contact(subject) => waiting.verified.session.subject == *subject,
+            let all = shard.waiting.iter().flat_map(|(key, all)| all.iter().map(move |waiting| (key, waiting)));
+            let became = |key: &u128, subject: &str| {
+                shard.sessions.get(key).is_some_and(|state| state.subject == Some(name(subject)))
+            };
+            let of = |(key, waiting): &(&u128, &Waiting)| match &change.kind {
+                ChangeKind::Contact(subject) => {
+                    waiting.verified.session.subject == *subject || became(key, subject)
+                }
                 ChangeKind::Bot(name) => waiting.verified.session.bot == *name,
                 ChangeKind::Ended(_) | ChangeKind::Recognised { .. } => false,
             };
-            all.filter(of).for_each(|waiting| waiting.wake.notify_one());
+            all.filter(of).for_each(|(_, waiting)| waiting.wake.notify_one());
         }
     }
 
@@ -265,6 +277,11 @@ impl Revoked {
 
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A contact or a bot.
+fn name(text: &str) -> u128 {
+    digest_key(text.as_bytes())
 }
 
 /// A session's id is a UUID of our own.

@@ -137,7 +137,8 @@ impl Ledger {
             contact: self.shown(&recognition.contact),
         };
         let record = self.store.recognise(&session.id, known, keeps, session.expires).await.map_err(fault)?;
-        let kind = ChangeKind::Recognised { id: record.id, digest, ends_earlier: record.ends_earlier };
+        let Record { id, subject, ends_earlier, .. } = record;
+        let kind = ChangeKind::Recognised { id, digest, subject, ends_earlier };
         self.revoked.apply(&Change { number: 0, kind, at: self.clock.now(), until: record.ends.plus(LEEWAY) });
         Ok(())
     }

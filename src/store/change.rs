@@ -65,6 +65,8 @@ pub enum ChangeKind {
         id: String,
         /// The contact's digest.
         digest: u128,
+        /// The contact's `sub`: tokens from before have another.
+        subject: String,
         /// Whether tokens from before end with it.
         ends_earlier: bool,
     },

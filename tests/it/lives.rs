@@ -252,6 +252,21 @@ async fn a_silent_stream_is_cut_when_its_session_is_ended() {
 }
 
 #[tokio::test]
+async fn a_contact_that_is_revoked_takes_the_tokens_from_before_it_was_known_along() {
+    let gateway = TestGateway::chatbotkit().start();
+    let session = gateway.mint("support").await;
+    let body = json!({"token": session.token, "contact": {"email": "ada@example.com"}, "keepPrevious": true});
+    let known = gateway.post(&format!("{}/contact", path(&session))).bearer_auth(gateway.owner.expose());
+    assert!(known.json(&body).send().await.unwrap().status().is_success());
+    assert_eq!(call(&gateway, &session, &session.token).await, says(200, ""), "the owner keeps it");
+
+    let all = "/v1/sessions?contact=ada@example.com";
+    assert!(send(&gateway, Method::DELETE, all, gateway.owner.expose()).await.status().is_success());
+
+    assert_eq!(call(&gateway, &session, &session.token).await.0, 401);
+}
+
+#[tokio::test]
 async fn a_silent_websocket_is_closed_with_4401_when_its_session_is_ended() {
     let fleet = Fleet::start();
     let gateway = &fleet.gateway;

@@ -193,6 +193,7 @@ impl Row {
             _ => ChangeKind::Recognised {
                 id: name,
                 digest: self.digest("digest")?,
+                subject: self.text("subject")?,
                 ends_earlier: self.text("ends_earlier")? == "1",
             },
         };

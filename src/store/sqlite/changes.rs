@@ -91,15 +91,16 @@ pub(super) fn append(
         ChangeKind::Ended(id) => (Scope::SESSION, id, None),
         ChangeKind::Contact(subject) => (Scope::CONTACT, subject, None),
         ChangeKind::Bot(name) => (Scope::BOT, name, None),
-        ChangeKind::Recognised { id, digest, ends_earlier } => {
-            ("recognised", id, Some((digits(*digest), *ends_earlier)))
+        ChangeKind::Recognised { id, digest, subject, ends_earlier } => {
+            ("recognised", id, Some(((digits(*digest), subject), *ends_earlier)))
         }
     };
-    let (digest, ends_earlier) = known.unzip();
+    let (who, ends_earlier) = known.unzip();
+    let (digest, subject) = who.unzip();
     let mut insert = connection.prepare_cached(
-        "INSERT INTO changes (kind, name, digest, ends_earlier, at, until) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT INTO changes (kind, name, digest, subject, ends_earlier, at, until) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
-    let inserted = insert.insert(params![kind, name, digest, ends_earlier, millis(at), millis(until)])?;
+    let inserted = insert.insert(params![kind, name, digest, subject, ends_earlier, millis(at), millis(until)])?;
     Ok(number(inserted))
 }
 
@@ -112,7 +113,7 @@ pub(super) fn last(connection: &Connection) -> Result<u64, StoreError> {
 
 /// The log after `after`.
 pub(super) fn read(connection: &Connection, after: u64) -> Result<Changes, StoreError> {
-    let sql = "SELECT number, kind, name, digest, ends_earlier, at, until FROM changes WHERE number > ?1 \
+    let sql = "SELECT number, kind, name, digest, subject, ends_earlier, at, until FROM changes WHERE number > ?1 \
                ORDER BY number LIMIT ?2";
     let mut select = connection.prepare_cached(sql)?;
     let rows = select.query_map(params![self::sql(after), MOST_CHANGES + 1], change)?;
@@ -137,6 +138,7 @@ fn change(row: &Row<'_>) -> rusqlite::Result<Change> {
         _ => ChangeKind::Recognised {
             id: name,
             digest: row.get::<_, String>("digest").map(|digits| digest(&digits).unwrap_or_default())?,
+            subject: row.get("subject")?,
             ends_earlier: row.get("ends_earlier")?,
         },
     };

@@ -172,8 +172,8 @@ pub(super) fn recognise(
         millis(record.expires)
     ])?;
     if is_new || ends_more {
-        let kind =
-            ChangeKind::Recognised { id: id.to_owned(), digest: known.digest, ends_earlier: record.ends_earlier };
+        let Record { subject, ends_earlier, .. } = record.clone();
+        let kind = ChangeKind::Recognised { id: id.to_owned(), digest: known.digest, subject, ends_earlier };
         changes::append(connection, &kind, now, record.ends)?;
     }
     Ok(record)

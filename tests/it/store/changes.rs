@@ -29,7 +29,8 @@ async fn the_log_after_a_number_is_all_that_came_later() {
         let log = store.changes(0).await.unwrap();
         assert_eq!(numbers(&log.entries), [first, second, third, fourth], "{}", store.name);
         let kinds: Vec<ChangeKind> = log.entries.iter().map(|entry| entry.kind.clone()).collect();
-        let recognised = ChangeKind::Recognised { id: "a".to_owned(), digest: ada().digest, ends_earlier: true };
+        let (id, subject, digest) = ("a".to_owned(), ada().subject, ada().digest);
+        let recognised = ChangeKind::Recognised { id, digest, subject, ends_earlier: true };
         let (contact, bot) = (ChangeKind::Contact("ada".to_owned()), ChangeKind::Bot("support".to_owned()));
         assert_eq!(kinds, [recognised, contact, bot, ChangeKind::Ended("unknown".to_owned())], "{}", store.name);
         assert_eq!(log.entries[0].until, record.ends, "{}", store.name);

@@ -31,7 +31,8 @@ write(record, tonumber(ARGV[5]))
 lives(record)
 if is_new or ends_more then
     append({
-        kind = 'recognised', name = record.id, digest = record.known, ends_earlier = record.ends_earlier, at = int(time),
+        kind = 'recognised', name = record.id, digest = record.known, subject = record.subject,
+        ends_earlier = record.ends_earlier, at = int(time),
     }, tonumber(record.ends))
 end
 return { 'ok', cjson.encode(record) }

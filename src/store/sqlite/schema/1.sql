@@ -44,6 +44,7 @@ CREATE TABLE changes (
     kind         TEXT NOT NULL,
     name         TEXT NOT NULL,
     digest       TEXT,
+    subject      TEXT,
     ends_earlier INTEGER,
     at           INTEGER NOT NULL,
     until        INTEGER NOT NULL
