@@ -176,6 +176,7 @@ fn keeper(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Worker)?;
     let (read, is_read) = std::sync::mpsc::sync_channel(1);
     let work = move || {
+        let _whatever_happens = Keeping(Arc::clone(&ledger));
         runtime.block_on(async {
             if let Err(error) = ledger.catch_up().await {
                 tracing::error!(%error, "the store cannot be read: no token is good until it can");
@@ -200,6 +201,17 @@ fn keeper(
         return Err(StoreError::Unusable(weaknesses.join("; ")).into());
     }
     Ok(thread)
+}
+
+/// Follows the store; if that ends by a panic, nothing is served any more.
+struct Keeping(Arc<Ledger>);
+
+impl Drop for Keeping {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.is_lost();
+        }
+    }
 }
 
 async fn worker(

@@ -160,6 +160,12 @@ impl Revoked {
         self.is_read.store(true, Ordering::Release);
     }
 
+    /// Notes that nobody reads the log any more: no token is good, however it was judged before.
+    pub fn is_lost(&self) {
+        self.is_read.store(false, Ordering::Release);
+        self.epoch.fetch_add(1, Ordering::Release);
+    }
+
     /// Whether what was read is fresh enough at `now` for a bot that is strict.
     pub fn is_fresh(&self, now: Timestamp) -> bool {
         now.millis() <= self.fresh_until.load(Ordering::Acquire)
@@ -239,9 +245,7 @@ impl Revoked {
                 shard.sessions.get(key).is_some_and(|state| state.subject == Some(name(subject)))
             };
             let of = |(key, waiting): &(&u128, &Waiting)| match &change.kind {
-                ChangeKind::Contact(subject) => {
-                    waiting.verified.session.subject == *subject || became(key, subject)
-                }
+                ChangeKind::Contact(subject) => waiting.verified.session.subject == *subject || became(key, subject),
                 ChangeKind::Bot(name) => waiting.verified.session.bot == *name,
                 ChangeKind::Ended(_) | ChangeKind::Recognised { .. } => false,
             };

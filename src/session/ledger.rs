@@ -244,6 +244,11 @@ impl Ledger {
         }
     }
 
+    /// Notes that the log is not followed any more, because of a bug: better no call than one with a token that was ended.
+    pub fn is_lost(&self) {
+        self.revoked.is_lost();
+    }
+
     /// Deletes what concerns nobody any more, from time to time until `stopped`.
     pub async fn keep_clean(&self, mut stopped: watch::Receiver<bool>) {
         loop {
