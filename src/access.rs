@@ -160,7 +160,11 @@ impl Access {
 
     /// Counted after the check, not before it: a wrong credential from an address must not shut out the right ones
     /// from the same network.
-    fn count_failure(&self, address: IpAddr) -> Result<(), Fault> {
+    ///
+    /// # Errors
+    ///
+    /// Too many wrong ones came from there.
+    pub fn count_failure(&self, address: IpAddr) -> Result<(), Fault> {
         let Some(rate) = self.failures else { return Ok(()) };
         let key = Key::new(Kind::Failure, 0, Neighbourhood::of(address).bits());
         self.limiter.take(key, rate, self.clock.now()).map_err(|wait| {

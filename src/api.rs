@@ -23,6 +23,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde_json::{Value, json};
 
 pub use self::once::KEY as IDEMPOTENCY_KEY;
+pub use self::session::{Listing, answered};
 use crate::access::{Access, Caller, HoldGrant, MintGrant, Minter, Principal};
 use crate::bot::{Bot, Client};
 use crate::clock::Clock;

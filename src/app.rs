@@ -10,6 +10,7 @@ use hyper::service::service_fn;
 use tokio::sync::watch;
 
 use crate::access::{Access, Revoked};
+use crate::admin;
 use crate::api::Api;
 use crate::bot::{Directory, Origin};
 use crate::clock::Clock;
@@ -64,6 +65,7 @@ pub struct Bound {
     authority: Arc<Authority>,
     ledger: Arc<Ledger>,
     durability: Durability,
+    admin: Option<admin::Bound>,
     listener: listen::Bound,
 }
 
@@ -103,6 +105,9 @@ impl Bound {
             limiter: Arc::clone(&limiter),
             clock: clock.clone(),
         });
+        let at = settings.admin.address.unwrap_or(settings.listen.address);
+        let admin = admin::Bound::new(settings.admin, Arc::clone(&api));
+        let admin = admin.map_err(|source| StartError::Bind { address: at, source })?;
         let prefix = settings.gateway.api.as_str();
         let gateway = Arc::new(Gateway {
             routes: Routes::new(&directory, prefix, page.is_some()),
@@ -125,6 +130,7 @@ impl Bound {
             authority,
             ledger,
             durability,
+            admin,
             listener: listen::Bound { sockets, address, tls, timeouts, bounds },
         })
     }
@@ -132,6 +138,11 @@ impl Bound {
     /// The address that clients connect to.
     pub fn address(&self) -> SocketAddr {
         self.listener.address
+    }
+
+    /// The address that operators connect to, where there is one.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(admin::Bound::address)
     }
 
     /// What signs and verifies this gateway's tokens.
@@ -148,6 +159,7 @@ impl Bound {
         let (stop, stopped) = watch::channel(false);
         let writer = self.gateway.records.start().map_err(StartError::Worker)?;
         let mut workers = vec![keeper(self.ledger, self.durability, stopped.clone())?];
+        workers.extend(self.admin.map(|admin| operated(admin, stopped.clone())).transpose()?);
         let listen::Bound { sockets, tls, timeouts, bounds, .. } = self.listener;
         for (number, socket) in sockets.into_iter().enumerate() {
             let terms = listen::Terms { tls: tls.clone(), worker: number, timeouts, bounds: bounds.clone() };
@@ -212,6 +224,18 @@ impl Drop for Keeping {
             self.0.is_lost();
         }
     }
+}
+
+/// Starts the thread of the admin listener.
+fn operated(admin: admin::Bound, stopped: watch::Receiver<bool>) -> Result<JoinHandle<()>, StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Worker)?;
+    let work = move || {
+        if let Err(error) = runtime.block_on(admin.serve(stopped)) {
+            tracing::error!(%error, "the admin listener cannot be used");
+        }
+        runtime.shutdown_background();
+    };
+    std::thread::Builder::new().name("admin".to_owned()).spawn(work).map_err(StartError::Worker)
 }
 
 async fn worker(

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use crate::admin;
 use crate::bot;
 use crate::document::{Document, Environment, Problem, Problems};
 use crate::gateway;
@@ -19,6 +20,8 @@ pub struct Settings {
     pub listen: listen::Settings,
     /// `[server]`: who we are.
     pub gateway: gateway::Settings,
+    /// `[admin]`: where operators call.
+    pub admin: admin::Settings,
     /// `[tokens]`
     pub tokens: token::Settings,
     /// `[store]`
@@ -91,7 +94,7 @@ pub fn load_tokens(file: &Path) -> Result<(token::Settings, String), ConfigError
     // Keys of the document itself count, too: `[token]` would mean other keys than those that were meant.
     problems.retain(|problem| {
         let section = problem.path.split('.').next().unwrap_or_default();
-        problem.file == name && !["vendors", "bots", "clients", "store"].contains(&section)
+        problem.file == name && !["vendors", "bots", "clients", "store", "admin"].contains(&section)
     });
     match settings {
         Some(settings) if problems.is_empty() => Ok((settings.tokens, settings.gateway.public_url)),
@@ -121,6 +124,7 @@ pub fn read(file: &str, text: &str, environment: &Environment, problems: &Proble
     let (timeouts, limits) = (server.section("timeouts"), server.section("limits"));
     let listen = listen::Settings::read(&server, &timeouts, &limits, environment);
     let gateway = gateway::Settings::read(&server, &timeouts, &limits);
+    let admin = admin::Settings::read(&root.section("admin"));
     let tokens = token::Settings::read(&root.section("tokens"), environment.folder());
     let store = store::Settings::read(&root.section("store"), environment);
     let bots = bot::Settings::read(&root, environment, problems, tokens.default_ttl, &gateway.public_url);
@@ -137,7 +141,7 @@ pub fn read(file: &str, text: &str, environment: &Environment, problems: &Proble
             problems.add(file, vendor.line, &format!("vendors.{}.mount", vendor.name), clash.to_string());
         }
     }
-    Some(Settings { listen, gateway, tokens, store, bots })
+    Some(Settings { listen, gateway, admin, tokens, store, bots })
 }
 
 #[cfg(test)]

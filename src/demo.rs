@@ -102,6 +102,9 @@ fn configuration(address: SocketAddr, vendors: &[Simulated], secret_sha256: &str
         public_url = "http://{address}"
         failed_credentials = "1000/1m"
 
+        [admin]
+        listen = "off"
+
         [tokens]
         keys = "signing"
 

@@ -111,6 +111,8 @@ codes! {
     OwnerRequired = "owner_required", 403, Client, "Only an owner of the bot may do this";
     /// The page's origin is not in the bot's list, or not the one the token was minted for.
     OriginNotAllowed = "origin_not_allowed", 403, Client, "The origin is not allowed";
+    /// The admin listener was called by another name than its own.
+    HostNotAllowed = "host_not_allowed", 403, Client, "The host is not this listener's";
     /// The path names another bot than the token.
     WrongBot = "wrong_bot", 403, Client, "The token is for another bot";
     /// The path names another session than the token.

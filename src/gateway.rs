@@ -23,6 +23,7 @@ use http::{HeaderMap, HeaderName, Request, Response, header};
 use hyper::body::{Body as _, Incoming as IncomingBody};
 use tower::ServiceExt;
 
+pub use self::answer::problem;
 pub use self::body::Body;
 use self::body::Payload;
 use self::cors::Cors;

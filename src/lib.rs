@@ -10,6 +10,7 @@
 //! | [`demo`] | the gateway before simulated vendors, on loopback; [`demo::vendor`] knows the ground only, and tests use it too |
 //! | [`app`] | the only place where everything is put together: bind, run, stop |
 //! | [`config`] | text → settings that cannot be wrong; each module reads its own section |
+//! | [`admin`] | probes and the API of operators, on a listener of their own |
 //! | [`gateway`] | the life of a request; every fault becomes an answer here |
 //! | [`api`] | the gateway's own calls, and the session calls of vendors' own clients |
 //! | [`session`] | what a visitor may ask for; a session opened with the vendor and minted as a token |
@@ -30,6 +31,7 @@
 //! compile. Time, randomness and the environment are inputs ([`app::World`], [`document::Environment`]).
 
 pub mod access;
+pub mod admin;
 pub mod api;
 pub mod app;
 pub mod bot;

@@ -171,6 +171,11 @@ impl Revoked {
         now.millis() <= self.fresh_until.load(Ordering::Acquire)
     }
 
+    /// Whether it ever was.
+    pub fn was_ever_read(&self) -> bool {
+        self.is_read.load(Ordering::Acquire)
+    }
+
     fn look_up(&self, verified: &Verified) -> Option<Over> {
         if !self.is_read.load(Ordering::Acquire) {
             return Some(Over::Unknown);

@@ -80,7 +80,7 @@ pub(super) async fn show(
         Holder::Owner(record) => *record,
         Holder::Bearer(grant) => api.ledger.session(&grant.verified().session.id).await?,
     };
-    Ok(answered(StatusCode::OK, &shown(&record, api.clock.now())))
+    Ok(answered(StatusCode::OK, &api.shown(&record)))
 }
 
 /// `DELETE /v1/sessions/{id}`
@@ -142,6 +142,17 @@ pub(super) struct Asked {
     limit: Option<u32>,
 }
 
+/// Which page of which sessions.
+#[derive(Debug)]
+pub struct Listing {
+    /// Which sessions.
+    pub filter: Filter,
+    /// The `next` of the page before.
+    pub cursor: Option<String>,
+    /// How many at most, if the caller says it.
+    pub limit: Option<u32>,
+}
+
 /// `GET /v1/sessions`
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
@@ -163,17 +174,8 @@ pub(super) async fn list(
         opened_after: asked.from.map(Timestamp::from_millis),
         opened_before: asked.to.map(Timestamp::from_millis),
     };
-    let wrong = || Fault::new(Code::BadRequest, "`cursor` must be the `next` of an answer, unchanged");
-    let cursor = asked.cursor.as_deref().map(|text| Cursor::parse(text).ok_or_else(wrong)).transpose()?;
-    let most = asked.limit.unwrap_or(PAGE);
-    if !(1..=LONGEST_PAGE).contains(&most) {
-        return Err(Fault::new(Code::BadRequest, format!("`limit` must be from 1 to {LONGEST_PAGE}")).into());
-    }
-    let page = api.ledger.sessions(filter, cursor, most).await?;
-    let now = api.clock.now();
-    let sessions: Vec<Value> = page.records.iter().map(|record| shown(record, now)).collect();
-    let next = page.next.map(|cursor| cursor.to_string());
-    Ok(answered(StatusCode::OK, &json!({"sessions": sessions, "next": next})))
+    let page = api.page(Listing { filter, cursor: asked.cursor, limit: asked.limit }).await?;
+    Ok(answered(StatusCode::OK, &page))
 }
 
 /// `DELETE /v1/sessions?contact=…` or `?bot=…`: all that are open now.
@@ -207,8 +209,36 @@ impl Api {
         self.access.client_of(self.access.identify(credential, caller)?)
     }
 
+    /// A page of sessions, as it is answered.
+    ///
+    /// # Errors
+    ///
+    /// Cursor or limit are none, or the store is away.
+    pub async fn page(&self, listing: Listing) -> Result<Value, Fault> {
+        let Listing { filter, cursor, limit } = listing;
+        let wrong = || Fault::new(Code::BadRequest, "`cursor` must be the `next` of an answer, unchanged");
+        let cursor = cursor.as_deref().map(|text| Cursor::parse(text).ok_or_else(wrong)).transpose()?;
+        let most = limit.unwrap_or(PAGE);
+        if !(1..=LONGEST_PAGE).contains(&most) {
+            return Err(Fault::new(Code::BadRequest, format!("`limit` must be from 1 to {LONGEST_PAGE}")));
+        }
+        let page = self.ledger.sessions(filter, cursor, most).await?;
+        let sessions: Vec<Value> = page.records.iter().map(|record| self.shown(record)).collect();
+        let next = page.next.map(|cursor| cursor.to_string());
+        Ok(json!({"sessions": sessions, "next": next}))
+    }
+
+    /// A session as it is shown: nothing in it is a secret.
+    pub fn shown(&self, record: &Record) -> Value {
+        shown(record, self.clock.now())
+    }
+
     /// The pseudonym of a contact for whom `owner` vouches, by email address or phone.
-    fn subject_of(&self, owner: &str, contact: &str) -> Result<String, Fault> {
+    ///
+    /// # Errors
+    ///
+    /// It is neither.
+    pub fn subject_of(&self, owner: &str, contact: &str) -> Result<String, Fault> {
         let named = if contact.contains('@') {
             Contact { email: Some(contact.to_owned()), ..Contact::default() }
         } else if contact.starts_with('+') {
@@ -221,7 +251,6 @@ impl Api {
     }
 }
 
-/// A session as it is shown: nothing in it is a secret.
 fn shown(record: &Record, now: Timestamp) -> Value {
     let state = match record.ended {
         Some(_) => "ended",
@@ -246,7 +275,8 @@ fn shown(record: &Record, now: Timestamp) -> Value {
     })
 }
 
-fn answered(status: StatusCode, answer: &Value) -> Response {
+/// An answer that nobody keeps.
+pub fn answered(status: StatusCode, answer: &Value) -> Response {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),

@@ -28,10 +28,11 @@ pub(super) fn run(file: &ConfigFile) -> Outcome {
             return Outcome::Failed;
         }
     };
-    let address = bound.address();
+    let (address, admin) = (bound.address(), bound.admin_address());
     match bound.start() {
         Ok(running) => {
-            tracing::info!(%address, public_url, workers, tls = has_tls, "listening");
+            let admin = admin.map_or_else(|| "off".to_owned(), |admin| admin.to_string());
+            tracing::info!(%address, admin, public_url, workers, tls = has_tls, "listening");
             until_asked_to_stop(&running)
         }
         Err(error) => {

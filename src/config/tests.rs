@@ -226,7 +226,7 @@ fn the_defaults_that_are_documented_are_the_defaults() {
         let bots = format!("{:?}", settings.bots);
         let timeouts = bots.split_once("timeouts: ").map(|(_, rest)| rest.split('}').next().unwrap().to_owned());
         let (_, bots) = bots.split_once("bots: [").unwrap();
-        let listen = (settings.listen.address, settings.listen.tls.is_some());
+        let listen = (settings.listen.address, settings.listen.tls.is_some(), settings.admin.address);
         format!("{listen:?}\n{:?}\n{:?}\n{}\n{bots}", settings.gateway, settings.tokens, timeouts.unwrap())
     };
     assert_ne!(DOCUMENTED, in_force(false));

@@ -13,14 +13,25 @@ use crate::vendor::{ErrorShape, Expired, Profile};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// The answer for a fault on paths that are no vendor's.
+pub fn problem(fault: &Fault, id: RequestId) -> Response<Bytes> {
+    let mut response = rendered(fault, None, id);
+    identify(response.headers_mut(), id);
+    response
+}
+
 /// The answer for a fault. `shape` is the profile of the vendor on whose paths it happened.
 pub(super) fn of(fault: &Fault, shape: Option<&Profile>, id: RequestId) -> Response<Payload> {
+    rendered(fault, shape, id).map(Payload::whole)
+}
+
+fn rendered(fault: &Fault, shape: Option<&Profile>, id: RequestId) -> Response<Bytes> {
     let code = fault.code();
     let (media, body) = match shape.and_then(|profile| profile.error.as_ref()) {
         Some(shape) => ("application/json", in_shape(fault, shape)),
-        None => ("application/problem+json", problem(fault, id)),
+        None => ("application/problem+json", details(fault, id)),
     };
-    let mut response = Response::new(Payload::whole(Bytes::from(body.to_string())));
+    let mut response = Response::new(Bytes::from(body.to_string()));
     let expired = shape.and_then(|profile| profile.error.as_ref()).and_then(|shape| expired(fault, shape));
     *response.status_mut() = expired.map_or(code.status(), |expired| expired.status);
     let headers = response.headers_mut();
@@ -85,7 +96,7 @@ fn message(fault: &Fault) -> String {
     }
 }
 
-fn problem(fault: &Fault, id: RequestId) -> Value {
+fn details(fault: &Fault, id: RequestId) -> Value {
     let code = fault.code();
     json!({
         "type": format!("urn:keystile:problem:{}", code.name()),

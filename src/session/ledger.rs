@@ -5,7 +5,7 @@
 //! log, pushed and asked for, within a second.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -41,6 +41,8 @@ pub struct Ledger {
     max_staleness: Duration,
     /// The number of the last change that was read.
     read: AtomicU64,
+    /// Whether the log could not be read the last time.
+    is_away: AtomicBool,
 }
 
 impl std::fmt::Debug for Ledger {
@@ -59,7 +61,7 @@ impl Ledger {
         contact: ContactClaims,
         max_staleness: Duration,
     ) -> Self {
-        Self { store, revoked, clock, contact, max_staleness, read: AtomicU64::new(0) }
+        Self { store, revoked, clock, contact, max_staleness, read: AtomicU64::new(0), is_away: AtomicBool::new(false) }
     }
 
     /// Keeps a session that was opened for a visitor at `address`. Only then may its token be handed out.
@@ -221,6 +223,16 @@ impl Ledger {
         self.store.weaknesses().await
     }
 
+    /// Whether the log was ever read to its end: before that no token is good.
+    pub fn was_read(&self) -> bool {
+        self.revoked.was_ever_read()
+    }
+
+    /// Whether the store was away when it was asked last.
+    pub fn is_away(&self) -> bool {
+        self.is_away.load(Ordering::Relaxed)
+    }
+
     /// Reads what is new in the log.
     ///
     /// # Errors
@@ -229,7 +241,9 @@ impl Ledger {
     pub async fn catch_up(&self) -> Result<(), StoreError> {
         loop {
             let after = self.read.load(Ordering::Relaxed);
-            let changes = self.store.changes(after).await?;
+            let changes = self.store.changes(after).await;
+            self.is_away.store(changes.is_err(), Ordering::Relaxed);
+            let changes = changes?;
             changes.entries.iter().for_each(|change| self.revoked.apply(change));
             // A store that was emptied is read from its beginning; what was read before stays in force.
             let is_anew = changes.last < after;

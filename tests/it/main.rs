@@ -7,6 +7,7 @@
 
 mod access;
 mod adding;
+mod admin;
 mod answers;
 mod busy;
 mod chatbotkit;

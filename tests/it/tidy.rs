@@ -10,6 +10,7 @@ const ORDER: &[&[&str]] = &[
     &["demo"],
     &["app"],
     &["config"],
+    &["admin"],
     &["gateway"],
     &["api"],
     &["session"],

@@ -62,6 +62,7 @@ pub(crate) struct Builder {
     bot: String,
     server: String,
     tokens: String,
+    admin: String,
     sections: String,
     keys: Option<PathBuf>,
     public_url: Option<String>,
@@ -76,6 +77,8 @@ pub(crate) struct Builder {
 pub(crate) struct TestGateway {
     /// Where it is.
     pub(crate) url: String,
+    /// Where its admin listener is.
+    pub(crate) admin: Option<String>,
     /// The secret of client `website`, which owns the bots `support` and `hidden`.
     pub(crate) owner: Secret,
     /// The secret of client `stranger`, which owns nothing.
@@ -186,7 +189,22 @@ impl Builder {
         let (bot, server, tokens, sections) = (empty(), empty(), empty(), empty());
         let ids = ["bot_1".to_owned(), "bot_2".to_owned()];
         let hidden_of = "website";
-        Self { vendor, bot, server, tokens, sections, keys, public_url, profile, clock, ids, hidden_of, chatbotkit }
+        let admin = "listen = \"off\"".to_owned();
+        Self {
+            vendor,
+            bot,
+            server,
+            tokens,
+            admin,
+            sections,
+            keys,
+            public_url,
+            profile,
+            clock,
+            ids,
+            hidden_of,
+            chatbotkit,
+        }
     }
 
     /// More lines for `[vendors.acme]`.
@@ -222,6 +240,12 @@ impl Builder {
     /// More lines for `[tokens]`.
     pub(crate) fn tokens(mut self, lines: &str) -> Self {
         self.tokens.push_str(&format!("{lines}\n"));
+        self
+    }
+
+    /// The lines of `[admin]`, which is off otherwise.
+    pub(crate) fn admin(mut self, lines: &str) -> Self {
+        lines.clone_into(&mut self.admin);
         self
     }
 
@@ -261,9 +285,11 @@ impl Builder {
         let world = World { clock: self.clock.clone(), entropy, records: Output::Memory(Arc::clone(&records)) };
         let bound = Bound::new(settings, world, None).unwrap();
         let url = format!("http://{}", bound.address());
+        let admin = bound.admin_address().map(|address| format!("http://{address}"));
         let running = bound.start().unwrap();
         TestGateway {
             url,
+            admin,
             owner: owner.secret,
             stranger: stranger.secret,
             clock: self.clock,
@@ -278,7 +304,7 @@ impl Builder {
 
     /// `support` is public, `hidden` is private; both are owned by `website`.
     fn text(&self, public_url: &str, owner: &NewClient, stranger: &NewClient) -> String {
-        let Self { vendor, bot, server, tokens, sections, ids: [support, hidden], hidden_of, .. } = self;
+        let Self { vendor, bot, server, tokens, admin, sections, ids: [support, hidden], hidden_of, .. } = self;
         let workers = if server.contains("workers") { "" } else { "workers = 1" };
         let keys = self.keys.as_deref().map_or_else(|| "signing".into(), |keys| keys.to_string_lossy());
         format!(
@@ -288,6 +314,8 @@ listen = "127.0.0.1:0"
 public_url = "{public_url}"
 {workers}
 {server}
+[admin]
+{admin}
 [tokens]
 keys = "{keys}"
 {tokens}

@@ -1,0 +1,55 @@
+//! `/livez` and `/readyz`, for balancers and supervisors: free to all who reach the listener.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use tokio::time::timeout;
+
+use super::Admin;
+
+/// A probe does not wait longer for what the store says of itself.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// 200 for as long as the process runs.
+pub(super) async fn live() -> Response {
+    text(StatusCode::OK, "alive\n".to_owned())
+}
+
+/// 200 once the store's log was read to its end, also while the store is away: tokens go on. The text says what is wrong.
+pub(super) async fn ready(State(admin): State<Arc<Admin>>) -> Response {
+    let ledger = &admin.api.ledger;
+    if !ledger.was_ever_read() {
+        return text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not ready: the store was never read, so nobody knows which tokens were revoked\n".to_owned(),
+        );
+    }
+    if ledger.is_away() {
+        return text(
+            StatusCode::OK,
+            "ready\nthe store is away: no session can be opened, renewed or ended\n".to_owned(),
+        );
+    }
+    let weaknesses = timeout(PATIENCE, ledger.weaknesses()).await;
+    let mut answer = "ready\n".to_owned();
+    match weaknesses {
+        Ok(Ok(weaknesses)) => {
+            weaknesses
+                .iter()
+                .for_each(|weakness| answer.push_str(&format!("the store could lose sessions: {weakness}\n")));
+        }
+        Ok(Err(_)) | Err(_) => answer.push_str("the store does not say how it is configured\n"),
+    }
+    text(StatusCode::OK, answer)
+}
+
+fn text(status: StatusCode, body: String) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    (status, headers, body).into_response()
+}

@@ -1,0 +1,107 @@
+//! `/v1/sessions` for operators: the sessions of all bots are seen and ended.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::Admin;
+use crate::api::{Listing, Refused, answered};
+use crate::clock::Timestamp;
+use crate::fault::{Code, Fault};
+use crate::store::{Filter, Scope};
+
+/// Which sessions are asked for.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    bot: Option<String>,
+    contact: Option<String>,
+    client: Option<String>,
+    from: Option<u64>,
+    to: Option<u64>,
+    cursor: Option<String>,
+    limit: Option<u32>,
+}
+
+/// `GET /v1/sessions/{id}`
+pub(super) async fn show(State(admin): State<Arc<Admin>>, Path(id): Path<String>) -> Result<Response, Refused> {
+    let record = admin.api.ledger.session(&id).await?;
+    Ok(answered(StatusCode::OK, &admin.api.shown(&record)))
+}
+
+/// `DELETE /v1/sessions/{id}`
+pub(super) async fn end(State(admin): State<Arc<Admin>>, Path(id): Path<String>) -> Result<Response, Refused> {
+    // One that is not known any more may have tokens all the same, but a mistyped one should be told.
+    let record = admin.api.ledger.session(&id).await?;
+    let _at = admin.api.ledger.revoke(Scope::Session(record.id)).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// `GET /v1/sessions`
+pub(super) async fn list(
+    State(admin): State<Arc<Admin>>,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Result<Response, Refused> {
+    let Query(asked) = asked.map_err(|_wrong| {
+        Fault::new(
+            Code::BadRequest,
+            "the query may have bot, contact with client, from and to (milliseconds since 1970), cursor and limit, each \
+             once",
+        )
+    })?;
+    let bots = asked.bot.as_deref().map(|bot| admin.bot(bot)).transpose()?;
+    let filter = Filter {
+        bots: bots.map(|bot| vec![bot]),
+        subject: admin.subject(asked.contact.as_deref(), asked.client.as_deref())?,
+        opened_after: asked.from.map(Timestamp::from_millis),
+        opened_before: asked.to.map(Timestamp::from_millis),
+    };
+    let page = admin.api.page(Listing { filter, cursor: asked.cursor, limit: asked.limit }).await?;
+    Ok(answered(StatusCode::OK, &page))
+}
+
+/// `DELETE /v1/sessions?bot=…` or `?contact=…&client=…`: all that are open now.
+pub(super) async fn end_all(
+    State(admin): State<Arc<Admin>>,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Result<Response, Refused> {
+    let scope = match asked {
+        Ok(Query(Asked { bot, contact, client, from: None, to: None, cursor: None, limit: None })) => {
+            match (bot, admin.subject(contact.as_deref(), client.as_deref())?) {
+                (Some(bot), None) => Some(Scope::Bot(admin.bot(&bot)?)),
+                (None, Some(subject)) => Some(Scope::Contact(subject)),
+                _ => None,
+            }
+        }
+        _ => None,
+    };
+    let scope = scope.ok_or_else(|| {
+        Fault::new(Code::BadRequest, "say in the query whose sessions end: `bot`, or `contact` and `client`, each once")
+    })?;
+    let at = admin.api.ledger.revoke(scope).await?;
+    Ok(answered(StatusCode::OK, &json!({"openedUntil": at.millis()})))
+}
+
+impl Admin {
+    fn bot(&self, name: &str) -> Result<String, Fault> {
+        let bot = self.api.access.directory.bot(name);
+        bot.map(|bot| bot.name.clone()).ok_or_else(|| Fault::new(Code::UnknownBot, "there is no bot of this name"))
+    }
+
+    /// The pseudonym of a contact, which is another with each client that vouches for it.
+    fn subject(&self, contact: Option<&str>, client: Option<&str>) -> Result<Option<String>, Fault> {
+        match (contact, client) {
+            (None, None) => Ok(None),
+            (Some(contact), Some(client)) if self.api.access.directory.has_client(client) => {
+                self.api.subject_of(client, contact).map(Some)
+            }
+            (Some(_), Some(_)) => Err(Fault::new(Code::BadRequest, "there is no client of this name")),
+            _ => Err(Fault::new(Code::BadRequest, "`contact` and `client`, which vouched for it, go together")),
+        }
+    }
+}
