@@ -7,6 +7,7 @@ mod explain;
 mod keys;
 mod profile;
 mod serve;
+mod session;
 mod sheet;
 mod token;
 
@@ -74,6 +75,9 @@ enum Command {
     /// What the gateway knows of vendors' APIs.
     #[command(subcommand)]
     Profile(profile::Command),
+    /// Sessions of a running gateway.
+    #[command(subcommand)]
+    Session(session::Command),
     /// Session tokens.
     #[command(subcommand)]
     Token(token::Command),
@@ -106,6 +110,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Client(command) => client::run(&command),
         Command::Keys(command) => keys::run(&command),
         Command::Profile(command) => profile::run(&command),
+        Command::Session(command) => session::run(&command),
         Command::Token(command) => token::run(&command),
     }
     .into()

@@ -102,6 +102,25 @@ pub fn load_tokens(file: &Path) -> Result<(token::Settings, String), ConfigError
     }
 }
 
+/// What the file says about the admin listener alone: for commands that call it, and need no vendor's key.
+///
+/// # Errors
+///
+/// The file cannot be read, or what is wrong in `[admin]`.
+pub fn load_admin(file: &Path) -> Result<admin::Settings, ConfigError> {
+    let name = file.display().to_string();
+    let text =
+        std::fs::read_to_string(file).map_err(|source| ConfigError::Unreadable { file: name.clone(), source })?;
+    let problems = Problems::default();
+    let settings = read(&name, &text, &Environment::process(folder_of(file)), &problems);
+    let mut problems = problems.into_sorted();
+    problems.retain(|problem| problem.path.is_empty() || problem.path.split('.').next() == Some("admin"));
+    match settings {
+        Some(settings) if problems.is_empty() => Ok(settings.admin),
+        _ => Err(ConfigError::Problems(problems)),
+    }
+}
+
 /// Reads the configuration from `text`, which is that of `file`.
 ///
 /// # Errors

@@ -6,6 +6,7 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use crate::support::gateway::{TestGateway, refusal};
+use crate::support::program::{complained, keystile, said};
 use crate::support::vendor::TestVendor;
 
 /// A gateway with an admin listener whose operators have a secret.
@@ -136,4 +137,35 @@ async fn operator_names_a_contact_with_the_client_that_vouched_for_it() {
     }
     assert_eq!(refused(operated.call(Method::DELETE, "/v1/sessions?bot=x")).await, told(404, "unknown_bot"));
     assert_eq!(refused(operated.call(Method::GET, "/v1/sessions/x")).await, told(404, "not_found"));
+}
+
+#[tokio::test]
+async fn session_command_lists_shows_and_ends_over_the_admin_listener() {
+    let operated = Operated::start();
+    let session = operated.gateway.mint("support").await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keystile.toml");
+    let address = operated.gateway.admin.as_deref().unwrap().trim_start_matches("http://");
+    std::fs::write(&file, format!("[admin]\nlisten = \"{address}\"\n")).unwrap();
+    let run = |arguments: &[&str], secret: &str| {
+        let mut command = keystile();
+        command.arg("session").args(arguments).arg("-c").arg(&file).env("KEYSTILE_ADMIN", secret);
+        command.output().unwrap()
+    };
+    let secret = operated.secret.as_str();
+
+    let listed = run(&["list", "--json"], secret);
+    let listed: Value = serde_json::from_str(&said(&listed)).unwrap();
+    assert_eq!(listed["sessions"][0]["sessionId"], session.id);
+    assert!(said(&run(&["list", "--bot", "support"], secret)).contains(&session.id));
+    assert!(said(&run(&["show", &session.id], secret)).contains("\"open\""));
+    let wrong = run(&["list"], "ksc_admin_0123456789012345678901234567890123456789012");
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(complained(&wrong).contains("401") && !complained(&wrong).contains("ksc_"), "{}", complained(&wrong));
+    for misuse in [&["revoke"][..], &["revoke", "--contact", "a@example.com"]] {
+        assert_eq!(run(misuse, secret).status.code(), Some(2), "{misuse:?}");
+    }
+
+    assert_eq!(run(&["revoke", &session.id], secret).status.code(), Some(0));
+    assert_eq!(operated.says(&session.id, &session.token).await, 401);
 }
