@@ -21,7 +21,7 @@ pub(super) async fn live() -> Response {
 /// 200 once the store's log was read to its end, also while the store is away: tokens go on. The text says what is wrong.
 pub(super) async fn ready(State(admin): State<Arc<Admin>>) -> Response {
     let ledger = &admin.api.ledger;
-    if !ledger.was_ever_read() {
+    if !ledger.was_read() {
         return text(
             StatusCode::SERVICE_UNAVAILABLE,
             "not ready: the store was never read, so nobody knows which tokens were revoked\n".to_owned(),
