@@ -82,7 +82,7 @@ impl Bound {
         let longest = settings.bots.longest_body();
         let directory = Arc::new(Directory::new(settings.bots, |key| authority.fingerprint(key)));
         let limiter = Arc::new(Limiter::new(directory.bots().count()));
-        let revoked = Arc::new(Revoked::default());
+        let revoked = Arc::new(Revoked::new(clock.clone()));
         let access = Arc::new(Access {
             authority: Arc::clone(&authority),
             directory: Arc::clone(&directory),

@@ -74,6 +74,11 @@ impl Timestamp {
         self.0 / 1000
     }
 
+    /// Milliseconds since the last whole second.
+    pub fn subsecond_millis(self) -> u16 {
+        u16::try_from(self.0 % 1000).unwrap_or_default()
+    }
+
     /// This moment and `by` more.
     pub fn plus(self, by: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(by.as_millis()).unwrap_or(u64::MAX)))

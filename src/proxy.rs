@@ -118,6 +118,8 @@ impl Proxy {
         // A body that is held back must not carry its call past the end of the token.
         let request = tokio::time::timeout_at(deadline, outgoing::request(&grant, target, incoming, &self.intake));
         let mut request = request.await.map_err(|_elapsed| expired())??;
+        // A body may have been long in coming.
+        over(&grant)?;
         let open = match open {
             // An upload may go on behind its answer: the call is open until both have ended.
             Some(open) if request.body().is_streamed() => {
@@ -127,8 +129,8 @@ impl Proxy {
             }
             other => other,
         };
-        let sent = pool::send(&vendor.upstream, request, deadline).await;
-        let response = sent.map_err(|error| unanswered(error, is_safe))?;
+        let sent = pool::send(&vendor.upstream, request, deadline, ended(&grant)).await;
+        let response = sent.map_err(|error| unanswered(error, is_safe, &grant))?;
         let now = self.clock.now();
         if target.route.carries_key {
             self.judge_key(&grant, response.status(), response.headers());
@@ -140,7 +142,11 @@ impl Proxy {
         }
         if !ours.is_empty() && is_json {
             let ours: Vec<_> = ours.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
-            let rewritten = Box::pin(answer::rewritten(response, &grant, self.keys_of(vendor), now, &ours)).await;
+            let rewriting = Box::pin(answer::rewritten(response, &grant, self.keys_of(vendor), now, &ours));
+            let rewritten = tokio::select! {
+                rewritten = rewriting => rewritten,
+                () = ended(&grant) => Err(gone(&grant)),
+            };
             return rewritten.map(|answer| answer.map(Answered::Whole)).map_err(|fault| {
                 // The call was carried out, and nobody may repeat it blindly.
                 let is_lost = !is_safe && matches!(fault.code(), Code::VendorTimeout | Code::VendorFailed);
@@ -209,7 +215,7 @@ impl Proxy {
         let mut request = outgoing::request(&grant, target, incoming, &self.intake).await?;
         let accept = handshake.ask(request.headers_mut(), self.entropy.bytes())?;
         let sent = pool::send_alone(&vendor.upstream, request, self.deadline(&grant)).await;
-        let mut response = sent.map_err(|error| unanswered(error, true))?;
+        let mut response = sent.map_err(|error| unanswered(error, true, &grant))?;
         let now = self.clock.now();
         let keys = self.keys_of(vendor);
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -247,13 +253,30 @@ fn maybe_sent(detail: &'static str) -> Fault {
     Fault::new(Code::MaybeSent, detail)
 }
 
+/// That a token ended before its time, if it did.
+fn over(grant: &CallGrant) -> Result<(), Fault> {
+    grant.over().map_or(Ok(()), |over| Err(over.into()))
+}
+
+/// Waits until it does; for ever, where it is an owner that calls.
+async fn ended(grant: &CallGrant) {
+    match grant.watch() {
+        Some(watch) => drop(watch.ended().await),
+        None => std::future::pending().await,
+    }
+}
+
+fn gone(grant: &CallGrant) -> Fault {
+    grant.over().map_or_else(expired, Fault::from)
+}
+
 fn expired() -> Fault {
     Fault::new(Code::TokenExpired, "the token expired before the body of the request had come")
 }
 
 /// Where bytes had reached the vendor and its answer is lost, nobody may repeat the call blindly: it could be carried
 /// out twice. What only reads may be repeated.
-fn unanswered(error: SendError, is_safe: bool) -> Fault {
+fn unanswered(error: SendError, is_safe: bool, grant: &CallGrant) -> Fault {
     let fault = match &error {
         SendError::Connect(_) => {
             Fault::new(Code::VendorUnreachable, "the vendor cannot be reached; nothing was sent to it")
@@ -265,6 +288,7 @@ fn unanswered(error: SendError, is_safe: bool) -> Fault {
         SendError::Lost(_) if is_safe => Fault::new(Code::VendorFailed, "the vendor broke off before its answer"),
         SendError::Timeout => maybe_sent("the vendor did not answer in time; it may still carry the call out"),
         SendError::Lost(_) => maybe_sent("the vendor broke off before its answer; it may have carried the call out"),
+        SendError::Ended => return gone(grant),
         SendError::Caller(BodyError::TooLong(limit)) => {
             return Fault::new(Code::BodyTooLarge, format!("the body is longer than {limit} bytes"));
         }

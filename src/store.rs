@@ -60,7 +60,7 @@ pub trait Backend: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`StoreError::TooMany`].
+    /// [`StoreError::TooMany`]; [`StoreError::Ended`] if its contact or bot was revoked at or after its opening.
     fn open(&self, record: Record, caps: Vec<Cap>) -> Answer<'_, ()>;
 
     /// The session of this id.

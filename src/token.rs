@@ -86,7 +86,12 @@ impl Authority {
             ContactClaims::Sealed => (Contact::default(), Some(contact).filter(|contact| !contact.is_empty())),
             ContactClaims::Omit => (Contact::default(), None),
         };
-        let sealed = Sealed { binding: binding.clone(), source: session.source, contact: hidden };
+        let sealed = Sealed {
+            binding: binding.clone(),
+            opened_millis: session.opened.subsecond_millis(),
+            source: session.source,
+            contact: hidden,
+        };
         let context = Context {
             kid: key.kid(),
             issuer: &self.issuer,

@@ -158,6 +158,9 @@ pub enum SendError {
     /// The call was sent and no answer came in time.
     #[error("the vendor did not answer in time")]
     Timeout,
+    /// Whoever makes the call may do so no more.
+    #[error("the call was given up before its answer")]
+    Ended,
     /// The caller's own body broke off while it was being sent.
     #[error("the caller's body could not be sent")]
     Caller(#[source] BodyError),

@@ -85,12 +85,12 @@ impl CallGrant {
 
     /// Why the token is good no more, if it ended since and before its time.
     pub fn over(&self) -> Option<Over> {
-        self.session().and_then(|verified| self.revoked.judge(verified).err())
+        self.session().and_then(|verified| self.revoked.judge(verified, self.bot.strict_revocation).err())
     }
 
     /// What wakes whoever waits when that may be so; nothing for an owner.
     pub fn watch(&self) -> Option<Watch> {
-        self.session().map(|verified| self.revoked.watch(verified))
+        self.session().map(|verified| self.revoked.watch(verified, self.bot.strict_revocation))
     }
 
     /// The place of that key.
@@ -111,10 +111,7 @@ impl Access {
         }
         let verified = session_of(principal)?;
         let bot = self.bot_it_is_for(&verified)?;
-        self.revoked.judge(&verified)?;
-        if bot.strict_revocation && !self.revoked.is_fresh(self.clock.now()) {
-            return Err(Over::Unknown.into());
-        }
+        self.revoked.judge(&verified, bot.strict_revocation)?;
         // Before the vendors are compared: a bot that has moved to another vendor makes no token a wrong one.
         let key = self.is_bound_to(&verified, bot)?;
         if bot.vendor.index != target.vendor.index {

@@ -47,7 +47,7 @@ impl Access {
     pub fn may_hold(&self, principal: Principal, id: &str, caller: &Caller) -> Result<HoldGrant, Fault> {
         let verified = session_of(principal)?;
         let bot = self.bot_it_is_for(&verified)?;
-        self.revoked.judge(&verified)?;
+        self.revoked.judge(&verified, bot.strict_revocation)?;
         let key = self.is_bound_to(&verified, bot)?;
         if id != verified.session.id && id != verified.session.conversation {
             return Err(Fault::new(Code::WrongSession, "this token is for another session than the path's"));

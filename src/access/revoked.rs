@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -14,7 +15,7 @@ use std::task::{Context, Poll};
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
 use crate::fault::{Code, Fault};
 use crate::limit::digest_key;
 use crate::store::{Change, ChangeKind};
@@ -84,6 +85,7 @@ struct Mark {
 struct Waiting {
     number: u64,
     verified: Arc<Verified>,
+    is_strict: bool,
     wake: Arc<Notify>,
 }
 
@@ -110,10 +112,14 @@ pub struct Revoked {
     is_read: AtomicBool,
     /// Until when what was read is fresh enough for bots that are strict, in milliseconds since the epoch.
     fresh_until: AtomicU64,
+    /// Whether those who are strict were woken since, because it was not.
+    is_stale: AtomicBool,
+    clock: Clock,
 }
 
-impl Default for Revoked {
-    fn default() -> Self {
+impl Revoked {
+    /// Nothing was read yet.
+    pub fn new(clock: Clock) -> Self {
         let shards = std::iter::repeat_with(Mutex::default).take(SHARDS).collect();
         Self {
             epoch: AtomicU64::new(1),
@@ -122,6 +128,8 @@ impl Default for Revoked {
             numbers: AtomicU64::new(0),
             is_read: AtomicBool::new(false),
             fresh_until: AtomicU64::new(0),
+            is_stale: AtomicBool::new(false),
+            clock,
         }
     }
 }
@@ -133,12 +141,15 @@ impl fmt::Debug for Revoked {
 }
 
 impl Revoked {
-    /// Whether a token is still good.
+    /// Whether a token is still good. For a bot that `is_strict`, nobody knows once what was read is not fresh any more.
     ///
     /// # Errors
     ///
     /// Why not.
-    pub fn judge(&self, verified: &Verified) -> Result<(), Over> {
+    pub fn judge(&self, verified: &Verified, is_strict: bool) -> Result<(), Over> {
+        if is_strict && !self.is_fresh() {
+            return Err(Over::Unknown);
+        }
         // Read before the look-up: what changes during it is seen the next time.
         let epoch = self.epoch.load(Ordering::Acquire);
         if verified.judged.is(epoch) {
@@ -157,6 +168,7 @@ impl Revoked {
     /// bots that are strict that is so again after `fresh_until`.
     pub fn was_read(&self, fresh_until: Timestamp) {
         self.fresh_until.store(fresh_until.millis(), Ordering::Release);
+        self.is_stale.store(false, Ordering::Release);
         self.is_read.store(true, Ordering::Release);
     }
 
@@ -166,9 +178,16 @@ impl Revoked {
         self.epoch.fetch_add(1, Ordering::Release);
     }
 
-    /// Whether what was read is fresh enough at `now` for a bot that is strict.
-    pub fn is_fresh(&self, now: Timestamp) -> bool {
-        now.millis() <= self.fresh_until.load(Ordering::Acquire)
+    fn is_fresh(&self) -> bool {
+        self.clock.now().millis() <= self.fresh_until.load(Ordering::Acquire)
+    }
+
+    /// Wakes what is open of bots that are strict, once, if what was read is not fresh any more.
+    pub fn look_at_freshness(&self) {
+        if self.is_fresh() || self.is_stale.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        self.wake(|_, _, waiting| waiting.is_strict);
     }
 
     /// Whether it ever was.
@@ -182,7 +201,7 @@ impl Revoked {
         }
         let session = &verified.session;
         let state = self.state(&session.id);
-        let is_marked = |mark: &Mark| session.opened.seconds() <= mark.at.seconds();
+        let is_marked = |mark: &Mark| session.opened <= mark.at;
         let marks = self.marks.read().unwrap_or_else(PoisonError::into_inner);
         let marked = [
             marks.contacts.get(&name(&session.subject)),
@@ -242,19 +261,23 @@ impl Revoked {
             mark.until = mark.until.max(change.until);
         }
         self.epoch.fetch_add(1, Ordering::Release);
+        self.wake(|shard, key, waiting| match &change.kind {
+            ChangeKind::Contact(subject) => {
+                let became = shard.sessions.get(&key).and_then(|state| state.subject);
+                waiting.verified.session.subject == *subject || became == Some(name(subject))
+            }
+            ChangeKind::Bot(name) => waiting.verified.session.bot == *name,
+            ChangeKind::Ended(_) | ChangeKind::Recognised { .. } => false,
+        });
+    }
+
+    /// Wakes all that waits and is `concerned`. Whoever is still good finds that out itself: the shard is not held while
+    /// tokens are judged.
+    fn wake(&self, concerned: impl Fn(&Shard, u128, &Waiting) -> bool) {
         for shard in &self.shards {
             let shard = lock(shard);
-            // Whoever is still good finds that out itself: the shard is not held while tokens are judged.
-            let all = shard.waiting.iter().flat_map(|(key, all)| all.iter().map(move |waiting| (key, waiting)));
-            let became = |key: &u128, subject: &str| {
-                shard.sessions.get(key).is_some_and(|state| state.subject == Some(name(subject)))
-            };
-            let of = |(key, waiting): &(&u128, &Waiting)| match &change.kind {
-                ChangeKind::Contact(subject) => waiting.verified.session.subject == *subject || became(key, subject),
-                ChangeKind::Bot(name) => waiting.verified.session.bot == *name,
-                ChangeKind::Ended(_) | ChangeKind::Recognised { .. } => false,
-            };
-            all.filter(of).for_each(|(_, waiting)| waiting.wake.notify_one());
+            let all = shard.waiting.iter().flat_map(|(key, all)| all.iter().map(move |waiting| (*key, waiting)));
+            all.filter(|(key, waiting)| concerned(&shard, *key, waiting)).for_each(|(_, one)| one.wake.notify_one());
         }
     }
 
@@ -268,14 +291,14 @@ impl Revoked {
         marks.bots.retain(|_, mark| mark.until > now);
     }
 
-    /// Waits for the end of a token before its time.
-    pub fn watch(self: &Arc<Self>, verified: &Arc<Verified>) -> Watch {
+    /// Waits for the end of a token before its time, as [`Revoked::judge`] sees it.
+    pub fn watch(self: &Arc<Self>, verified: &Arc<Verified>, is_strict: bool) -> Watch {
         let (key, number) = (key(&verified.session.id), self.numbers.fetch_add(1, Ordering::Relaxed));
         let wake = Arc::new(Notify::new());
-        let waiting = Waiting { number, verified: Arc::clone(verified), wake: Arc::clone(&wake) };
+        let waiting = Waiting { number, verified: Arc::clone(verified), is_strict, wake: Arc::clone(&wake) };
         self.shard(key).waiting.entry(key).or_default().push(waiting);
         let woken = Box::pin(Arc::clone(&wake).notified_owned());
-        Watch { revoked: Arc::clone(self), verified: Arc::clone(verified), key, number, wake, woken }
+        Watch { revoked: Arc::clone(self), verified: Arc::clone(verified), is_strict, key, number, wake, woken }
     }
 
     fn shard(&self, key: u128) -> MutexGuard<'_, Shard> {
@@ -302,6 +325,7 @@ fn key(id: &str) -> u128 {
 pub struct Watch {
     revoked: Arc<Revoked>,
     verified: Arc<Verified>,
+    is_strict: bool,
     key: u128,
     number: u64,
     wake: Arc<Notify>,
@@ -317,7 +341,7 @@ impl fmt::Debug for Watch {
 impl Watch {
     /// Why the token is good no more, if it is not.
     pub fn over(&self) -> Option<Over> {
-        self.revoked.judge(&self.verified).err()
+        self.revoked.judge(&self.verified, self.is_strict).err()
     }
 
     /// Ready whenever there is a reason to ask [`Watch::over`].
@@ -327,6 +351,16 @@ impl Watch {
             self.woken.set(Arc::clone(&self.wake).notified_owned());
         }
         woken
+    }
+
+    /// Waits until the token has ended.
+    pub async fn ended(mut self) -> Over {
+        loop {
+            if let Some(over) = self.over() {
+                return over;
+            }
+            poll_fn(|context| self.poll_woken(context)).await;
+        }
     }
 }
 

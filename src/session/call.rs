@@ -1,5 +1,6 @@
 //! Calls that the gateway makes by itself: made from the profile, sent once, their answers read whole.
 
+use std::future::pending;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -80,7 +81,7 @@ impl OwnCall<'_> {
     /// Makes it.
     pub(super) async fn make(&self, values: &OwnValues<'_>, deadline: Instant) -> Result<Reply, CallError> {
         let request = self.request(values)?;
-        let sent = pool::send(&self.bot.vendor.upstream, request, deadline).await;
+        let sent = pool::send(&self.bot.vendor.upstream, request, deadline, pending()).await;
         let response = sent.map_err(|error| self.unanswered(error))?;
         let (status, headers) = (response.status(), response.headers().clone());
         let body = self.whole(response, deadline).await;
@@ -173,7 +174,7 @@ impl OwnCall<'_> {
             SendError::Busy => Fault::new(Code::VendorBusy, "all connections to the vendor are in use"),
             SendError::Timeout => Fault::new(Code::VendorTimeout, "the vendor did not answer in time"),
             // What was done in vain is nobody's loss: to ask again is right.
-            SendError::Lost(_) | SendError::Caller(_) => {
+            SendError::Lost(_) | SendError::Ended | SendError::Caller(_) => {
                 Fault::new(Code::VendorFailed, format!("the vendor broke off when it was to {}", self.purpose))
             }
         }

@@ -94,7 +94,13 @@ impl Ledger {
             bot.limits.sessions_per_contact.filter(|_| vouched).map(|most| (Counted::Contact, most)),
         ];
         let caps = caps.into_iter().flatten().map(|(what, most)| Cap { what, most }).collect();
-        self.store.open(record, caps).await.map_err(fault)
+        self.store.open(record, caps).await.map_err(|error| match error {
+            StoreError::Ended => {
+                let detail = "the sessions of this contact or bot were ended while this one was opened; open it again";
+                Fault::new(Code::SessionEnding, detail).retry_after(AWAY)
+            }
+            other => fault(other),
+        })
     }
 
     /// The session of this id.
@@ -283,6 +289,7 @@ impl Ledger {
         let mut is_away = false;
         loop {
             let caught_up = self.catch_up().await;
+            self.revoked.look_at_freshness();
             if caught_up.is_err() != is_away {
                 is_away = caught_up.is_err();
                 match &caught_up {

@@ -81,7 +81,7 @@ impl Opener {
             origin: wish.origin.clone(),
             contact: wish.contact.clone(),
             source,
-            opened: Timestamp::from_seconds(issued.seconds()),
+            opened: issued,
             issued: Timestamp::from_seconds(issued.seconds()),
             expires,
         };

@@ -74,6 +74,8 @@ struct Plaintext {
     a: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     e: Option<u64>,
+    #[serde(skip_serializing_if = "is_zero", default)]
+    m: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     o: Option<ContactSource>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -92,6 +94,10 @@ struct SealedContact {
     v: bool,
 }
 
+fn is_zero(number: &u16) -> bool {
+    *number == 0
+}
+
 fn write_secret<S: serde::Serializer>(secret: &Option<Secret>, serializer: S) -> Result<S::Ok, S::Error> {
     secret.as_ref().map(Secret::expose).serialize(serializer)
 }
@@ -103,6 +109,8 @@ fn read_secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Opti
 /// A binding and what else a token keeps under its seal.
 pub(super) struct Sealed {
     pub(super) binding: Binding,
+    /// Milliseconds of the session's opening beyond the whole seconds of `auth_time`.
+    pub(super) opened_millis: u16,
     pub(super) source: Option<ContactSource>,
     /// The contact, where the claims do not have it.
     pub(super) contact: Option<Contact>,
@@ -121,6 +129,7 @@ impl Sealed {
             t: binding.token,
             a: binding.opened_as,
             e: binding.ends.map(Timestamp::seconds),
+            m: self.opened_millis,
             o: self.source,
             c: self.contact.clone().map(|contact| SealedContact {
                 n: contact.name,
@@ -149,7 +158,7 @@ impl Sealed {
             phone: sealed.p,
             email_verified: sealed.v,
         });
-        Self { binding, source: plain.o, contact }
+        Self { binding, opened_millis: plain.m, source: plain.o, contact }
     }
 }
 
@@ -212,7 +221,7 @@ mod tests {
             opened_as: None,
             ends: None,
         };
-        Sealed { binding, source: Some(ContactSource::Asserted), contact: None }
+        Sealed { binding, opened_millis: 0, source: Some(ContactSource::Asserted), contact: None }
     }
 
     fn key(byte: u8) -> SealingKey {

@@ -12,7 +12,8 @@ use serde_json::{Map, Value};
 use crate::clock::Timestamp;
 use crate::secret::Secret;
 
-/// What a token says of its session. The moments count in whole seconds; what is finer is cut off at minting.
+/// What a token says of its session. The moments count in whole seconds, and what is finer is cut off at minting; but for
+/// the opening, whose milliseconds are under seal: an end of a contact's or bot's sessions is of those opened before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
     /// The gateway's id of the session: `sid`.

@@ -73,6 +73,7 @@ fn join(claims: Claims<'_>, sealed: Sealed, kid: &str) -> Verified {
     let not_before = Timestamp::from_seconds(claims.nbf);
     let mut session = claims.into_session();
     session.source = sealed.source;
+    session.opened = session.opened.plus(Duration::from_millis(u64::from(sealed.opened_millis)));
     // Whether the contact is sealed is read off the token, not off today's configuration, which may have changed.
     if let Some(contact) = sealed.contact {
         session.contact = contact;

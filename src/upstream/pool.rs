@@ -5,6 +5,7 @@
 //! stream is reset instead, and the other calls go on.
 
 use std::error::Error;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,10 +22,13 @@ use super::stream::{self, Unanswered};
 use super::upload::Upload;
 use super::{SendError, Upstream};
 
+/// For so long a call is not watched for its caller's right to it: most are answered by then, and pay nothing for that.
+const UNWATCHED: Duration = Duration::from_millis(200);
+
 /// How long a kept connection may take to be ready; the next one is as good.
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
 
-/// Sends a call and waits for the head of its answer, until `deadline` at most.
+/// Sends a call and waits for the head of its answer, until `deadline` at most, or until it `ended`.
 ///
 /// It is sent once. Only where a kept connection turns out to have been closed, and nothing was written to it, the
 /// call goes to the next one; and where a vendor says over HTTP/2 that it has not begun with a call, it goes once to
@@ -38,22 +42,33 @@ pub async fn send(
     upstream: &Upstream,
     mut request: Request<RequestBody>,
     deadline: Instant,
+    ended: impl Future<Output = ()>,
 ) -> Result<Response<AnswerBody>, SendError> {
     request.body_mut().end_at(deadline);
     let upload = request.body().upload();
+    let begun = Instant::now();
     let late = async {
         // The time for the answer begins when the vendor has the call: an upload may take as long as the token lives.
-        if let Some(upload) = &upload
-            && timeout_at(deadline, upload.ended()).await.is_err()
-        {
-            return;
+        let sent = match &upload {
+            Some(upload) => timeout_at(deadline, upload.ended()).await.ok().map(|()| Instant::now()),
+            None => Some(begun),
+        };
+        if let Some(sent) = sent {
+            sleep_until(deadline.min(sent + upstream.timeouts.header)).await;
         }
-        sleep_until(deadline.min(Instant::now() + upstream.timeouts.header)).await;
+    };
+    let given_up = async {
+        // One timer for both: it is the only one that most calls ever have.
+        sleep_until(deadline.min(begun + UNWATCHED.min(upstream.timeouts.header))).await;
+        tokio::select! {
+            () = late => SendError::Timeout,
+            () = ended => SendError::Ended,
+        }
     };
     tokio::select! {
         biased;
         result = exchange(upstream, request, upload.as_ref()) => result,
-        () = late => Err(SendError::Timeout),
+        error = given_up => Err(error),
     }
 }
 

@@ -58,3 +58,4 @@ mod trust;
 mod uploads;
 mod upstreams;
 mod vectors;
+mod waiting;

@@ -18,6 +18,12 @@ const SELECT: &str = "SELECT id, bot, client, subject, conversation, source, con
 
 /// Keeps a new session. One that is there already is left as it is.
 pub(super) fn open(connection: &Connection, record: &Record, caps: &[Cap], now: Timestamp) -> Result<(), StoreError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM revocations WHERE at >= ?1 AND \
+         ((scope = 'contact' AND name = ?2) OR (scope = 'bot' AND name = ?3)))";
+    let mut revoked = connection.prepare_cached(sql)?;
+    if revoked.query_row(params![millis(record.opened), record.subject, record.bot], |row| row.get(0))? {
+        return Err(StoreError::Ended);
+    }
     for cap in caps {
         let Some(counted) = record.counted_by(cap.what) else { continue };
         if live(connection, record, cap.what, counted, now)? >= cap.most {

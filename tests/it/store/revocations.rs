@@ -48,6 +48,19 @@ async fn a_revocation_is_of_what_was_opened_before_and_of_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_session_whose_contact_or_bot_was_revoked_while_it_was_opened_is_not_kept() {
+    for scope in [Scope::Contact("sub-a".to_owned()), Scope::Bot("support".to_owned())] {
+        for store in both() {
+            let record = session("a");
+            store.revoke(scope.clone(), soon(0).plus(DAY)).await.unwrap();
+
+            assert_eq!(store.open(record, Vec::new()).await, Err(StoreError::Ended), "{} {scope:?}", store.name);
+            assert_eq!(store.session("a").await, Ok(None), "{} {scope:?}", store.name);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_gateway_whose_clock_is_ahead_opens_no_session_that_escapes() {
     for scope in [Scope::Contact("sub-ahead".to_owned()), Scope::Bot("support".to_owned())] {
         for store in both() {

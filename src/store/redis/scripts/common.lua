@@ -36,21 +36,26 @@ local function revocation(kind, name)
     return found and cjson.decode(found)
 end
 
+-- When the contact or the bot of a session was revoked since it was opened.
+local function ended_by(record)
+    local ended
+    for kind, name in pairs({ contact = record.subject, bot = record.bot }) do
+        local revoked = revocation(kind, name)
+        local at = revoked and tonumber(revoked.at)
+        if at and at >= tonumber(record.opened) and at < (tonumber(ended) or math.huge) then
+            ended = revoked.at
+        end
+    end
+    return ended
+end
+
 -- The record, as ended as it is: a session has ended when it was revoked, or when its contact or its bot was.
 local function read(id)
     local record = map(redis.call('HGETALL', key('session', id)))
     if not record.id then
         return nil
     end
-    if not record.ended then
-        for kind, name in pairs({ contact = record.subject, bot = record.bot }) do
-            local revoked = revocation(kind, name)
-            local at = revoked and tonumber(revoked.at)
-            if at and at >= tonumber(record.opened) and at < (tonumber(record.ended) or math.huge) then
-                record.ended = revoked.at
-            end
-        end
-    end
+    record.ended = record.ended or ended_by(record)
     return record
 end
 

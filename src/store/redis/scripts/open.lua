@@ -3,6 +3,9 @@ local record = cjson.decode(ARGV[1])
 if redis.call('EXISTS', key('session', record.id)) == 1 then
     return { 'ok' }
 end
+if ended_by(record) then
+    return { 'ended' }
+end
 for _, cap in ipairs(cjson.decode(ARGV[3])) do
     local set = live(cap.what, record)
     if set then

@@ -1,0 +1,126 @@
+//! Calls without an answer yet, and what ends them before their time.
+
+use std::time::Duration;
+
+use http::Method;
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc;
+
+use crate::support::gateway::{PAGE, TestGateway, refusal};
+use crate::support::redis::TestRedis;
+use crate::support::vendor::{TestVendor, streaming};
+use crate::support::{eventually, wire};
+
+/// A vendor that listens and never answers. It says what it heard of each call, once that has ended.
+fn mute() -> (TestVendor, mpsc::UnboundedReceiver<String>) {
+    let (heard, all) = mpsc::unbounded_channel();
+    let vendor = TestVendor::raw(move |_, mut stream| {
+        let heard = heard.clone();
+        async move {
+            let mut text = Vec::new();
+            let _broken_off = stream.read_to_end(&mut text).await;
+            let _listening = heard.send(String::from_utf8_lossy(&text).into_owned());
+        }
+    });
+    (vendor, all)
+}
+
+#[tokio::test]
+async fn a_call_that_waits_for_its_answer_is_cut_when_its_session_is_ended() {
+    let (vendor, mut heard) = mute();
+    let gateway = TestGateway::in_front_of(&vendor).start();
+    let session = gateway.mint("support").await;
+    let head = wire::head(&session, "POST /echo", &["content-length: 2", "content-type: application/json"]);
+    let mut client = wire::send(&gateway, format!("{head}{{}}")).await;
+
+    let path = format!("/v1/sessions/{}", session.id);
+    let ended = gateway.call(Method::DELETE, &path).bearer_auth(&session.token).send().await.unwrap();
+    assert_eq!(ended.status(), 204);
+
+    let answer = wire::read_until(&mut client, "token_revoked").await;
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+    assert!(heard.recv().await.unwrap().starts_with("POST /echo"), "the vendor's call has ended");
+    eventually("the record", || gateway.records().iter().any(|record| record["code"] == "token_revoked")).await;
+}
+
+#[tokio::test]
+async fn an_upload_is_cut_when_its_session_is_ended() {
+    let (vendor, mut heard) = mute();
+    let gateway = TestGateway::in_front_of(&vendor).start();
+    let session = gateway.mint("support").await;
+    let mut client = wire::send(&gateway, wire::head(&session, "POST /echo", &["transfer-encoding: chunked"])).await;
+    client.write_all(b"3\r\none\r\n").await.unwrap();
+
+    let path = format!("/v1/sessions/{}", session.id);
+    let ended = gateway.call(Method::DELETE, &path).bearer_auth(gateway.owner.expose()).send().await.unwrap();
+    assert_eq!(ended.status(), 204);
+
+    let answer = wire::read_until(&mut client, "token_revoked").await;
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+    let sent = heard.recv().await.unwrap();
+    assert!(sent.contains("one") && !sent.ends_with("0\r\n\r\n"), "the vendor sees that it is not whole: {sent}");
+}
+
+#[tokio::test]
+async fn sessions_opened_right_after_an_end_of_all_are_good() {
+    let gateway = TestGateway::chatbotkit().start();
+    let ada = json!({"contact": {"email": "ada@example.com"}});
+    for query in ["contact=ada@example.com", "bot=support"] {
+        let before = gateway.mint_with("support", ada.clone()).await;
+        let all = format!("/v1/sessions?{query}");
+        let ended = gateway.call(Method::DELETE, &all).bearer_auth(gateway.owner.expose()).send().await.unwrap();
+        assert!(ended.status().is_success());
+        // In the same second.
+        gateway.clock.advance(Duration::from_millis(1));
+        let after = gateway.mint_with("support", ada.clone()).await;
+
+        let mut statuses = Vec::new();
+        for session in [before, after] {
+            let path = format!("/v1/sessions/{}", session.id);
+            statuses.push(gateway.call(Method::GET, &path).bearer_auth(&session.token).send().await.unwrap().status());
+        }
+        assert_eq!(statuses, [401, 200], "{query}");
+    }
+}
+
+#[tokio::test]
+async fn no_session_is_answered_that_has_ended_already() {
+    let gateway = TestGateway::chatbotkit().start();
+    let all = gateway.call(Method::DELETE, "/v1/sessions?bot=support").bearer_auth(gateway.owner.expose());
+    assert!(all.send().await.unwrap().status().is_success());
+    // The clock stands: the new session would be of the very moment of the end.
+    let opening = gateway.post("/v1/bots/support/sessions").header("origin", PAGE).json(&json!({}));
+    let answer = opening.send().await.unwrap();
+    assert_eq!(answer.headers()["retry-after"], "1");
+    assert_eq!(refusal(answer).await, (409, "session_ending".to_owned()));
+}
+
+#[tokio::test]
+async fn a_strict_bots_open_streams_end_when_the_store_was_away_for_too_long() {
+    let (vendor, senders) = streaming("text/event-stream");
+    let mut redis = TestRedis::start();
+    let store = format!("[store]\nurl = \"{}\"", redis.url());
+    let strict = TestGateway::in_front_of(&vendor).sections(&store).bot("strict_revocation = true").start();
+    let plain = TestGateway::in_front_of(&vendor).sections(&store).in_place_of(&strict).start();
+    let session = strict.mint("support").await;
+    let mut streams = Vec::new();
+    for gateway in [&strict, &plain] {
+        let stream = gateway.call(Method::GET, "/read").bearer_auth(&session.token).send().await.unwrap();
+        streams.push((stream, senders.lock().unwrap().pop().unwrap()));
+    }
+    redis.stop();
+    for gateway in [&strict, &plain] {
+        gateway.clock.advance(Duration::from_secs(310));
+    }
+
+    let (mut of_strict, _open) = streams.remove(0);
+    let mut told = String::new();
+    while let Ok(Some(part)) = of_strict.chunk().await {
+        told += &String::from_utf8_lossy(&part);
+    }
+    assert!(told.contains("store_unavailable"), "{told}");
+    let (mut of_plain, sender) = streams.remove(0);
+    sender.send("data: still\n\n".into()).await.unwrap();
+    assert_eq!(of_plain.chunk().await.unwrap().unwrap(), "data: still\n\n");
+}
