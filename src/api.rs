@@ -22,7 +22,6 @@ use axum::routing::{get, post};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde_json::{Value, json};
 
-pub use self::once::KEY as IDEMPOTENCY_KEY;
 pub use self::session::{Listing, answered};
 use crate::access::{Access, Caller, HoldGrant, MintGrant, Minter, Principal};
 use crate::bot::{Bot, Client};
@@ -33,6 +32,7 @@ use crate::limit::{Key, Kind, Limiter, digest_key};
 use crate::net::Neighbourhood;
 use crate::proxy::Intake;
 use crate::secret::SHORTEST;
+use crate::session::once::Repeats;
 use crate::session::{Ledger, Opened, Opener, RawWish, Wish};
 use crate::store::Taken;
 
@@ -55,6 +55,8 @@ pub struct Api {
     pub opener: Opener,
     /// Keeps them.
     pub ledger: Arc<Ledger>,
+    /// Makes calls once.
+    pub repeats: Arc<Repeats>,
     /// Reads bodies.
     pub intake: Intake,
     /// What counts mints.

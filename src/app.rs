@@ -20,6 +20,7 @@ use crate::id::Entropy;
 use crate::limit::Limiter;
 use crate::listen;
 use crate::proxy::{Intake, Proxy};
+use crate::session::once::Repeats;
 use crate::session::{Ledger, Opener};
 use crate::store::{self, Durability, StoreError};
 use crate::telemetry::{Output, Records};
@@ -101,6 +102,7 @@ impl Bound {
             access: Arc::clone(&access),
             opener,
             ledger: Arc::clone(&ledger),
+            repeats: Arc::new(Repeats { authority: Arc::clone(&authority), ledger: Arc::clone(&ledger) }),
             intake: intake.clone(),
             limiter: Arc::clone(&limiter),
             clock: clock.clone(),

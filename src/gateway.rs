@@ -10,6 +10,7 @@ mod body;
 mod cors;
 mod ending;
 mod framing;
+mod once;
 mod routes;
 mod settings;
 
@@ -41,6 +42,7 @@ use crate::limit::{Key, Kind, Limiter, OpenCall, digest_key};
 use crate::listen::Peer;
 use crate::proxy::{Admit, Answered, Handshake, Inbound, Incoming, Proxy, Upgrade, parameter};
 use crate::secret::Secret;
+use crate::session::once::key_of;
 use crate::telemetry::{Received, Record, Records};
 use crate::vendor::Place as Slot;
 
@@ -108,7 +110,7 @@ impl Gateway {
     }
 
     async fn answer(
-        &self,
+        self: &Arc<Self>,
         peer: Peer,
         request: Request<IncomingBody>,
         place: Place<'_>,
@@ -138,7 +140,7 @@ impl Gateway {
 
     /// A conversation call, on its way to the vendor.
     async fn proxied(
-        &self,
+        self: &Arc<Self>,
         request: Request<IncomingBody>,
         target: &CallTarget<'_>,
         caller: &Caller,
@@ -168,11 +170,18 @@ impl Gateway {
         if target.route.renews {
             return Box::pin(self.api.renewed_by_route(&grant, target)).await.map(|answer| answer.map(Payload::whole));
         }
+        let key = if once::matters(&head.method) { key_of(&head.headers)? } else { None };
         let query = head.uri.query().map(str::to_owned);
         let count = record.received.counter();
         let incoming = Incoming { method: head.method, query, headers: head.headers, body, token, count };
         let Some(handshake) = handshake else {
-            let response = self.proxy.forward(grant, target, incoming, open).await?;
+            let response = match key {
+                None => self.proxy.forward(grant, target, incoming, open).await?,
+                Some(key) => {
+                    let call = once::Call::new(grant, target, incoming, open);
+                    Box::pin(self.made_once(&key, head.uri.path(), call)).await?
+                }
+            };
             return Ok(response.map(|answer| match answer {
                 Answered::Stream(stream) => Payload::Stream(stream),
                 Answered::Whole(bytes) => Payload::whole(bytes),

@@ -25,6 +25,7 @@ use hyper::body::Body;
 use serde_json::Value;
 use tokio::time::Instant;
 
+pub use self::answer::{EXPIRES_IN, is_json};
 pub use self::intake::{Held, Intake};
 pub use self::outgoing::{Inbound, Incoming};
 pub use self::query::parameter;
@@ -97,6 +98,20 @@ impl Proxy {
     pub fn new(directory: &Directory, intake: Intake, sockets: SocketTimeouts, clock: Clock, entropy: Entropy) -> Self {
         let keys = directory.vendors().map(|(vendor, _)| keys_of(vendor)).collect();
         Self { keys, intake, sockets, clock, entropy }
+    }
+
+    /// The same call with its body read, as one that is to be made once must be known before.
+    ///
+    /// # Errors
+    ///
+    /// The body is too long, too slow, or not what the route takes.
+    pub async fn held(
+        &self,
+        grant: &CallGrant,
+        target: &CallTarget<'_>,
+        incoming: Incoming,
+    ) -> Result<Incoming, Fault> {
+        outgoing::held(grant, grant.route(target), incoming, &self.intake).await
     }
 
     /// Makes the call. `open` counts it as open until its answer has ended.

@@ -7,6 +7,7 @@ mod call;
 mod contact;
 mod identify;
 mod ledger;
+pub mod once;
 mod open;
 mod renew;
 mod values;

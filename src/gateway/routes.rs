@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use http::Method;
 
-use crate::api::{Api, IDEMPOTENCY_KEY};
+use super::once;
+use crate::api::Api;
 use crate::bot::{Directory, Mount, Vendor, VendorSettings};
 use crate::fault::{Code, Fault};
+use crate::session::once::IDEMPOTENCY_KEY;
 use crate::vendor::{self, Accept, Captures, Found, HeaderPattern, Pattern, Profile, Table};
 
 /// What a call is.
@@ -205,7 +207,7 @@ fn entry(vendor: &Arc<Vendor>, pattern: &Pattern, route: Option<usize>) -> Entry
     let keys = accept.and_then(|accept| accept.credential.header());
     let mut headers: Vec<String> = declared.chain(asked.chain(keys).map(|name| name.as_str().to_owned())).collect();
     headers.retain(|name| name != "authorization");
-    headers.extend(route.is_none().then(|| IDEMPOTENCY_KEY.to_string()));
+    headers.extend((route.is_none() || once::matters(&pattern.method)).then(|| IDEMPOTENCY_KEY.to_string()));
     headers.sort();
     headers.dedup();
     let endpoint = match route {

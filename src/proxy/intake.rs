@@ -67,19 +67,31 @@ impl Intake {
     ///
     /// A body that is not `application/json` in UTF-8 without content-coding, longer than `limit`, too slow, or broken
     /// off; or that too many others are held.
-    pub async fn json<B>(&self, headers: &HeaderMap, mut body: B, limit: u64) -> Result<Held, Fault>
+    pub async fn json<B>(&self, headers: &HeaderMap, body: B, limit: u64) -> Result<Held, Fault>
+    where
+        B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin,
+    {
+        if !body.is_end_stream() && !is_json(headers) {
+            return Err(Fault::new(
+                Code::UnsupportedMediaType,
+                "send the body as `Content-Type: application/json` in UTF-8, without a Content-Encoding",
+            ));
+        }
+        self.whole(body, limit).await
+    }
+
+    /// Reads a body of at most `limit` bytes, whatever it is.
+    ///
+    /// # Errors
+    ///
+    /// One that is longer, too slow, or broken off; or that too many others are held.
+    pub async fn whole<B>(&self, mut body: B, limit: u64) -> Result<Held, Fault>
     where
         B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin,
     {
         let mut share = Share { free: Arc::clone(&self.free), taken: 0 };
         if body.is_end_stream() {
             return Ok(Held { bytes: Bytes::new(), share });
-        }
-        if !is_json(headers) {
-            return Err(Fault::new(
-                Code::UnsupportedMediaType,
-                "send the body as `Content-Type: application/json` in UTF-8, without a Content-Encoding",
-            ));
         }
         let too_large = || too_large(limit);
         if body.size_hint().lower() > limit {
@@ -182,6 +194,11 @@ impl Held {
         Ok(super::json::text_of(self, name)?)
     }
 
+    /// The body itself: it keeps its share of the memory until it is sent.
+    pub(super) fn into_bytes(self) -> Bytes {
+        Bytes::from_owner(Unchanged { bytes: self.bytes, _share: self.share })
+    }
+
     /// What was made of the body: it keeps the body's share of the memory until it is sent.
     pub(super) fn replaced_by(self, bytes: Vec<u8>) -> Bytes {
         Bytes::from_owner(Replacement { bytes, _share: self.share })
@@ -198,6 +215,17 @@ impl Deref for Held {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+struct Unchanged {
+    bytes: Bytes,
+    _share: Share,
+}
+
+impl AsRef<[u8]> for Unchanged {
+    fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
 }

@@ -48,6 +48,16 @@ pub enum Inbound {
     Held(Held),
 }
 
+impl Inbound {
+    /// What was read of it.
+    pub fn read(&self) -> &[u8] {
+        match self {
+            Self::Coming(_) => &[],
+            Self::Held(body) => body,
+        }
+    }
+}
+
 impl fmt::Debug for Incoming {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A profile may put credentials into the query and into any header.
@@ -86,17 +96,37 @@ pub(super) async fn request(
     } else if incoming.method.is_safe() {
         // No list says what may be in the body of a GET, so nothing may: the account key would vouch for it.
         RequestBody::empty()
-    } else if let Inbound::Coming(body) = incoming.body {
-        streamed(grant, body, incoming.count, intake.patience()).await?
     } else {
-        // A body is held only for a route that rewrites it.
-        RequestBody::empty()
+        match incoming.body {
+            Inbound::Coming(body) => streamed(grant, body, incoming.count, intake.patience()).await?,
+            Inbound::Held(body) => RequestBody::whole(body.into_bytes()),
+        }
     };
     let mut request = Request::new(body);
     *request.method_mut() = incoming.method;
     *request.uri_mut() = uri;
     *request.headers_mut() = headers;
     Ok(request)
+}
+
+/// The same with its body read, also where it would otherwise stream.
+pub(super) async fn held(
+    grant: &CallGrant,
+    route: &Route,
+    incoming: Incoming,
+    intake: &Intake,
+) -> Result<Incoming, Fault> {
+    let limits = &grant.bot().limits;
+    let limit = route.body_limit.unwrap_or(limits.body);
+    let body = match incoming.body {
+        Inbound::Held(body) => body.within(limit)?,
+        Inbound::Coming(body) if route.rewrites_body() => intake.json(&incoming.headers, body, limit).await?,
+        Inbound::Coming(body) => intake.whole(body, limits.upload.map_or(limit, |upload| upload.min(limit))).await?,
+    };
+    if let Some(count) = &incoming.count {
+        count.store(u64::try_from(body.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+    Ok(Incoming { body: Inbound::Held(body), ..incoming })
 }
 
 /// The target: the route's path below `prefix`, and the query.

@@ -59,6 +59,8 @@ impl Cut {
 pub struct AnswerStream {
     /// Nothing once the body has ended: the connection is given back, or closed, at that moment.
     body: Option<AnswerBody>,
+    /// What was read of it already, and comes first.
+    front: Option<Bytes>,
     scrubber: Scrubber,
     format: Format,
     border: Border,
@@ -103,6 +105,7 @@ impl AnswerStream {
         let ends = now + ends_in;
         Self {
             body: Some(body),
+            front: None,
             scrubber: Scrubber::new(needles),
             format,
             border: Border::default(),
@@ -124,6 +127,11 @@ impl AnswerStream {
     /// Why the body ended before the vendor ended it, if it did.
     pub fn cut(&self) -> Option<Cut> {
         self.cut
+    }
+
+    /// Puts back what was read so far.
+    pub fn put_back(&mut self, read: Bytes) {
+        self.front = Some(read);
     }
 
     /// Ends the body: the vendor's connection is closed if it has not been read to the end.
@@ -247,6 +255,9 @@ impl Body for AnswerStream {
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let stream = self.get_mut();
+        if let Some(front) = stream.front.take() {
+            return Poll::Ready(Some(Ok(Frame::data(front))));
+        }
         if let Some(cut) = stream.parting.take() {
             return Poll::Ready(Some(Err(cut)));
         }
@@ -287,12 +298,15 @@ impl Body for AnswerStream {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.parting.is_none() && self.body.as_ref().is_none_or(Body::is_end_stream) && !self.scrubber.is_holding()
+        self.front.is_none()
+            && self.parting.is_none()
+            && self.body.as_ref().is_none_or(Body::is_end_stream)
+            && !self.scrubber.is_holding()
     }
 
     fn size_hint(&self) -> SizeHint {
         // Masking keeps the length, so that a length that the vendor gave stays true. What is held back is part of it.
-        match (&self.body, self.scrubber.is_holding()) {
+        match (&self.body, self.scrubber.is_holding() || self.front.is_some()) {
             (Some(body), false) => body.size_hint(),
             (Some(_), true) => SizeHint::default(),
             (None, _) => SizeHint::with_exact(0),

@@ -236,12 +236,13 @@ async fn a_pages_key_is_its_own_and_repeating_it_counts() {
 }
 
 #[tokio::test]
-async fn a_page_may_send_a_key_where_sessions_are_opened() {
+async fn a_page_may_send_a_key_where_something_is_changed() {
     let gateway = TestGateway::chatbotkit().start();
     for (path, method, is_allowed) in [
         (PATH, "POST", true),
         ("/api/v1/bot/support/session/create", "POST", true),
-        ("/api/v1/conversation/c/complete", "POST", false),
+        ("/api/v1/conversation/c/complete", "POST", true),
+        ("/api/v1/conversation/c/message/list", "GET", false),
         ("/v1/sessions/s/renew", "POST", false),
     ] {
         let call = gateway.call(Method::OPTIONS, path).header("origin", PAGE);

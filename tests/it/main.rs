@@ -32,6 +32,7 @@ mod keys;
 mod limits;
 mod lives;
 mod minting;
+mod once;
 mod openings;
 mod page;
 mod parsing;
