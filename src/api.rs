@@ -5,6 +5,7 @@
 
 mod accept;
 mod asked;
+mod call;
 mod contact;
 mod members;
 mod native;
@@ -20,9 +21,9 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use serde_json::{Value, json};
 
-pub use self::session::{Listing, answered};
+pub use self::call::answered;
+pub use self::session::Listing;
 use crate::access::{Access, Caller, HoldGrant, MintGrant, Minter, Principal};
 use crate::bot::{Bot, Client};
 use crate::clock::Clock;
@@ -255,37 +256,4 @@ fn unknown_member(name: &str, known: &[&str]) -> Fault {
     // The log has it, too, and no secret is so short.
     let shown: String = name.escape_default().take(SHORTEST - 1).collect();
     Fault::new(Code::BadRequest, format!("`{shown}` is unknown; the body may have {}", known.join(", ")))
-}
-
-/// Where in its life a token is best renewed: 70 to 85 %, at random, so that tokens minted at once are not renewed at
-/// once. Seconds from now.
-fn renew_after(lifetime: u64, random: [u8; 2]) -> u64 {
-    let spread = u64::from(u16::from_be_bytes(random)) * 15 / 65_536;
-    lifetime * (70 + spread) / 100
-}
-
-/// What the native call answers.
-fn native_answer(opened: &Opened, messages: &[Value], issued_now: u64, renew_after: u64) -> Value {
-    let session = &opened.session;
-    json!({
-        "sessionId": session.id,
-        "conversationId": session.conversation,
-        "token": opened.token.expose(),
-        "tokenType": "Bearer",
-        "expiresAt": session.expires.millis(),
-        "expiresIn": session.expires.seconds().saturating_sub(issued_now),
-        "renewAfter": renew_after,
-        "messages": messages,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_token_is_renewed_at_70_to_85_percent_of_its_life() {
-        assert_eq!(renew_after(3600, [0, 0]), 2520);
-        assert!((2520..=3060).contains(&renew_after(3600, [255, 255])));
-    }
 }

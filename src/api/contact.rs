@@ -2,17 +2,15 @@
 //!
 //! An owner's server says who it is, and shows the session's token: nothing else is known of a session here.
 
-use std::sync::Arc;
-
 use axum::body::Body;
-use axum::extract::{Extension, Path, Request, State};
-use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, header};
+use axum::extract::Path;
+use axum::response::Response;
+use http::StatusCode;
 use serde_json::{Map, Value};
 
-use super::members::members;
-use super::{Api, Refused, Scene, native_answer, renew_after, unknown_member};
-use crate::access::{Caller, ContactGrant, Credential};
+use super::call::{Call, answered};
+use super::{Api, Refused, unknown_member};
+use crate::access::ContactGrant;
 use crate::fault::{Code, Fault};
 use crate::session::Recognition;
 
@@ -21,36 +19,19 @@ const MEMBERS: [&str; 5] = ["token", "contact", "keepPrevious", "visitId", "meta
 /// The longest body: a token and a contact.
 const LONGEST_BODY: u64 = 32 << 10;
 
-pub(super) async fn recognise(
-    State(api): State<Arc<Api>>,
-    Path(id): Path<String>,
-    Extension(caller): Extension<Arc<Caller>>,
-    Extension(scene): Extension<Arc<Scene>>,
-    request: Request,
-) -> Result<Response, Refused> {
-    let (head, body) = request.into_parts();
-    let credential = Credential::presented(&head.headers, None, None, false)?;
-    let client = api.access.client_of(api.access.identify(credential, &caller)?)?;
-    let body = api.intake.json::<Body>(&head.headers, body, LONGEST_BODY).await?;
-    let mut fields = members(&body)?;
+pub(super) async fn recognise(Path(id): Path<String>, call: Call, body: Body) -> Result<Response, Refused> {
+    let (api, client) = (&call.api, call.client()?);
+    let mut fields = call.members(body, LONGEST_BODY).await?;
     let token = text(fields.remove("token"))?;
     let keeps = keeps_previous(fields.remove("keepPrevious"))?;
     let grant = api.access.may_identify(client, &id, &token)?;
-    let _first = scene.bot.set(Arc::clone(grant.bot()));
-    let _first = scene.session.set(grant.verified().session.id.clone());
+    call.is_about(grant.bot(), Some(&grant.verified().session.id));
     let _left = api.admit_client(grant.bot(), grant.client()).await?;
     let recognition = api.recognition(&mut fields, &grant)?;
     let opened = api.opener.identify(&grant, &recognition).await?;
     // Only now that the vendor knows it: had the vendor failed, nothing would have ended.
     api.ledger.recognise(&opened, &recognition, keeps).await?;
-    let now = opened.session.issued.seconds();
-    let life = opened.session.expires.seconds().saturating_sub(now);
-    let answer = native_answer(&opened, &[], now, renew_after(life, api.opener.entropy.bytes()));
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-    ];
-    Ok((headers, answer.to_string()).into_response())
+    Ok(answered(StatusCode::OK, &api.minted(&opened, &[])))
 }
 
 fn text(token: Option<Value>) -> Result<String, Fault> {

@@ -4,62 +4,48 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Extension, Path, Request, State};
+use axum::extract::Path;
 use axum::response::Response;
-use bytes::Bytes;
-use http::{HeaderValue, StatusCode, header};
+use http::StatusCode;
 use serde_json::{Map, Value};
 
+use super::call::{Call, written};
 use super::members::members;
 use super::once::Minted;
-use super::{Api, Refused, Scene, native_answer, renew_after, unknown_member, visitor_of};
-use crate::access::{Caller, Credential, MintGrant, Minter};
+use super::{Api, Refused, unknown_member, visitor_of};
+use crate::access::{MintGrant, Minter};
 use crate::fault::{Code, Fault};
 use crate::session::RawWish;
 
 /// What the body may have.
 const MEMBERS: [&str; 7] = ["durationInSeconds", "contact", "messages", "visitId", "meta", "origin", "visitorAddress"];
 
-pub(super) async fn open(
-    State(api): State<Arc<Api>>,
-    Path(name): Path<String>,
-    Extension(caller): Extension<Arc<Caller>>,
-    Extension(scene): Extension<Arc<Scene>>,
-    request: Request,
-) -> Result<Response, Refused> {
-    let (head, body) = request.into_parts();
+pub(super) async fn open(Path(name): Path<String>, call: Call, body: Body) -> Result<Response, Refused> {
+    let api = &call.api;
     // A wrong credential is told before a wrong name.
-    let principal = api.access.identify(Credential::presented(&head.headers, None, None, false)?, &caller)?;
+    let principal = call.principal()?;
     let Some(bot) = api.access.directory.bot(&name).map(Arc::clone) else {
         return Err(Fault::new(Code::UnknownBot, "there is no bot of this name").into());
     };
-    // Only the first bot counts, and there is one.
-    let _first = scene.bot.set(Arc::clone(&bot));
-    let grant = api.grant(&bot, principal, &caller, &scene).await?;
-    let body = api.intake.json::<Body>(&head.headers, body, bot.limits.body).await?;
+    call.is_about(&bot, None);
+    let grant = api.grant(&bot, principal, &call.caller, &call.scene).await?;
+    let body = api.intake.json(&call.head.headers, body, bot.limits.body).await?;
     let mut fields = members(&body)?;
     let named = visitor(&mut fields, &grant)?;
     if let Some(address) = named {
         let _left = api.admit_address(&bot, address).await?;
     }
     let wish = raw_wish(fields)?;
-    let address = named.or_else(|| visitor_of(&grant, &caller));
-    let once = api.once(&head, &body, &grant, &caller, None)?;
-    let minted = api.make_once(once, minted(Arc::clone(&api), grant, wish, address)).await?;
-    let _first = scene.session.set(minted.session);
+    let address = named.or_else(|| visitor_of(&grant, &call.caller));
+    let once = api.once(&call.head, &body, &grant, &call.caller, None)?;
+    let minted = api.make_once(once, minted(Arc::clone(api), grant, wish, address)).await?;
+    call.is_about(&bot, Some(&minted.session));
     Ok(minted.response.map(Body::from))
 }
 
 async fn minted(api: Arc<Api>, grant: MintGrant, wish: RawWish, address: Option<IpAddr>) -> Result<Minted, Fault> {
     let (opened, wish) = api.open(&grant, &wish, address).await?;
-    let now = opened.session.issued.seconds();
-    let life = opened.session.expires.seconds().saturating_sub(now);
-    let answer = native_answer(&opened, &wish.messages, now, renew_after(life, api.opener.entropy.bytes()));
-    let mut response = http::Response::new(Bytes::from(answer.to_string()));
-    *response.status_mut() = StatusCode::CREATED;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let response = written(StatusCode::CREATED, &api.minted(&opened, &wish.messages));
     Ok(Minted { session: opened.session.id, response })
 }
 

@@ -1,19 +1,19 @@
 //! `/v1/sessions/{id}`: a session is seen, renewed, ended, by whoever holds its token or owns its bot; `/v1/sessions`: those
 //! of an owner's bots.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Extension, Path, Query, Request, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::StatusCode;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::members::members;
-use super::{Api, Refused, Scene, native_answer, renew_after, unknown_member};
-use crate::access::{Caller, Credential, HoldGrant, Principal};
+use super::call::{Call, answered};
+use super::{Api, Refused, unknown_member};
+use crate::access::{HoldGrant, Principal};
 use crate::clock::Timestamp;
 use crate::fault::{Code, Fault};
 use crate::session::wished_ttl;
@@ -33,29 +33,24 @@ enum Holder {
     Owner(Box<Record>),
 }
 
-impl Api {
+impl Call {
     /// Whether somebody may see and end the session `id`: its token's bearer, or a client that owns its bot. For all
     /// others there is none.
-    async fn holder(&self, headers: &HeaderMap, id: &str, caller: &Caller, scene: &Scene) -> Result<Holder, Fault> {
-        let principal = self.access.identify(Credential::presented(headers, None, None, false)?, caller)?;
-        let holder = match principal {
-            Principal::Client(_) => {
-                let client = self.access.client_of(principal)?;
-                let record = self.ledger.session(id).await?;
-                let owned = self.access.bots_owned_by(&client, Some(&record.bot));
-                let bot = owned.ok().and_then(|bots| bots.first().copied()).map(Arc::clone);
-                let bot = bot.ok_or_else(|| Fault::new(Code::NotFound, "there is no such session"))?;
-                let _first = scene.bot.set(bot);
-                Holder::Owner(Box::new(record))
-            }
-            other => {
-                let grant = self.access.may_hold(other, id, caller)?;
-                let _first = scene.bot.set(Arc::clone(grant.bot()));
-                Holder::Bearer(grant)
-            }
-        };
-        let _first = scene.session.set(holder.id().to_owned());
-        Ok(holder)
+    async fn holder(&self, id: &str) -> Result<Holder, Fault> {
+        let access = &self.api.access;
+        let principal = self.principal()?;
+        if !matches!(principal, Principal::Client(_)) {
+            let grant = access.may_hold(principal, id, &self.caller)?;
+            self.is_about(grant.bot(), Some(&grant.verified().session.id));
+            return Ok(Holder::Bearer(grant));
+        }
+        let client = access.client_of(principal)?;
+        let record = self.api.ledger.session(id).await?;
+        let owned = access.bots_owned_by(&client, Some(&record.bot));
+        let bot = owned.ok().and_then(|bots| bots.first().copied());
+        let bot = bot.ok_or_else(|| Fault::new(Code::NotFound, "there is no such session"))?;
+        self.is_about(bot, Some(&record.id));
+        Ok(Holder::Owner(Box::new(record)))
     }
 }
 
@@ -69,60 +64,35 @@ impl Holder {
 }
 
 /// `GET /v1/sessions/{id}`
-pub(super) async fn show(
-    State(api): State<Arc<Api>>,
-    Path(id): Path<String>,
-    Extension(caller): Extension<Arc<Caller>>,
-    Extension(scene): Extension<Arc<Scene>>,
-    headers: HeaderMap,
-) -> Result<Response, Refused> {
-    let record = match api.holder(&headers, &id, &caller, &scene).await? {
+pub(super) async fn show(Path(id): Path<String>, call: Call) -> Result<Response, Refused> {
+    let record = match call.holder(&id).await? {
         Holder::Owner(record) => *record,
-        Holder::Bearer(grant) => api.ledger.session(&grant.verified().session.id).await?,
+        Holder::Bearer(grant) => call.api.ledger.session(&grant.verified().session.id).await?,
     };
-    Ok(answered(StatusCode::OK, &api.shown(&record)))
+    Ok(answered(StatusCode::OK, &call.api.shown(&record)))
 }
 
 /// `DELETE /v1/sessions/{id}`
-pub(super) async fn end(
-    State(api): State<Arc<Api>>,
-    Path(id): Path<String>,
-    Extension(caller): Extension<Arc<Caller>>,
-    Extension(scene): Extension<Arc<Scene>>,
-    headers: HeaderMap,
-) -> Result<Response, Refused> {
-    let holder = api.holder(&headers, &id, &caller, &scene).await?;
-    let _at = api.ledger.revoke(Scope::Session(holder.id().to_owned())).await?;
+pub(super) async fn end(Path(id): Path<String>, call: Call) -> Result<Response, Refused> {
+    let holder = call.holder(&id).await?;
+    let _at = call.api.ledger.revoke(Scope::Session(holder.id().to_owned())).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// `POST /v1/sessions/{id}/renew`
-pub(super) async fn renew(
-    State(api): State<Arc<Api>>,
-    Path(id): Path<String>,
-    Extension(caller): Extension<Arc<Caller>>,
-    Extension(scene): Extension<Arc<Scene>>,
-    request: Request,
-) -> Result<Response, Refused> {
-    let (head, body) = request.into_parts();
-    let credential = Credential::presented(&head.headers, None, None, false)?;
-    let principal = api.access.identify_for_renewal(credential, &caller)?;
-    let grant = api.access.may_hold(principal, &id, &caller)?;
-    let _first = scene.bot.set(Arc::clone(grant.bot()));
-    let _first = scene.session.set(grant.verified().session.id.clone());
+pub(super) async fn renew(Path(id): Path<String>, call: Call, body: Body) -> Result<Response, Refused> {
+    let api = &call.api;
+    let principal = api.access.identify_for_renewal(call.credential()?, &call.caller)?;
+    let grant = api.access.may_hold(principal, &id, &call.caller)?;
+    call.is_about(grant.bot(), Some(&grant.verified().session.id));
     api.admit_renewal(&grant)?;
-    let body = api.intake.json::<Body>(&head.headers, body, LONGEST_BODY).await?;
-    let ttl = duration(&grant, &body)?;
+    let ttl = duration(&grant, call.members(body, LONGEST_BODY).await?)?;
     let opened = api.opener.renew(&grant, ttl).await?;
     api.ledger.renew(&opened.session, opened.session.expires).await?;
-    let now = opened.session.issued.seconds();
-    let life = opened.session.expires.seconds().saturating_sub(now);
-    let answer = native_answer(&opened, &[], now, renew_after(life, api.opener.entropy.bytes()));
-    Ok(answered(StatusCode::OK, &answer))
+    Ok(answered(StatusCode::OK, &api.minted(&opened, &[])))
 }
 
-fn duration(grant: &HoldGrant, body: &[u8]) -> Result<Duration, Fault> {
-    let mut fields = members(body)?;
+fn duration(grant: &HoldGrant, mut fields: Map<String, Value>) -> Result<Duration, Fault> {
     let ttl = fields.remove("durationInSeconds");
     match fields.keys().next() {
         None => wished_ttl(ttl.as_ref(), grant.bot()),
@@ -154,13 +124,8 @@ pub struct Listing {
 }
 
 /// `GET /v1/sessions`
-pub(super) async fn list(
-    State(api): State<Arc<Api>>,
-    Extension(caller): Extension<Arc<Caller>>,
-    asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
-    headers: HeaderMap,
-) -> Result<Response, Refused> {
-    let client = api.owner(&headers, &caller)?;
+pub(super) async fn list(asked: Result<Query<Asked>, QueryRejection>, call: Call) -> Result<Response, Refused> {
+    let (api, client) = (&call.api, call.client()?);
     let Query(asked) = asked.map_err(|_wrong| {
         Fault::new(
             Code::BadRequest,
@@ -179,13 +144,8 @@ pub(super) async fn list(
 }
 
 /// `DELETE /v1/sessions?contact=…` or `?bot=…`: all that are open now.
-pub(super) async fn end_all(
-    State(api): State<Arc<Api>>,
-    Extension(caller): Extension<Arc<Caller>>,
-    asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
-    headers: HeaderMap,
-) -> Result<Response, Refused> {
-    let client = api.owner(&headers, &caller)?;
+pub(super) async fn end_all(asked: Result<Query<Asked>, QueryRejection>, call: Call) -> Result<Response, Refused> {
+    let (api, client) = (&call.api, call.client()?);
     let scope = match asked {
         Ok(Query(Asked { bot: Some(bot), contact: None, from: None, to: None, cursor: None, limit: None })) => {
             let bots = api.access.bots_owned_by(&client, Some(&bot))?;
@@ -204,11 +164,6 @@ pub(super) async fn end_all(
 }
 
 impl Api {
-    fn owner(&self, headers: &HeaderMap, caller: &Caller) -> Result<Arc<crate::bot::Client>, Fault> {
-        let credential = Credential::presented(headers, None, None, false)?;
-        self.access.client_of(self.access.identify(credential, caller)?)
-    }
-
     /// A page of sessions, as it is answered.
     ///
     /// # Errors
@@ -273,13 +228,4 @@ fn shown(record: &Record, now: Timestamp) -> Value {
         "endsAt": record.ends.millis(),
         "endedAt": record.ended.map(Timestamp::millis),
     })
-}
-
-/// An answer that nobody keeps.
-pub fn answered(status: StatusCode, answer: &Value) -> Response {
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-    ];
-    (status, headers, answer.to_string()).into_response()
 }
