@@ -35,6 +35,7 @@ use crate::fault::{Blame, Code, Fault};
 use crate::gateway;
 use crate::id::RequestId;
 use crate::listen;
+use crate::telemetry::audit::Trace;
 
 /// Connections at once: probes and a few operators.
 const CONNECTIONS: usize = 128;
@@ -149,12 +150,16 @@ impl Admin {
     async fn answer(
         self: Arc<Self>,
         peer: IpAddr,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
         router: Router,
     ) -> Result<Response, Infallible> {
         let id = RequestId::next();
+        request.extensions_mut().insert(Trace { from: peer, request: id });
         Ok(match self.admitted(peer, request, router).await {
-            Ok(response) => response,
+            Ok(mut response) => {
+                gateway::identify(response.headers_mut(), id);
+                response
+            }
             Err(fault) => {
                 match fault.code().blame() {
                     Blame::Client => tracing::info!(%id, %peer, "admin call refused: {fault:?}"),

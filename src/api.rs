@@ -5,6 +5,7 @@
 
 mod accept;
 mod asked;
+mod audited;
 mod call;
 mod contact;
 mod members;
@@ -22,6 +23,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+pub use self::audited::Told;
 pub use self::call::answered;
 pub use self::session::Listing;
 use crate::access::{Access, Caller, HoldGrant, MintGrant, Minter, Principal};
@@ -36,6 +38,7 @@ use crate::secret::SHORTEST;
 use crate::session::once::Repeats;
 use crate::session::{Ledger, Opened, Opener, RawWish, Wish};
 use crate::store::Taken;
+use crate::telemetry::audit::{Audit, Event, Trace};
 
 /// The token, on the answers of vendors' session calls.
 pub const TOKEN: HeaderName = HeaderName::from_static("keystile-token");
@@ -58,6 +61,8 @@ pub struct Api {
     pub ledger: Arc<Ledger>,
     /// Makes calls once.
     pub repeats: Arc<Repeats>,
+    /// Where all that is done to them is put on record.
+    pub audit: Audit,
     /// Reads bodies.
     pub intake: Intake,
     /// What counts mints.
@@ -67,14 +72,33 @@ pub struct Api {
 }
 
 /// What is learned of a request while it is handled, for the answer's CORS headers and the record.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Scene {
+    /// Which request it is.
+    pub trace: Trace,
     /// The bot that it is about.
     pub bot: OnceLock<Arc<Bot>>,
     /// The session that it opened.
     pub session: OnceLock<String>,
     /// What is left of the rate that it counted against.
     pub quota: OnceLock<Quota>,
+}
+
+impl Scene {
+    /// Of a request of which nothing else is known.
+    pub fn new(trace: Trace) -> Self {
+        Self { trace, bot: OnceLock::new(), session: OnceLock::new(), quota: OnceLock::new() }
+    }
+}
+
+/// A session that is to be opened.
+struct Opening {
+    grant: MintGrant,
+    wish: RawWish,
+    /// Where its visitor is, if that is known.
+    address: Option<IpAddr>,
+    /// Who asks for it.
+    event: Event,
 }
 
 /// A fault on its way through axum: `gateway` takes it out again and renders it.
@@ -150,10 +174,12 @@ impl Api {
     }
 
     /// Opens a session as it was granted: the one way to do it.
-    async fn open(&self, grant: &MintGrant, wish: &RawWish, address: Option<IpAddr>) -> Result<(Opened, Wish), Fault> {
+    async fn open(&self, opening: &Opening) -> Result<(Opened, Wish), Fault> {
+        let Opening { grant, wish, address, event } = opening;
         let wish = wish.checked(grant)?;
         let opened = self.opener.open(grant, &wish).await?;
-        self.ledger.open(grant.bot(), &opened, address).await?;
+        self.ledger.open(grant.bot(), &opened, *address).await?;
+        self.put_opened_on_record(&opened.session, event.clone()).await?;
         Ok((opened, wish))
     }
 

@@ -23,6 +23,7 @@ use crate::proxy::{Intake, Proxy};
 use crate::session::once::Repeats;
 use crate::session::{Ledger, Opener};
 use crate::store::{self, Durability, StoreError};
+use crate::telemetry::audit::{Audit, AuditError};
 use crate::telemetry::{Output, Records};
 use crate::token::{Authority, KeysError};
 
@@ -46,6 +47,9 @@ pub enum StartError {
     /// The store cannot be used.
     #[error("the store cannot be used")]
     Store(#[from] StoreError),
+    /// The audit record cannot be used.
+    #[error("the audit record cannot be used")]
+    Audit(#[from] AuditError),
     /// The address cannot be listened on.
     #[error("{address} cannot be listened on")]
     Bind {
@@ -97,12 +101,14 @@ impl Bound {
         let ledger =
             Arc::new(Ledger::new(store, revoked, clock.clone(), settings.tokens.contact, settings.store.max_staleness));
         let opener = Opener { authority: Arc::clone(&authority), clock: clock.clone(), entropy: entropy.clone() };
+        let audit = Audit::open(settings.audit.file.as_deref(), clock.clone())?;
         let intake = Intake::new(settings.gateway.body_timeout, settings.gateway.bodies, longest);
         let api = Arc::new(Api {
             access: Arc::clone(&access),
             opener,
             ledger: Arc::clone(&ledger),
             repeats: Arc::new(Repeats { authority: Arc::clone(&authority), ledger: Arc::clone(&ledger) }),
+            audit,
             intake: intake.clone(),
             limiter: Arc::clone(&limiter),
             clock: clock.clone(),

@@ -1,5 +1,6 @@
 //! Arguments → command → exit code: 0 done, 1 failed, 2 wrong usage or configuration.
 
+mod audit;
 mod check;
 mod client;
 mod demo;
@@ -66,6 +67,9 @@ enum Command {
                       Ends with 0 where there is such a call, with 1 where there is none."
     )]
     Explain(explain::Arguments),
+    /// The audit record.
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Credentials of clients.
     #[command(subcommand)]
     Client(client::Command),
@@ -107,6 +111,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Audit(command) => audit::run(&command),
         Command::Client(command) => client::run(&command),
         Command::Keys(command) => keys::run(&command),
         Command::Profile(command) => profile::run(&command),

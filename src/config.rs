@@ -11,6 +11,7 @@ use crate::document::{Document, Environment, Problem, Problems};
 use crate::gateway;
 use crate::listen;
 use crate::store;
+use crate::telemetry::audit;
 use crate::token;
 
 /// Everything that the configuration says.
@@ -26,6 +27,8 @@ pub struct Settings {
     pub tokens: token::Settings,
     /// `[store]`
     pub store: store::Settings,
+    /// `[audit]`
+    pub audit: audit::Settings,
     /// `[vendors.*]`, `[bots.*]`, `[clients.*]`
     pub bots: bot::Settings,
 }
@@ -94,7 +97,7 @@ pub fn load_tokens(file: &Path) -> Result<(token::Settings, String), ConfigError
     // Keys of the document itself count, too: `[token]` would mean other keys than those that were meant.
     problems.retain(|problem| {
         let section = problem.path.split('.').next().unwrap_or_default();
-        problem.file == name && !["vendors", "bots", "clients", "store", "admin"].contains(&section)
+        problem.file == name && !["vendors", "bots", "clients", "store", "audit", "admin"].contains(&section)
     });
     match settings {
         Some(settings) if problems.is_empty() => Ok((settings.tokens, settings.gateway.public_url)),
@@ -108,15 +111,29 @@ pub fn load_tokens(file: &Path) -> Result<(token::Settings, String), ConfigError
 ///
 /// The file cannot be read, or what is wrong in `[admin]`.
 pub fn load_admin(file: &Path) -> Result<admin::Settings, ConfigError> {
+    load_section(file, "admin").map(|settings| settings.admin)
+}
+
+/// What the file says about the audit record alone: for the command that reads it, and needs no vendor's key.
+///
+/// # Errors
+///
+/// The file cannot be read, or what is wrong in `[audit]`.
+pub fn load_audit(file: &Path) -> Result<audit::Settings, ConfigError> {
+    load_section(file, "audit").map(|settings| settings.audit)
+}
+
+/// The settings of a file in which this section has no problem; other sections may.
+fn load_section(file: &Path, section: &str) -> Result<Settings, ConfigError> {
     let name = file.display().to_string();
     let text =
         std::fs::read_to_string(file).map_err(|source| ConfigError::Unreadable { file: name.clone(), source })?;
     let problems = Problems::default();
     let settings = read(&name, &text, &Environment::process(folder_of(file)), &problems);
     let mut problems = problems.into_sorted();
-    problems.retain(|problem| problem.path.is_empty() || problem.path.split('.').next() == Some("admin"));
+    problems.retain(|problem| problem.path.is_empty() || problem.path.split('.').next() == Some(section));
     match settings {
-        Some(settings) if problems.is_empty() => Ok(settings.admin),
+        Some(settings) if problems.is_empty() => Ok(settings),
         _ => Err(ConfigError::Problems(problems)),
     }
 }
@@ -146,6 +163,7 @@ pub fn read(file: &str, text: &str, environment: &Environment, problems: &Proble
     let admin = admin::Settings::read(&root.section("admin"));
     let tokens = token::Settings::read(&root.section("tokens"), environment.folder());
     let store = store::Settings::read(&root.section("store"), environment);
+    let audit = audit::Settings::read(&root.section("audit"), environment);
     let bots = bot::Settings::read(&root, environment, problems, tokens.default_ttl, &gateway.public_url);
     let longest = bots.longest_body();
     if longest > gateway.bodies {
@@ -160,7 +178,7 @@ pub fn read(file: &str, text: &str, environment: &Environment, problems: &Proble
             problems.add(file, vendor.line, &format!("vendors.{}.mount", vendor.name), clash.to_string());
         }
     }
-    Some(Settings { listen, gateway, admin, tokens, store, bots })
+    Some(Settings { listen, gateway, admin, tokens, store, audit, bots })
 }
 
 #[cfg(test)]

@@ -161,6 +161,8 @@ codes! {
     Overloaded = "overloaded", 503, Gateway, "The gateway has too much to do";
     /// The store is away: nothing new can be kept.
     StoreUnavailable = "store_unavailable", 503, Gateway, "The store cannot be reached";
+    /// The audit record cannot be written: nothing is done that would not be on it.
+    AuditUnavailable = "audit_unavailable", 503, Gateway, "The audit record cannot be written";
     /// No connection to the vendor could be had; nothing was sent.
     VendorUnreachable = "vendor_unreachable", 502, Vendor, "The vendor cannot be reached";
     /// The vendor's answer is not what its profile says.
@@ -298,6 +300,7 @@ mod tests {
             // One of the visitor's other sessions ends, or is ended.
             Code::TooManySessions,
             Code::StoreUnavailable,
+            Code::AuditUnavailable,
             Code::Internal,
             Code::Overloaded,
             Code::VendorUnreachable,

@@ -24,7 +24,7 @@ use http::{HeaderMap, HeaderName, Request, Response, header};
 use hyper::body::{Body as _, Incoming as IncomingBody};
 use tower::ServiceExt;
 
-pub use self::answer::problem;
+pub use self::answer::{identify, problem};
 pub use self::body::Body;
 use self::body::Payload;
 use self::cors::Cors;
@@ -33,7 +33,7 @@ pub use self::routes::{Clash, Routes, clashes};
 pub(crate) use self::routes::{Endpoint, Missing, Place};
 pub use self::settings::Settings;
 use crate::access::{Access, CallGrant, CallTarget, Caller, Credential};
-use crate::api::{Api, Refused, Scene};
+use crate::api::{Api, Refused, Scene, Told};
 use crate::bot::Vendor;
 use crate::clock::Clock;
 use crate::document::Rate;
@@ -43,6 +43,7 @@ use crate::listen::Peer;
 use crate::proxy::{Admit, Answered, Handshake, Inbound, Incoming, Proxy, Upgrade, parameter};
 use crate::secret::Secret;
 use crate::session::once::key_of;
+use crate::telemetry::audit::Trace;
 use crate::telemetry::{Received, Record, Records};
 use crate::vendor::Place as Slot;
 
@@ -94,7 +95,7 @@ impl Gateway {
             Ok(place) => place.entry.endpoint.vendor(),
             Err(missing) => missing.vendor,
         };
-        let scene = Arc::new(Scene::default());
+        let scene = Arc::new(Scene::new(Trace { from: peer.address, request: record.id }));
         let outcome = match (preflight_of, found) {
             // Before any other check: a browser sends no credential with it, and shows no error of it.
             (Some(host), _) => Ok(self.preflight(&cors, &request, host, path)),
@@ -168,13 +169,16 @@ impl Gateway {
         record.session = grant.session().map(|verified| verified.session.id.clone());
         let open = self.admit(&grant)?;
         if target.route.renews {
-            return Box::pin(self.api.renewed_by_route(&grant, target)).await.map(|answer| answer.map(Payload::whole));
+            return Box::pin(self.api.renewed_by_route(&grant, target, scene))
+                .await
+                .map(|answer| answer.map(Payload::whole));
         }
         let key = if once::matters(&head.method) { key_of(&head.headers)? } else { None };
         let query = head.uri.query().map(str::to_owned);
         let count = record.received.counter();
         let incoming = Incoming { method: head.method, query, headers: head.headers, body, token, count };
         let Some(handshake) = handshake else {
+            let told = target.route.identifies.then(|| Told::of(&grant, scene)).flatten();
             let response = match key {
                 None => self.proxy.forward(grant, target, incoming, open).await?,
                 Some(key) => {
@@ -182,6 +186,9 @@ impl Gateway {
                     Box::pin(self.made_once(&key, head.uri.path(), call)).await?
                 }
             };
+            if let Some(told) = told {
+                Box::pin(self.api.told_by_route(told, response.status())).await?;
+            }
             return Ok(response.map(|answer| match answer {
                 Answered::Stream(stream) => Payload::Stream(stream),
                 Answered::Whole(bytes) => Payload::whole(bytes),

@@ -23,7 +23,7 @@
 //! | [`token`] | our own tokens: minted, verified, sealed, remembered; their keys |
 //! | [`store`] | what outlives a process: sessions, revocations, answers given once; SQLite or Redis |
 //! | [`listen`] | sockets, TLS, HTTP connections; knows nothing of tokens |
-//! | [`telemetry`] | the log, and one record a request |
+//! | [`telemetry`] | the log, one record a request, and the audit record of what is done to sessions |
 //! | [`fault`] | one table from cause to status, code and whose fault it is |
 //! | [`clock`], [`id`], [`secret`], [`net`], [`text`], [`document`] | the ground: time, randomness, secrets, addresses, strangers' text, TOML with its lines |
 //!

@@ -1,9 +1,10 @@
-//! What is told about the process while it runs: the log, and a record of every request.
+//! What is told about the process while it runs: the log, a record of every request, and the [`audit`] record.
 //!
 //! Logs and records go to standard error, as text for a terminal and as JSON Lines otherwise. Nothing that a client
 //! wrote gets into a record: routes are templates, methods are of a closed list. In the log no text of a stranger ends a
 //! line, steers a terminal or turns text around, and only warnings of libraries are in it, see [`is_ours`].
 
+pub mod audit;
 mod panics;
 mod record;
 

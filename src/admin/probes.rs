@@ -35,6 +35,7 @@ pub(super) async fn ready(State(admin): State<Arc<Admin>>) -> Response {
     }
     let weaknesses = timeout(PATIENCE, ledger.weaknesses()).await;
     let mut answer = "ready\n".to_owned();
+    answer.push_str(admin.api.audit.complaint());
     match weaknesses {
         Ok(Ok(weaknesses)) => {
             weaknesses

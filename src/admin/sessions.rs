@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Extension, Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::Deserialize;
@@ -14,6 +14,7 @@ use crate::api::{Listing, Refused, answered};
 use crate::clock::Timestamp;
 use crate::fault::{Code, Fault};
 use crate::store::{Filter, Scope};
+use crate::telemetry::audit::{Action, Event, Trace, Who};
 
 /// Which sessions are asked for.
 #[derive(Deserialize)]
@@ -35,10 +36,15 @@ pub(super) async fn show(State(admin): State<Arc<Admin>>, Path(id): Path<String>
 }
 
 /// `DELETE /v1/sessions/{id}`
-pub(super) async fn end(State(admin): State<Arc<Admin>>, Path(id): Path<String>) -> Result<Response, Refused> {
+pub(super) async fn end(
+    State(admin): State<Arc<Admin>>,
+    Path(id): Path<String>,
+    Extension(trace): Extension<Trace>,
+) -> Result<Response, Refused> {
     // One that is not known any more may have tokens all the same, but a mistyped one should be told.
     let record = admin.api.ledger.session(&id).await?;
-    let _at = admin.api.ledger.revoke(Scope::Session(record.id)).await?;
+    let event = Event { bot: Some(record.bot), subject: Some(record.subject), ..admin.event(Action::Revoke, trace) };
+    let _at = admin.api.revoke(Scope::Session(record.id), event).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -68,6 +74,7 @@ pub(super) async fn list(
 /// `DELETE /v1/sessions?bot=…` or `?contact=…&client=…`: all that are open now.
 pub(super) async fn end_all(
     State(admin): State<Arc<Admin>>,
+    Extension(trace): Extension<Trace>,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Response, Refused> {
     let scope = match asked {
@@ -83,11 +90,17 @@ pub(super) async fn end_all(
     let scope = scope.ok_or_else(|| {
         Fault::new(Code::BadRequest, "say in the query whose sessions end: `bot`, or `contact` and `client`, each once")
     })?;
-    let at = admin.api.ledger.revoke(scope).await?;
+    let at = admin.api.revoke(scope, admin.event(Action::RevokeAll, trace)).await?;
     Ok(answered(StatusCode::OK, &json!({"openedUntil": at.millis()})))
 }
 
 impl Admin {
+    /// That an operator does this.
+    fn event(&self, action: Action, trace: Trace) -> Event {
+        let name = self.operator.as_ref().map(|operator| operator.name.clone()).unwrap_or_default();
+        Event::new(action, Who::Operator(name), trace)
+    }
+
     fn bot(&self, name: &str) -> Result<String, Fault> {
         let bot = self.api.access.directory.bot(name);
         bot.map(|bot| bot.name.clone()).ok_or_else(|| Fault::new(Code::UnknownBot, "there is no bot of this name"))

@@ -1,7 +1,6 @@
 //! A vendor's session call, as that vendor's own clients send it: answered in the vendor's status and shape.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,12 +9,13 @@ use hyper::body::Incoming;
 use serde_json::{Map, Value, json};
 
 use super::asked::Asked;
+use super::audited::opening;
 use super::once::Minted;
-use super::{Api, Scene, session_headers, visitor_of};
-use crate::access::{CallGrant, CallTarget, Caller, Credential, MintGrant, Principal};
+use super::{Api, Opening, Scene, session_headers, visitor_of};
+use crate::access::{CallGrant, CallTarget, Caller, Credential, Principal};
 use crate::bot::{Bot, Vendor, Visibility};
 use crate::fault::{Code, Fault};
-use crate::session::{Opened, RawWish, Wish};
+use crate::session::{Opened, Wish};
 use crate::vendor::{Accept, Place, Reply, Values, Variable};
 
 impl Api {
@@ -66,7 +66,9 @@ impl Api {
         let wish = asked.wish(accept)?;
         let once = self.once(&head, held.as_deref().unwrap_or_default(), &grant, caller, Some(accept))?;
         let address = visitor_of(&grant, caller);
-        let minted = self.make_once(once, minted(Arc::clone(self), grant, wish, address)).await?;
+        let event = opening(&grant, scene);
+        let opening = Opening { grant, wish, address, event: event.clone() };
+        let minted = self.make_once(once, event, minted(Arc::clone(self), opening)).await?;
         let _first = scene.session.set(minted.session);
         Ok(minted.response)
     }
@@ -105,12 +107,12 @@ impl Api {
     }
 }
 
-async fn minted(api: Arc<Api>, grant: MintGrant, wish: RawWish, address: Option<IpAddr>) -> Result<Minted, Fault> {
-    let (opened, wish) = api.open(&grant, &wish, address).await?;
-    let bot = grant.bot();
+async fn minted(api: Arc<Api>, opening: Opening) -> Result<Minted, Fault> {
+    let (opened, wish) = api.open(&opening).await?;
+    let bot = opening.grant.bot();
     let accept = bot.profile.accept.as_ref().or(bot.vendor.profile.accept.as_ref()).ok_or_else(missing)?;
     let response = reply(accept, bot, &opened, &wish)?;
-    Ok(Minted { session: opened.session.id, response })
+    Ok(Minted::new(&opened.session, response))
 }
 
 fn is_in_body(place: &Place) -> bool {
@@ -146,10 +148,16 @@ impl Api {
     /// # Errors
     ///
     /// Why there is none.
-    pub async fn renewed_by_route(&self, grant: &CallGrant, target: &CallTarget<'_>) -> Result<Response<Bytes>, Fault> {
+    pub async fn renewed_by_route(
+        &self,
+        grant: &CallGrant,
+        target: &CallTarget<'_>,
+        scene: &Scene,
+    ) -> Result<Response<Bytes>, Fault> {
         let hold = grant.hold().ok_or_else(|| Fault::new(Code::SessionTokenRequired, "send a session's token"))?;
         let opened = self.opener.renew(&hold, grant.bot().ttl.default).await?;
         self.ledger.renew(&opened.session, opened.session.expires).await?;
+        self.put_renewed_on_record(&hold, &opened.session, scene).await?;
         let values = ReplyValues { bot: grant.bot(), opened: &opened, wish: None };
         let members = &grant.route(target).answer;
         let body: Map<String, Value> =

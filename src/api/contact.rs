@@ -2,17 +2,21 @@
 //!
 //! An owner's server says who it is, and shows the session's token: nothing else is known of a session here.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::Path;
 use axum::response::Response;
 use http::StatusCode;
 use serde_json::{Map, Value};
 
+use super::audited::with_token;
 use super::call::{Call, answered};
 use super::{Api, Refused, unknown_member};
 use crate::access::ContactGrant;
 use crate::fault::{Code, Fault};
-use crate::session::Recognition;
+use crate::session::{Opened, Recognition};
+use crate::telemetry::audit::{Action, Event, Who};
 
 /// What the body may have.
 const MEMBERS: [&str; 5] = ["token", "contact", "keepPrevious", "visitId", "meta"];
@@ -29,9 +33,29 @@ pub(super) async fn recognise(Path(id): Path<String>, call: Call, body: Body) ->
     let _left = api.admit_client(grant.bot(), grant.client()).await?;
     let recognition = api.recognition(&mut fields, &grant)?;
     let opened = api.opener.identify(&grant, &recognition).await?;
-    // Only now that the vendor knows it: had the vendor failed, nothing would have ended.
-    api.ledger.recognise(&opened, &recognition, keeps).await?;
+    let event = Event::new(Action::Contact, Who::Client(grant.client().name.clone()), call.scene.trace);
+    let event = with_token(event, &opened.session);
+    let known = known(Arc::clone(api), opened, recognition, keeps, event);
+    // A task of its own: a caller that leaves meanwhile does not leave a contact without its record.
+    let opened = tokio::spawn(known).await.map_err(|_panicked| unknown())??;
     Ok(answered(StatusCode::OK, &api.minted(&opened, &[])))
+}
+
+/// Only now that the vendor knows it: had the vendor failed, nothing would have ended.
+async fn known(
+    api: Arc<Api>,
+    opened: Opened,
+    recognition: Recognition,
+    keeps: bool,
+    event: Event,
+) -> Result<Opened, Fault> {
+    api.ledger.recognise(&opened, &recognition, keeps).await?;
+    api.put_on_record(event).await?;
+    Ok(opened)
+}
+
+fn unknown() -> Fault {
+    Fault::new(Code::Internal, "the visitor could not be made known")
 }
 
 fn text(token: Option<Value>) -> Result<String, Fault> {

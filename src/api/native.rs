@@ -9,10 +9,11 @@ use axum::response::Response;
 use http::StatusCode;
 use serde_json::{Map, Value};
 
+use super::audited::opening;
 use super::call::{Call, written};
 use super::members::members;
 use super::once::Minted;
-use super::{Api, Refused, unknown_member, visitor_of};
+use super::{Api, Opening, Refused, unknown_member, visitor_of};
 use crate::access::{MintGrant, Minter};
 use crate::fault::{Code, Fault};
 use crate::session::RawWish;
@@ -38,15 +39,17 @@ pub(super) async fn open(Path(name): Path<String>, call: Call, body: Body) -> Re
     let wish = raw_wish(fields)?;
     let address = named.or_else(|| visitor_of(&grant, &call.caller));
     let once = api.once(&call.head, &body, &grant, &call.caller, None)?;
-    let minted = api.make_once(once, minted(Arc::clone(api), grant, wish, address)).await?;
+    let event = opening(&grant, &call.scene);
+    let opening = Opening { grant, wish, address, event: event.clone() };
+    let minted = api.make_once(once, event, minted(Arc::clone(api), opening)).await?;
     call.is_about(&bot, Some(&minted.session));
     Ok(minted.response.map(Body::from))
 }
 
-async fn minted(api: Arc<Api>, grant: MintGrant, wish: RawWish, address: Option<IpAddr>) -> Result<Minted, Fault> {
-    let (opened, wish) = api.open(&grant, &wish, address).await?;
+async fn minted(api: Arc<Api>, opening: Opening) -> Result<Minted, Fault> {
+    let (opened, wish) = api.open(&opening).await?;
     let response = written(StatusCode::CREATED, &api.minted(&opened, &wish.messages));
-    Ok(Minted { session: opened.session.id, response })
+    Ok(Minted::new(&opened.session, response))
 }
 
 fn visitor(fields: &mut Map<String, Value>, grant: &MintGrant) -> Result<Option<IpAddr>, Fault> {

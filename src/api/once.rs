@@ -8,16 +8,23 @@ use http::request::Parts;
 
 use super::Api;
 use crate::access::{Caller, MintGrant, Minter};
+use crate::clock::Timestamp;
 use crate::fault::Fault;
 use crate::id::hex;
 use crate::secret::sha256;
-use crate::session::once::{Kept, KeptAnswer, Once, Repeatable, key_of};
+use crate::session::once::{Kept, KeptAnswer, KeptSession, Once, Repeatable, key_of};
+use crate::telemetry::audit::Event;
+use crate::token::Session;
 use crate::vendor::Accept;
 
 /// A session, and how its opening is answered.
 pub(super) struct Minted {
     pub(super) session: String,
     pub(super) response: Response<Bytes>,
+    /// For the record, if the answer is given again.
+    subject: String,
+    expires: u64,
+    is_given_again: bool,
 }
 
 impl Api {
@@ -46,18 +53,40 @@ impl Api {
     pub(super) async fn make_once(
         &self,
         once: Option<Once>,
+        event: Event,
         opening: impl Future<Output = Result<Minted, Fault>> + Send + 'static,
     ) -> Result<Minted, Fault> {
-        match once {
-            Some(once) => self.repeats.make(once, opening).await,
-            None => opening.await,
+        let minted = match once {
+            Some(once) => self.repeats.make(once, opening).await?,
+            None => opening.await?,
+        };
+        if minted.is_given_again {
+            // A token leaves, as the first time.
+            let event = Event {
+                session: Some(minted.session.clone()),
+                subject: Some(minted.subject.clone()),
+                expires: Some(Timestamp::from_millis(minted.expires)),
+                replayed: true,
+                ..event
+            };
+            self.put_on_record(event).await?;
         }
+        Ok(minted)
+    }
+}
+
+impl Minted {
+    /// The opening of `session`, answered with `response`.
+    pub(super) fn new(session: &Session, response: Response<Bytes>) -> Self {
+        let (subject, expires) = (session.subject.clone(), session.expires.millis());
+        Self { session: session.id.clone(), response, subject, expires, is_given_again: false }
     }
 }
 
 impl Repeatable for Minted {
     fn kept(&self) -> Option<Kept> {
-        Some(KeptAnswer::of(&self.response, Some(self.session.clone())).map_or(Kept::Made, Kept::Answer))
+        let session = KeptSession { id: self.session.clone(), subject: self.subject.clone(), expires: self.expires };
+        Some(KeptAnswer::of(&self.response, Some(session)).map_or(Kept::Made, Kept::Answer))
     }
 
     /// An opening that failed can be tried again.
@@ -66,7 +95,8 @@ impl Repeatable for Minted {
     }
 
     fn again(mut kept: KeptAnswer) -> Option<Self> {
-        Some(Self { session: kept.session.take()?, response: kept.into_response()? })
+        let KeptSession { id, subject, expires } = kept.session.take()?;
+        Some(Self { session: id, response: kept.into_response()?, subject, expires, is_given_again: true })
     }
 }
 

@@ -1,6 +1,7 @@
 //! `/v1/sessions/{id}`: a session is seen, renewed, ended, by whoever holds its token or owns its bot; `/v1/sessions`: those
 //! of an owner's bots.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -11,13 +12,16 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::audited::{about, by_bearer};
 use super::call::{Call, answered};
-use super::{Api, Refused, unknown_member};
+use super::{Api, Refused, Scene, unknown_member};
 use crate::access::{HoldGrant, Principal};
+use crate::bot::Client;
 use crate::clock::Timestamp;
 use crate::fault::{Code, Fault};
 use crate::session::wished_ttl;
 use crate::store::{Cursor, Filter, Record, Scope};
+use crate::telemetry::audit::{Action, Event, Who};
 use crate::token::{Contact, ContactSource};
 
 /// The longest body: a duration.
@@ -30,7 +34,7 @@ const LONGEST_PAGE: u32 = 200;
 /// Who asks about a session, and has proven it.
 enum Holder {
     Bearer(HoldGrant),
-    Owner(Box<Record>),
+    Owner(Arc<Client>, Box<Record>),
 }
 
 impl Call {
@@ -50,7 +54,7 @@ impl Call {
         let bot = owned.ok().and_then(|bots| bots.first().copied());
         let bot = bot.ok_or_else(|| Fault::new(Code::NotFound, "there is no such session"))?;
         self.is_about(bot, Some(&record.id));
-        Ok(Holder::Owner(Box::new(record)))
+        Ok(Holder::Owner(client, Box::new(record)))
     }
 }
 
@@ -58,7 +62,22 @@ impl Holder {
     fn id(&self) -> &str {
         match self {
             Self::Bearer(grant) => &grant.verified().session.id,
-            Self::Owner(record) => &record.id,
+            Self::Owner(_, record) => &record.id,
+        }
+    }
+
+    /// That it ends the session.
+    fn ending(&self, scene: &Scene) -> Event {
+        match self {
+            Self::Bearer(grant) => {
+                let session = &grant.verified().session;
+                about(by_bearer(Action::Revoke, session, scene), session)
+            }
+            Self::Owner(client, record) => Event {
+                bot: Some(record.bot.clone()),
+                subject: Some(record.subject.clone()),
+                ..Event::new(Action::Revoke, Who::Client(client.name.clone()), scene.trace)
+            },
         }
     }
 }
@@ -66,7 +85,7 @@ impl Holder {
 /// `GET /v1/sessions/{id}`
 pub(super) async fn show(Path(id): Path<String>, call: Call) -> Result<Response, Refused> {
     let record = match call.holder(&id).await? {
-        Holder::Owner(record) => *record,
+        Holder::Owner(_, record) => *record,
         Holder::Bearer(grant) => call.api.ledger.session(&grant.verified().session.id).await?,
     };
     Ok(answered(StatusCode::OK, &call.api.shown(&record)))
@@ -75,7 +94,7 @@ pub(super) async fn show(Path(id): Path<String>, call: Call) -> Result<Response,
 /// `DELETE /v1/sessions/{id}`
 pub(super) async fn end(Path(id): Path<String>, call: Call) -> Result<Response, Refused> {
     let holder = call.holder(&id).await?;
-    let _at = call.api.ledger.revoke(Scope::Session(holder.id().to_owned())).await?;
+    let _at = call.api.revoke(Scope::Session(holder.id().to_owned()), holder.ending(&call.scene)).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -89,6 +108,7 @@ pub(super) async fn renew(Path(id): Path<String>, call: Call, body: Body) -> Res
     let ttl = duration(&grant, call.members(body, LONGEST_BODY).await?)?;
     let opened = api.opener.renew(&grant, ttl).await?;
     api.ledger.renew(&opened.session, opened.session.expires).await?;
+    api.put_renewed_on_record(&grant, &opened.session, &call.scene).await?;
     Ok(answered(StatusCode::OK, &api.minted(&opened, &[])))
 }
 
@@ -159,7 +179,8 @@ pub(super) async fn end_all(asked: Result<Query<Asked>, QueryRejection>, call: C
     let scope = scope.ok_or_else(|| {
         Fault::new(Code::BadRequest, "say `bot` or `contact` in the query, one of them and once: whose sessions end")
     })?;
-    let at = api.ledger.revoke(scope).await?;
+    let event = Event::new(Action::RevokeAll, Who::Client(client.name.clone()), call.scene.trace);
+    let at = api.revoke(scope, event).await?;
     Ok(answered(StatusCode::OK, &json!({"openedUntil": at.millis()})))
 }
 

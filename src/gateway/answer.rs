@@ -156,7 +156,7 @@ pub(super) fn protect(headers: &mut HeaderMap) {
 }
 
 /// Puts the request's id on an answer.
-pub(super) fn identify(headers: &mut HeaderMap, id: RequestId) {
+pub fn identify(headers: &mut HeaderMap, id: RequestId) {
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         headers.insert(REQUEST_ID, value);
     }

@@ -55,10 +55,21 @@ pub enum Kept {
 #[derive(Deserialize, Serialize)]
 pub struct KeptAnswer {
     /// The session that was opened, where one was.
-    pub session: Option<String>,
+    pub session: Option<KeptSession>,
     status: u16,
     headers: Vec<(String, String)>,
     body: String,
+}
+
+/// What is kept of a session beside its answer.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct KeptSession {
+    /// Its id.
+    pub id: String,
+    /// Whose it is, as a pseudonym.
+    pub subject: String,
+    /// When its token ends, in milliseconds since the epoch.
+    pub expires: u64,
 }
 
 impl std::fmt::Debug for KeptAnswer {
@@ -176,7 +187,7 @@ impl Repeats {
 
 impl KeptAnswer {
     /// An answer that is text; nothing if it is not.
-    pub fn of(response: &Response<Bytes>, session: Option<String>) -> Option<Self> {
+    pub fn of(response: &Response<Bytes>, session: Option<KeptSession>) -> Option<Self> {
         let headers = response.headers().iter();
         let headers = headers.map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())));
         Some(Self {

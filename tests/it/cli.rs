@@ -181,6 +181,7 @@ fn every_command_has_help_with_an_example() {
         &["keys", "list"],
         &["profile", "list"],
         &["profile", "show"],
+        &["audit", "verify"],
         &["token", "inspect"],
     ] {
         let ran = run(&[command, &["--help"]].concat());
@@ -191,7 +192,7 @@ fn every_command_has_help_with_an_example() {
     }
     let help = run(&["--help"]);
     assert_eq!(help.status.code(), DONE);
-    for command in ["serve", "demo", "check", "explain", "client", "keys", "profile", "token"] {
+    for command in ["serve", "demo", "check", "explain", "audit", "client", "keys", "profile", "token"] {
         assert!(said(&help).contains(&format!("\n  {command}")), "{}", said(&help));
     }
     assert_eq!(said(&run(&["--version"])), concat!("keystile ", env!("CARGO_PKG_VERSION"), "\n"));

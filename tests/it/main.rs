@@ -9,6 +9,7 @@ mod access;
 mod adding;
 mod admin;
 mod answers;
+mod audit;
 mod busy;
 mod chatbotkit;
 mod cli;

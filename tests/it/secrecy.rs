@@ -28,6 +28,7 @@ const NOT_PROVOKED: &[(Code, &str)] = &[
         Code::StoreUnavailable,
         "it needs a store that is away, as in `replicas`; its words are constant, the cause has no secret",
     ),
+    (Code::AuditUnavailable, "it needs a file that cannot be written, as in `audit`; its words are constant"),
     (Code::MisdirectedRequest, "it needs TLS; its words are constant, and the host is only compared"),
     (Code::HostNotAllowed, "it is the admin listener's; its words are constant, and the host is only compared"),
 ];

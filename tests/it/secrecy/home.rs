@@ -158,10 +158,11 @@ fn authority_pem() -> String {
     rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap().cert.pem()
 }
 
-/// The settings, with `elsewhere` behind a bot's id.
+/// The settings of a replica, with `elsewhere` behind a bot's id.
 pub(super) fn settings(home: &Path, elsewhere: &str) -> Settings {
     let text = std::fs::read_to_string(home.join("keystile.toml")).unwrap();
     let text = text.replace("id-support\"", &format!("id-support{elsewhere}\""));
+    let text = text + "\n[audit]\nfile = \"replica-audit.jsonl\"\n";
     config::parse("test", &text, &Environment::given(home, variables())).unwrap()
 }
 

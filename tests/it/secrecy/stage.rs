@@ -112,7 +112,10 @@ impl Stage {
         let mut rest = Vec::new();
         let _cut = stream.read_to_end(&mut rest).await;
         self.answers.push(String::from_utf8_lossy(&[&part[..], &rest].concat()).into_owned());
-        let log = std::fs::read_to_string(self.home.path().join("log")).unwrap() + &said;
+        let read = |name: &str| std::fs::read_to_string(self.home.path().join(name)).unwrap();
+        let audit = read("keystile-audit.jsonl");
+        assert!(audit.contains("session.mint"), "{audit}");
+        let log = read("log") + &audit + &said;
         let mut secrets = vec![KEY.to_owned(), PROXY.to_owned(), VENDOR_TOKEN.to_owned(), self.owner, self.stranger];
         secrets.extend(private_keys(self.home.path()));
         Haystack { log, answers: self.answers, secrets, tokens: self.tokens }

@@ -166,6 +166,17 @@ impl TestGateway {
         Session { id: text("sessionId"), conversation: text("conversationId"), token: text("token") }
     }
 
+    /// Where its audit record is.
+    pub(crate) fn audit_file(&self) -> PathBuf {
+        self.state.path().join("keystile-audit.jsonl")
+    }
+
+    /// The audit record so far, each a JSON object.
+    pub(crate) fn audit(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.audit_file()).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
     /// The access records so far, each a JSON object.
     pub(crate) fn records(&self) -> Vec<Value> {
         let text = self.records.lock().unwrap().clone();

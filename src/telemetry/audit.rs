@@ -1,0 +1,77 @@
+//! The audit record: every session that was opened, renewed, recognised or ended, by whom, from where, in which request.
+//!
+//! It is a file of JSON Lines that only grows. Each record is numbered and carries the SHA-256 of the line before it, so
+//! that a line that was changed, removed or put in shows ([`verify`]). What it cannot show by itself is that its end was cut
+//! off, or all of it written anew: for that, somebody notes the last number and hash elsewhere.
+//!
+//! No secret is in it, no token, and nothing of a contact but its pseudonym. A record is on the disk before what it tells
+//! of is answered (see `writer`); calls of conversations write none.
+
+mod event;
+mod file;
+mod line;
+mod settings;
+mod verify;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+pub use self::event::{Action, Event, Trace, Who};
+pub use self::settings::Settings;
+pub use self::verify::{Breach, Last, Noted, Report, verify};
+use self::writer::Writer;
+use crate::clock::Clock;
+
+/// Why the audit record cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct AuditError(String);
+
+/// That something could not be put on record.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the audit record cannot be written")]
+pub struct Unwritten;
+
+/// Where events are put on record.
+#[derive(Debug)]
+pub struct Audit {
+    writer: Option<Writer>,
+    is_failing: Arc<AtomicBool>,
+}
+
+impl Audit {
+    /// The record in the file at `path`, which is made if it is not there; without one nothing is put on record.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be used: others can read it, another process has it, or its end is no record.
+    pub fn open(path: Option<&Path>, clock: Clock) -> Result<Self, AuditError> {
+        let is_failing = Arc::new(AtomicBool::new(false));
+        let start = |path: &Path| Writer::start(file::open(path)?, clock, Arc::clone(&is_failing));
+        let writer = path.map(start).transpose()?;
+        Ok(Self { writer, is_failing })
+    }
+
+    /// Puts `event` on record: it is on the disk then. It is handed over at once, and written also if nobody waits for it.
+    ///
+    /// # Errors
+    ///
+    /// It could not be written, and is not in the file.
+    pub async fn write(&self, event: Event) -> Result<(), Unwritten> {
+        match &self.writer {
+            Some(writer) => writer.write(event).await,
+            None => Ok(()),
+        }
+    }
+
+    /// What is wrong with it now, as a line of its own; nothing if nothing is.
+    pub fn complaint(&self) -> &'static str {
+        if self.is_failing.load(Ordering::Relaxed) {
+            "the audit record cannot be written: no session can be opened or renewed\n"
+        } else {
+            ""
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! Whether a file is the record that was written.
+
+use std::fmt;
+use std::fs::{File, TryLockError};
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
+
+use super::line::{LONGEST, Link, hash, none};
+
+/// A record whose number and hash somebody has noted elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Noted {
+    /// Its number.
+    pub number: u64,
+    /// The SHA-256 of its line, in hexadecimal.
+    pub hash: String,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// How many records hold together from the beginning.
+    pub count: u64,
+    /// The time of the first.
+    pub first: Option<String>,
+    /// The last of them.
+    pub last: Option<Last>,
+    /// What comes after it and is wrong.
+    pub breach: Option<Breach>,
+    /// Whether a gateway was writing the next one.
+    pub is_being_written: bool,
+}
+
+/// The last record of a chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Last {
+    /// Its number.
+    pub number: u64,
+    /// Its time.
+    pub time: String,
+    /// The hash of its line.
+    pub hash: String,
+}
+
+/// Where a chain breaks, and how. Lines count from 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Breach {
+    /// The line is no record.
+    NoRecord {
+        /// Which.
+        line: u64,
+    },
+    /// Records are missing before the line.
+    Missing {
+        /// Which.
+        line: u64,
+        /// The first that is missing.
+        from: u64,
+        /// The last.
+        to: u64,
+    },
+    /// The line's number was there before: it was put in, repeated or moved.
+    Inserted {
+        /// Which.
+        line: u64,
+        /// Its number.
+        number: u64,
+    },
+    /// The line is not what the next one says that it was.
+    Changed {
+        /// Which.
+        line: u64,
+    },
+    /// The last line has no end, and nobody is writing it.
+    Torn {
+        /// Which.
+        line: u64,
+    },
+    /// A record is not the one that was noted.
+    Rewritten(Noted),
+    /// A record that was noted is not there: the end was cut off.
+    CutOff(Noted),
+}
+
+impl Breach {
+    /// One word for programs.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::NoRecord { .. } => "no_record",
+            Self::Missing { .. } => "missing",
+            Self::Inserted { .. } => "inserted",
+            Self::Changed { .. } => "changed",
+            Self::Torn { .. } => "torn",
+            Self::Rewritten(_) => "rewritten",
+            Self::CutOff(_) => "cut_off",
+        }
+    }
+
+    /// The line, where it is one.
+    pub const fn line(&self) -> Option<u64> {
+        match self {
+            Self::NoRecord { line }
+            | Self::Missing { line, .. }
+            | Self::Inserted { line, .. }
+            | Self::Changed { line }
+            | Self::Torn { line } => Some(*line),
+            Self::Rewritten(_) | Self::CutOff(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Breach {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoRecord { line } => write!(formatter, "line {line} is no record: it was changed, or put in"),
+            Self::Missing { line, from, to } if from == to => {
+                write!(formatter, "record {from} is missing before line {line}: it was removed or moved")
+            }
+            Self::Missing { line, from, to } => {
+                write!(formatter, "records {from} to {to} are missing before line {line}: they were removed or moved")
+            }
+            Self::Inserted { line, number } => {
+                write!(formatter, "line {line} has the number {number}, which was there: it was put in or moved")
+            }
+            Self::Changed { line } => {
+                write!(formatter, "line {line} was changed: it is not the line that the next one follows")
+            }
+            Self::Torn { line } => write!(
+                formatter,
+                "line {line}, the last, has no end: a gateway was killed while it wrote it, and nothing was answered; the \
+                 next start cuts it off"
+            ),
+            Self::Rewritten(Noted { number, .. }) => {
+                write!(formatter, "record {number} is not the one that was noted: the file was written anew")
+            }
+            Self::CutOff(Noted { number, .. }) => {
+                write!(formatter, "record {number} was noted and is not there: the end of the file was cut off")
+            }
+        }
+    }
+}
+
+/// Reads the file at `path` to its end, or to where it is broken; `noted` are records that must be in it.
+///
+/// # Errors
+///
+/// It cannot be read.
+pub fn verify(path: &Path, noted: &[Noted]) -> io::Result<Report> {
+    let mut file = BufReader::new(File::open(path)?);
+    let mut report = Report::default();
+    let mut line = Vec::new();
+    let longest = u64::try_from(LONGEST).unwrap_or(u64::MAX);
+    while report.breach.is_none() {
+        line.clear();
+        if file.by_ref().take(longest).read_until(b'\n', &mut line)? == 0 {
+            break;
+        }
+        match line.strip_suffix(b"\n") {
+            Some(whole) => report.read(whole, noted),
+            None if line.len() == LONGEST => report.breach = Some(Breach::NoRecord { line: report.count + 1 }),
+            None if is_written_to(file.get_ref()) => {
+                report.is_being_written = true;
+                break;
+            }
+            None => report.breach = Some(Breach::Torn { line: report.count + 1 }),
+        }
+    }
+    if report.breach.is_none() {
+        let missing = noted.iter().find(|noted| noted.number > report.count || noted.number == 0);
+        report.breach = missing.map(|noted| Breach::CutOff(noted.clone()));
+    }
+    Ok(report)
+}
+
+impl Report {
+    /// Reads the next line.
+    fn read(&mut self, line: &[u8], noted: &[Noted]) {
+        let at = self.count + 1;
+        let Some(link) = Link::read(line) else {
+            self.breach = Some(Breach::NoRecord { line: at });
+            return;
+        };
+        let before = self.last.as_ref().map_or_else(none, |last| last.hash.clone());
+        self.breach = match link.n {
+            number if number > at => Some(Breach::Missing { line: at, from: at, to: number - 1 }),
+            number if number < at => Some(Breach::Inserted { line: at, number }),
+            // The first has none before it that could be another.
+            _ if link.prev != before => Some(Breach::Changed { line: self.count.max(1) }),
+            _ => None,
+        };
+        if self.breach.is_some() {
+            return;
+        }
+        let hash = hash(line);
+        let is_another = |noted: &&Noted| noted.number == at && !noted.hash.eq_ignore_ascii_case(&hash);
+        self.breach = noted.iter().find(is_another).map(|noted| Breach::Rewritten(noted.clone()));
+        self.count = at;
+        self.first.get_or_insert_with(|| link.time.clone());
+        self.last = Some(Last { number: at, time: link.time, hash });
+    }
+}
+
+/// Whether a gateway has the file: it may be about to write the rest of the last line.
+fn is_written_to(file: &File) -> bool {
+    match file.try_lock_shared() {
+        // It is given back with the file, at the latest.
+        Ok(()) => file.unlock().is_err(),
+        Err(TryLockError::WouldBlock) => true,
+        Err(TryLockError::Error(_)) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::line::Tail;
+    use super::super::line::tests::event;
+    use super::*;
+    use crate::clock::Timestamp;
+
+    fn lines() -> Vec<String> {
+        let (mut tail, mut out) = (Tail::empty(), Vec::new());
+        for number in 1..=6 {
+            tail.append(&event(&format!("s-{number}")), Timestamp::from_seconds(1_800_000_000 + number), &mut out);
+        }
+        String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    fn verified(lines: &[String], end: &str, noted: &[Noted]) -> Report {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        std::fs::write(&path, lines.join("\n") + end).unwrap();
+        verify(&path, noted).unwrap()
+    }
+
+    #[test]
+    fn a_line_that_was_changed_removed_inserted_or_moved_is_found() {
+        let whole = lines();
+        let report = verified(&whole, "\n", &[]);
+        assert_eq!((report.count, &report.breach), (6, &None));
+        let breach = |change: &dyn Fn(&mut Vec<String>)| {
+            let mut lines = whole.clone();
+            change(&mut lines);
+            verified(&lines, "\n", &[]).breach
+        };
+        for at in 0..5 {
+            let line = u64::try_from(at).unwrap() + 1;
+            let changed = breach(&|lines| lines[at] = lines[at].replace("support", "another"));
+            assert_eq!(changed, Some(Breach::Changed { line }));
+            let missing = breach(&|lines| drop(lines.remove(at)));
+            assert_eq!(missing, Some(Breach::Missing { line, from: line, to: line }));
+            let inserted = breach(&|lines| lines.insert(at + 1, lines[at].clone()));
+            assert_eq!(inserted, Some(Breach::Inserted { line: line + 1, number: line }));
+            let moved = breach(&|lines| lines.swap(at, at + 1));
+            assert_eq!(moved, Some(Breach::Missing { line, from: line, to: line }));
+            let garbage = breach(&|lines| lines.insert(at, "garbage".to_owned()));
+            assert_eq!(garbage, Some(Breach::NoRecord { line }));
+        }
+    }
+
+    #[test]
+    fn a_cut_end_and_a_rewritten_file_show_only_against_what_was_noted() {
+        let whole = lines();
+        let last = verified(&whole, "\n", &[]).last.unwrap();
+        let noted = [Noted { number: last.number, hash: last.hash.to_uppercase() }];
+        assert_eq!(verified(&whole, "\n", &noted).breach, None);
+        assert_eq!(verified(&whole[..5], "\n", &[]).breach, None);
+        assert_eq!(verified(&whole[..5], "\n", &noted).breach, Some(Breach::CutOff(noted[0].clone())));
+        let mut changed = whole;
+        changed[5] = changed[5].replace("support", "another");
+        assert_eq!(verified(&changed, "\n", &[]).breach, None);
+        assert_eq!(verified(&changed, "\n", &noted).breach, Some(Breach::Rewritten(noted[0].clone())));
+    }
+
+    #[test]
+    fn half_a_line_is_torn_unless_a_gateway_is_writing_it() {
+        let whole = lines();
+        assert_eq!(verified(&whole, "", &[]).breach, Some(Breach::Torn { line: 6 }));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        std::fs::write(&path, whole.join("\n")).unwrap();
+        let held = File::open(&path).unwrap();
+        held.lock().unwrap();
+        let report = verify(&path, &[]).unwrap();
+        assert_eq!((report.count, report.breach, report.is_being_written), (5, None, true));
+        drop(held);
+        std::fs::write(&path, "x".repeat(1 << 20)).unwrap();
+        assert_eq!(verify(&path, &[]).unwrap().breach, Some(Breach::NoRecord { line: 1 }));
+        std::fs::write(&path, "").unwrap();
+        assert_eq!(verify(&path, &[]).unwrap().count, 0);
+    }
+
+    #[test]
+    fn anybody_can_follow_the_chain_with_a_tool_for_sha_256() {
+        let lines = lines();
+        let mut tool = std::process::Command::new("sha256sum");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("line");
+        std::fs::write(&path, &lines[0]).unwrap();
+        let said = tool.arg(&path).output().unwrap().stdout;
+        let said = String::from_utf8(said).unwrap();
+        assert!(lines[1].contains(&format!("\"prev\":\"{}\"", &said[..64])), "{said}");
+    }
+}
