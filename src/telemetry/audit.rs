@@ -1,12 +1,13 @@
 //! The audit record: every session that was opened, renewed, recognised or ended, by whom, from where, in which request.
 //!
 //! It is a file of JSON Lines that only grows. Each record is numbered and carries the SHA-256 of the line before it, so
-//! that a line that was changed, removed or put in shows ([`verify`]). What it cannot show by itself is that its end was cut
+//! that a line that was changed, removed or put in shows ([`verify()`]). What it cannot show by itself is that its end was cut
 //! off, or all of it written anew: for that, somebody notes the last number and hash elsewhere.
 //!
 //! No secret is in it, no token, and nothing of a contact but its pseudonym. A record is on the disk before what it tells
 //! of is answered (see `writer`); calls of conversations write none.
 
+mod breach;
 mod event;
 mod file;
 mod line;
@@ -18,9 +19,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+pub use self::breach::{Breach, Noted};
 pub use self::event::{Action, Event, Trace, Who};
 pub use self::settings::Settings;
-pub use self::verify::{Breach, Last, Noted, Report, verify};
+pub use self::verify::{Last, Report, verify};
 use self::writer::Writer;
 use crate::clock::Clock;
 
