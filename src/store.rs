@@ -32,7 +32,7 @@ use tokio::sync::watch;
 use crate::clock::{Clock, Timestamp};
 use crate::document::Rate;
 
-pub use self::change::{Change, ChangeKind, Changes, Revoked, Scope};
+pub use self::change::{Change, ChangeKind, Changes, RECOGNISED_MARGIN, Revoked, Scope};
 pub use self::error::StoreError;
 pub use self::list::{Cursor, Filter, Page};
 pub use self::record::{Cap, Counted, Known, Record};
@@ -90,6 +90,10 @@ pub trait Backend: Send + Sync {
     fn revoke(&self, scope: Scope, until: Timestamp) -> Answer<'_, Revoked>;
 
     /// The log after number `after`; 0 is before all. A thousand entries at most.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unreadable`]: what it says of revocations is not known here.
     fn changes(&self, after: u64) -> Answer<'_, Changes>;
 
     /// The number of the newest change, whenever there is one: with Redis of all processes, with SQLite of this one.
@@ -112,6 +116,9 @@ pub trait Backend: Send + Sync {
     ///
     /// [`StoreError::Unsupported`] with SQLite: one process has its own limits.
     fn take(&self, key: &str, rate: Rate) -> Answer<'_, Taken>;
+
+    /// Whether processes share rates through it.
+    fn shares_rates(&self) -> bool;
 
     /// How this store, as it is configured, could lose what it answered; empty if it could not. For people.
     fn weaknesses(&self) -> Answer<'_, Vec<String>>;

@@ -172,10 +172,17 @@ impl Revoked {
         self.is_read.store(true, Ordering::Release);
     }
 
-    /// Notes that nobody reads the log any more: no token is good, however it was judged before.
+    /// Notes that nobody reads the log any more, or understands it: no token is good, however it was judged before, and
+    /// what is open ends. Until [`Revoked::was_read`].
     pub fn is_lost(&self) {
-        self.is_read.store(false, Ordering::Release);
+        if !self.is_read.swap(false, Ordering::AcqRel) {
+            return;
+        }
         self.epoch.fetch_add(1, Ordering::Release);
+        for shard in &self.shards {
+            let shard = lock(shard);
+            shard.waiting.values().flatten().for_each(|waiting| waiting.wake.notify_one());
+        }
     }
 
     fn is_fresh(&self) -> bool {

@@ -10,6 +10,11 @@ use tokio::time::timeout;
 
 use super::Admin;
 
+const UNREAD: &str = "not ready: the store was never read, so nobody knows which tokens were revoked\n";
+const UNREADABLE: &str = "not ready: the store's log has what this version cannot read, so nobody here knows which tokens \
+                          were revoked; run the version that wrote it\n";
+const AWAY: &str = "ready\nthe store is away: no session can be opened, renewed or ended\n";
+const LOCAL: &str = "limits count in this process only\n";
 /// A probe does not wait longer for what the store says of itself.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -18,20 +23,18 @@ pub(super) async fn live() -> Response {
     text(StatusCode::OK, "alive\n".to_owned())
 }
 
-/// 200 once the store's log was read to its end, also while the store is away: tokens go on. The text says what is wrong.
+/// 200 once the store's log was read to its end and for as long as it is understood, also while the store is away: tokens go on. The text says what is wrong.
 pub(super) async fn ready(State(admin): State<Arc<Admin>>) -> Response {
     let ledger = &admin.api.ledger;
+    if ledger.is_unreadable() {
+        return text(StatusCode::SERVICE_UNAVAILABLE, UNREADABLE.to_owned());
+    }
     if !ledger.was_read() {
-        return text(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "not ready: the store was never read, so nobody knows which tokens were revoked\n".to_owned(),
-        );
+        return text(StatusCode::SERVICE_UNAVAILABLE, UNREAD.to_owned());
     }
     if ledger.is_away() {
-        return text(
-            StatusCode::OK,
-            "ready\nthe store is away: no session can be opened, renewed or ended\n".to_owned(),
-        );
+        let limits = if ledger.shares_rates() { LOCAL } else { "" };
+        return text(StatusCode::OK, format!("{AWAY}{limits}"));
     }
     let weaknesses = timeout(PATIENCE, ledger.weaknesses()).await;
     let mut answer = "ready\n".to_owned();

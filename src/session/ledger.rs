@@ -4,6 +4,7 @@
 //! recognition, an end) is in the store before it is answered, and in force here at once; other replicas read it from the
 //! log, pushed and asked for, within a second.
 
+use std::mem::discriminant;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -21,7 +22,8 @@ use crate::fault::{Code, Fault};
 use crate::limit::digest_key;
 use crate::net::Neighbourhood;
 use crate::store::{
-    Backend, Begun, Cap, Change, ChangeKind, Counted, Cursor, Filter, Known, Page, Record, Scope, StoreError, Taken,
+    Backend, Begun, Cap, Change, ChangeKind, Counted, Cursor, Filter, Known, Page, RECOGNISED_MARGIN, Record, Scope,
+    StoreError, Taken,
 };
 use crate::token::{Contact, ContactClaims, ContactSource, LEEWAY, LONGEST_TTL, Session};
 
@@ -43,7 +45,12 @@ pub struct Ledger {
     read: AtomicU64,
     /// Whether the log could not be read the last time.
     is_away: AtomicBool,
+    /// Whether there is something in it that this version does not know.
+    is_unreadable: AtomicBool,
 }
+
+// An entry that goes before the last token that it concerns would bring that token back.
+const _: () = assert!(RECOGNISED_MARGIN.as_millis() > LEEWAY.as_millis());
 
 impl std::fmt::Debug for Ledger {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -61,7 +68,8 @@ impl Ledger {
         contact: ContactClaims,
         max_staleness: Duration,
     ) -> Self {
-        Self { store, revoked, clock, contact, max_staleness, read: AtomicU64::new(0), is_away: AtomicBool::new(false) }
+        let (read, is_away, is_unreadable) = (AtomicU64::new(0), AtomicBool::new(false), AtomicBool::new(false));
+        Self { store, revoked, clock, contact, max_staleness, read, is_away, is_unreadable }
     }
 
     /// Keeps a session that was opened for a visitor at `address`. Only then may its token be handed out.
@@ -239,16 +247,32 @@ impl Ledger {
         self.is_away.load(Ordering::Relaxed)
     }
 
+    /// Whether the log has an entry that this version does not know: then no token is good, because a revocation may be
+    /// what it says.
+    pub fn is_unreadable(&self) -> bool {
+        self.is_unreadable.load(Ordering::Relaxed)
+    }
+
+    /// Whether rates of minting are shared with other processes, while the store is there.
+    pub fn shares_rates(&self) -> bool {
+        self.store.shares_rates()
+    }
+
     /// Reads what is new in the log.
     ///
     /// # Errors
     ///
-    /// The store is away.
+    /// The store is away, or has what this version does not know.
     pub async fn catch_up(&self) -> Result<(), StoreError> {
         loop {
             let after = self.read.load(Ordering::Relaxed);
             let changes = self.store.changes(after).await;
-            self.is_away.store(changes.is_err(), Ordering::Relaxed);
+            let is_unreadable = matches!(changes, Err(StoreError::Unreadable(_)));
+            self.is_away.store(changes.is_err() && !is_unreadable, Ordering::Relaxed);
+            self.is_unreadable.store(is_unreadable, Ordering::Relaxed);
+            if is_unreadable {
+                self.revoked.is_lost();
+            }
             let changes = changes?;
             changes.entries.iter().for_each(|change| self.revoked.apply(change));
             // A store that was emptied is read from its beginning; what was read before stays in force.
@@ -286,16 +310,20 @@ impl Ledger {
     /// Follows the log until `stopped`.
     pub async fn follow(&self, mut stopped: watch::Receiver<bool>) {
         let mut pushed = self.store.subscribe();
-        let mut is_away = false;
+        let mut told = None;
         loop {
-            let caught_up = self.catch_up().await;
+            let trouble = self.catch_up().await.err();
             self.revoked.look_at_freshness();
-            if caught_up.is_err() != is_away {
-                is_away = caught_up.is_err();
-                match &caught_up {
-                    Ok(()) => tracing::info!("the store is back"),
-                    Err(error) => tracing::error!(%error, "no session can be opened, renewed or ended"),
+            // Once, not twice a second.
+            if told.as_ref().map(discriminant) != trouble.as_ref().map(discriminant) {
+                match &trouble {
+                    None => tracing::info!("the store is back"),
+                    Some(error @ StoreError::Unreadable(_)) => {
+                        tracing::error!(%error, "no call is served: nobody here knows which tokens were revoked");
+                    }
+                    Some(error) => tracing::error!(%error, "no session can be opened, renewed or ended"),
                 }
+                told = trouble;
             }
             tokio::select! {
                 // An error means that nobody can ask to stop any more, which is as good as being asked.
@@ -332,7 +360,7 @@ fn fault(error: StoreError) -> Fault {
         StoreError::Conflict => {
             Fault::new(Code::ContactConflict, "the visitor of this session is known already, as somebody else")
         }
-        StoreError::Unsupported | StoreError::Away(_) | StoreError::Unusable(_) => {
+        StoreError::Unsupported | StoreError::Away(_) | StoreError::Unreadable(_) | StoreError::Unusable(_) => {
             Fault::new(Code::StoreUnavailable, "sessions cannot be kept just now; come back in a moment")
                 .retry_after(AWAY)
                 .because(error)

@@ -1,6 +1,13 @@
 //! The log of what other replicas must know: revocations and recognitions.
 
+use std::time::Duration;
+
+use super::StoreError;
 use crate::clock::Timestamp;
+
+/// A recognition stays in the log for so long after its session's end: tokens are taken for a while longer, by clocks that
+/// are behind.
+pub const RECOGNISED_MARGIN: Duration = Duration::from_secs(60);
 
 /// Most entries that are handed out at once.
 pub(super) const MOST_CHANGES: u32 = 1000;
@@ -20,6 +27,8 @@ impl Scope {
     pub(super) const SESSION: &'static str = "session";
     pub(super) const CONTACT: &'static str = "contact";
     pub(super) const BOT: &'static str = "bot";
+    /// No scope, but what the log calls a recognition.
+    pub(super) const RECOGNISED: &'static str = "recognised";
 
     /// The kind, as the store writes it, and the name.
     pub(super) fn parts(&self) -> (&'static str, &str) {
@@ -86,4 +95,9 @@ pub struct Changes {
     pub last: u64,
     /// Whether there is nothing more now.
     pub is_all: bool,
+}
+
+/// That entry `number` means something that nobody here knows.
+pub(super) fn unreadable(number: Option<u64>) -> StoreError {
+    StoreError::Unreadable(number.map_or_else(|| "an entry".to_owned(), |number| format!("entry {number}")))
 }

@@ -23,6 +23,9 @@ pub enum StoreError {
     /// The store cannot be reached, or cannot do it now.
     #[error("the store is away: {0}")]
     Away(String),
+    /// The log has an entry that this version does not know: nobody here can say what is revoked.
+    #[error("{0} of the store's log cannot be read; a later version wrote it, or it is damaged")]
+    Unreadable(String),
     /// The store cannot be used as it is: an operator must do something.
     #[error("the store cannot be used: {0}")]
     Unusable(String),

@@ -36,7 +36,7 @@ use self::link::Link;
 use self::rows::Reply;
 use self::scripts::{Arguments, Scripts};
 use self::thread::Thread;
-use super::change::MOST_CHANGES;
+use super::change::{MOST_CHANGES, RECOGNISED_MARGIN};
 use super::{
     Answer, Backend, Begun, Cap, Changes, Cursor, Filter, Known, Page, Record, RedisPlace, Revoked, Scope, StoreError,
     Taken,
@@ -134,7 +134,8 @@ impl Backend for Redis {
             .with(rows::known(&known))
             .with(if keeps_earlier { "0" } else { "1" })
             .with(rows::millis(expires))
-            .with(self.retention());
+            .with(self.retention())
+            .with(RECOGNISED_MARGIN.as_millis().to_string());
         self.call(|scripts| &scripts.recognise, arguments, Again::Yes, Reply::record)
     }
 
@@ -172,6 +173,10 @@ impl Backend for Redis {
         let interval = rate.interval_micros().to_string();
         let arguments = Arguments::new().with(key).with(interval).with(rate.count().to_string());
         self.call(|scripts| &scripts.take, arguments, Again::No, Reply::taken)
+    }
+
+    fn shares_rates(&self) -> bool {
+        true
     }
 
     fn weaknesses(&self) -> Answer<'_, Vec<String>> {

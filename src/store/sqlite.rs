@@ -111,6 +111,10 @@ impl Backend for Sqlite {
         Box::pin(std::future::ready(Err(StoreError::Unsupported)))
     }
 
+    fn shares_rates(&self) -> bool {
+        false
+    }
+
     fn weaknesses(&self) -> Answer<'_, Vec<String>> {
         Box::pin(std::future::ready(Ok(Vec::new())))
     }

@@ -40,6 +40,7 @@ mod parsing;
 mod pinning;
 mod proxying;
 mod quotas;
+mod readiness;
 mod replaced;
 mod replicas;
 mod rewriting;

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::clock::Timestamp;
 use crate::id::{hex, unhex};
+use crate::store::change::unreadable as unknown;
 use crate::store::{
     Begun, Cap, Change, ChangeKind, Changes, Counted, Cursor, Filter, Known, Record, Revoked, Scope, StoreError, Taken,
 };
@@ -104,8 +105,10 @@ impl Reply {
     pub(super) fn changes(self) -> Result<Changes, StoreError> {
         let mut rest = self.rest()?;
         let (last, is_all) = (number(rest.pop_front())?, number(rest.pop_front())? == 1);
-        let entries =
-            rest.iter().map(|part| Row::parse(part)?.change().ok_or_else(unreadable)).collect::<Result<_, _>>()?;
+        let entries = rest
+            .iter()
+            .map(|part| Row::parse(part).map_err(|_malformed| unknown(None))?.change())
+            .collect::<Result<_, _>>()?;
         Ok(Changes { entries, last, is_all })
     }
 
@@ -184,20 +187,25 @@ impl Row {
         })
     }
 
-    fn change(&self) -> Option<Change> {
+    fn change(&self) -> Result<Change, StoreError> {
+        let number = self.text("number").and_then(|number| number.parse().ok());
+        number.and_then(|number| self.change_of(number)).ok_or_else(|| unknown(number))
+    }
+
+    fn change_of(&self, number: u64) -> Option<Change> {
         let name = self.text("name")?;
         let kind = match self.text("kind")?.as_str() {
             Scope::SESSION => ChangeKind::Ended(name),
             Scope::CONTACT => ChangeKind::Contact(name),
             Scope::BOT => ChangeKind::Bot(name),
-            _ => ChangeKind::Recognised {
+            Scope::RECOGNISED => ChangeKind::Recognised {
                 id: name,
                 digest: self.digest("digest")?,
                 subject: self.text("subject")?,
                 ends_earlier: self.text("ends_earlier")? == "1",
             },
+            _ => return None,
         };
-        let number = self.text("number")?.parse().ok()?;
         Some(Change { number, kind, at: self.time("at")?, until: self.time("until")? })
     }
 }

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::sessions::{digest, digits};
 use super::{millis, moment};
 use crate::clock::Timestamp;
-use crate::store::change::MOST_CHANGES;
+use crate::store::change::{MOST_CHANGES, unreadable};
 use crate::store::{Change, ChangeKind, Changes, Revoked, Scope, StoreError};
 
 /// Revokes what is in `scope`.
@@ -92,7 +92,7 @@ pub(super) fn append(
         ChangeKind::Contact(subject) => (Scope::CONTACT, subject, None),
         ChangeKind::Bot(name) => (Scope::BOT, name, None),
         ChangeKind::Recognised { id, digest, subject, ends_earlier } => {
-            ("recognised", id, Some(((digits(*digest), subject), *ends_earlier)))
+            (Scope::RECOGNISED, id, Some(((digits(*digest), subject), *ends_earlier)))
         }
     };
     let (who, ends_earlier) = known.unzip();
@@ -117,7 +117,11 @@ pub(super) fn read(connection: &Connection, after: u64) -> Result<Changes, Store
                ORDER BY number LIMIT ?2";
     let mut select = connection.prepare_cached(sql)?;
     let rows = select.query_map(params![self::sql(after), MOST_CHANGES + 1], change)?;
-    let mut entries = rows.collect::<Result<Vec<_>, _>>()?;
+    let mut entries = Vec::new();
+    for row in rows {
+        let (number, change) = row?;
+        entries.push(change.ok_or_else(|| unreadable(Some(number)))?);
+    }
     let most = usize::try_from(MOST_CHANGES).unwrap_or(usize::MAX);
     let is_all = entries.len() <= most;
     entries.truncate(most);
@@ -128,22 +132,24 @@ pub(super) fn read(connection: &Connection, after: u64) -> Result<Changes, Store
     Ok(Changes { entries, last, is_all })
 }
 
-fn change(row: &Row<'_>) -> rusqlite::Result<Change> {
+/// An entry and its number; no entry where it is of a kind that is not known here.
+fn change(row: &Row<'_>) -> rusqlite::Result<(u64, Option<Change>)> {
+    let number = number(row.get("number")?);
     let kind: String = row.get("kind")?;
     let name = row.get("name")?;
     let kind = match kind.as_str() {
         Scope::SESSION => ChangeKind::Ended(name),
         Scope::CONTACT => ChangeKind::Contact(name),
         Scope::BOT => ChangeKind::Bot(name),
-        _ => ChangeKind::Recognised {
-            id: name,
-            digest: row.get::<_, String>("digest").map(|digits| digest(&digits).unwrap_or_default())?,
-            subject: row.get("subject")?,
-            ends_earlier: row.get("ends_earlier")?,
-        },
+        Scope::RECOGNISED => {
+            let Some(digest) = digest(&row.get::<_, String>("digest")?) else { return Ok((number, None)) };
+            let (subject, ends_earlier) = (row.get("subject")?, row.get("ends_earlier")?);
+            ChangeKind::Recognised { id: name, digest, subject, ends_earlier }
+        }
+        _ => return Ok((number, None)),
     };
     let time = |name: &str| row.get(name).map(moment);
-    Ok(Change { number: number(row.get("number")?), kind, at: time("at")?, until: time("until")? })
+    Ok((number, Some(Change { number, kind, at: time("at")?, until: time("until")? })))
 }
 
 fn sql(number: u64) -> i64 {

@@ -1,4 +1,4 @@
--- ARGV: id, known {digest, subject, source, contact?}, '1' if earlier tokens end, expires, retention.
+-- ARGV: id, known {digest, subject, source, contact?}, '1' if earlier tokens end, expires, retention, margin.
 local record, refusal = going_on(ARGV[1])
 if not record then
     return refusal
@@ -33,6 +33,6 @@ if is_new or ends_more then
     append({
         kind = 'recognised', name = record.id, digest = record.known, subject = record.subject,
         ends_earlier = record.ends_earlier, at = int(time),
-    }, tonumber(record.ends))
+    }, tonumber(record.ends) + tonumber(ARGV[6]))
 end
 return { 'ok', cjson.encode(record) }

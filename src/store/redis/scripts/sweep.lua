@@ -17,8 +17,10 @@ end
 local entries = redis.call('ZRANGEBYSCORE', key('log-until'), '-inf', int(time), 'LIMIT', 0, most)
 for _, number in ipairs(entries) do
     local entry = redis.call('ZRANGEBYSCORE', key('log'), number, number)[1]
-    entry = entry and cjson.decode(entry)
-    if entry and entry.kind ~= 'recognised' then
+    -- One that a later version wrote may be anything.
+    local is_read, change = pcall(cjson.decode, entry or '')
+    entry = is_read and type(change) == 'table' and change
+    if entry and entry.kind and entry.name and entry.kind ~= 'recognised' then
         redis.call('HDEL', key('revocations'), entry.kind .. ':' .. entry.name)
     end
     forget(number)

@@ -1,0 +1,99 @@
+//! What `/readyz` says of a real Redis: there, away, weak, never read, written to by a later version.
+
+use std::time::{Duration, Instant};
+
+use crate::support::gateway::{Builder, TestGateway};
+use crate::support::redis::TestRedis;
+use crate::support::vendor::TestVendor;
+
+const LOG: &str = "{keystile}:log";
+
+fn before(redis: &TestRedis, vendor: &TestVendor) -> Builder {
+    let store = format!("[store]\nurl = \"{}\"", redis.url());
+    TestGateway::in_front_of(vendor).admin("listen = \"127.0.0.1:0\"").sections(&store)
+}
+
+async fn probe(gateway: &TestGateway) -> (u16, String) {
+    let answer = gateway.client.get(format!("{}/readyz", gateway.admin.as_deref().unwrap())).send().await.unwrap();
+    (answer.status().as_u16(), answer.text().await.unwrap())
+}
+
+/// Asks until the answer is as it should become.
+async fn becomes(gateway: &TestGateway, wanted: (u16, &str)) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let (status, text) = probe(gateway).await;
+        if (status, text.as_str()) == wanted {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{status} {text}");
+    }
+}
+
+const READY: (u16, &str) = (200, "ready\n");
+const AWAY: (u16, &str) =
+    (200, "ready\nthe store is away: no session can be opened, renewed or ended\nlimits count in this process only\n");
+const UNREAD: (u16, &str) = (503, "not ready: the store was never read, so nobody knows which tokens were revoked\n");
+const UNREADABLE: (u16, &str) = (
+    503,
+    "not ready: the store's log has what this version cannot read, so nobody here knows which tokens were revoked; run \
+     the version that wrote it\n",
+);
+
+#[tokio::test]
+async fn a_gateway_stays_ready_while_its_store_is_away_and_says_what_is_not_possible() {
+    let (vendor, mut redis) = (TestVendor::echo(), TestRedis::durable());
+    let gateway = before(&redis, &vendor).start();
+    becomes(&gateway, READY).await;
+    redis.stop();
+    becomes(&gateway, AWAY).await;
+    redis.start_again();
+    becomes(&gateway, READY).await;
+}
+
+#[tokio::test]
+async fn a_gateway_is_ready_with_a_store_that_could_lose_sessions_and_says_so() {
+    let (vendor, redis) = (TestVendor::echo(), TestRedis::start());
+    let gateway = before(&redis, &vendor).start();
+    let (status, text) = probe(&gateway).await;
+    assert_eq!(status, 200);
+    assert!(text.starts_with("ready\nthe store could lose sessions: appendonly is no, not yes: "), "{text}");
+}
+
+#[tokio::test]
+async fn a_gateway_that_never_read_its_store_is_not_ready_until_the_store_comes() {
+    let (vendor, mut redis) = (TestVendor::echo(), TestRedis::durable());
+    redis.stop();
+    let gateway = before(&redis, &vendor).start();
+    assert_eq!(probe(&gateway).await, (UNREAD.0, UNREAD.1.to_owned()));
+    redis.start_again();
+    becomes(&gateway, READY).await;
+}
+
+#[tokio::test]
+async fn a_replica_that_does_not_understand_the_log_is_not_ready_and_serves_no_vendor_call() {
+    let (vendor, redis) = (TestVendor::echo(), TestRedis::durable());
+    let gateway = before(&redis, &vendor).start();
+    let session = gateway.mint("support").await;
+    let says = async || {
+        let call = gateway.post(&format!("/sessions/{}/say", session.id)).bearer_auth(&session.token);
+        call.json(&serde_json::json!({"text": "hi"})).send().await.unwrap().status().as_u16()
+    };
+    becomes(&gateway, READY).await;
+    assert_eq!(says().await, 200);
+    for entry in [
+        // A kind that is not known, with all that a known one has.
+        r#"{"kind":"tenant","name":"a","at":"1","until":"4000000000000","number":"9000000000000000","digest":"00000000000000000000000000000001","subject":"s","ends_earlier":"1"}"#,
+        // A known kind, without what this version needs of it.
+        r#"{"kind":"session","at":"1","until":"4000000000000","number":"9000000000000000"}"#,
+        "no JSON",
+    ] {
+        redis.ask(&["ZADD", LOG, "9000000000000000", entry]);
+        becomes(&gateway, UNREADABLE).await;
+        assert_eq!(says().await, 503, "{entry}");
+        // What was written for later versions ends, too.
+        redis.ask(&["ZREM", LOG, entry]);
+        becomes(&gateway, READY).await;
+        assert_eq!(says().await, 200, "{entry}");
+    }
+}
