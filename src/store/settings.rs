@@ -5,8 +5,12 @@ mod url;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
 use crate::document::{Environment, Table, Value};
-use crate::secret::Secret;
+use crate::secret::{Secret, unreadable};
 
 pub use self::url::{RedisPlace, Topology};
 
@@ -54,7 +58,15 @@ impl Settings {
         let secret = password.as_ref().and_then(|value| Secret::read(value, environment));
         let insecure = table.get("insecure").and_then(|value| value.boolean()).unwrap_or(false);
         let url = table.get("url");
-        let place = url.as_ref().and_then(|value| place(value, environment, secret, insecure));
+        let ca = table.get("ca");
+        let authorities = ca.as_ref().and_then(|value| authorities(value, environment));
+        let read = url.as_ref().map(|value| place(value, environment, secret, insecure));
+        if let (Some(ca), None | Some(Some(Place::Sqlite(_) | Place::Redis(RedisPlace { is_tls: false, .. })))) =
+            (&ca, &read)
+        {
+            ca.problem("only a Redis at rediss:// shows a certificate; remove it, or write such a url");
+        }
+        let place = read.flatten().map(|place| place.checked_against(authorities));
         let place = place.unwrap_or_else(|| Place::Sqlite(environment.path("keystile.db")));
         if let (Some(password), Place::Sqlite(_)) = (&password, &place)
             && url.as_ref().is_none_or(|value| value.as_text().is_some_and(|text| text.starts_with("sqlite:")))
@@ -68,6 +80,40 @@ impl Settings {
             durability: table.get("durability").and_then(|value| durability(&value)).unwrap_or(Durability::Default),
             retention: duration("retention", RETENTION),
             max_staleness: duration("max_staleness", MAX_STALENESS),
+        }
+    }
+}
+
+impl Place {
+    /// The same; a Redis there must show a certificate of one of these authorities, if any are given.
+    fn checked_against(self, authorities: Option<Vec<u8>>) -> Self {
+        match self {
+            Self::Redis(place) => Self::Redis(RedisPlace { authorities, ..place }),
+            file @ Self::Sqlite(_) => file,
+        }
+    }
+}
+
+/// The text of the file that `ca` names, once it is known to hold certificates of authorities.
+fn authorities(value: &Value<'_>, environment: &Environment) -> Option<Vec<u8>> {
+    let path = environment.path(value.text()?);
+    let shown = path.display();
+    let text = std::fs::read(&path).map_err(|error| value.problem(unreadable(&path, &error))).ok()?;
+    let found: Result<Vec<CertificateDer<'_>>, _> = CertificateDer::pem_slice_iter(&text).collect();
+    let mut roots = RootCertStore::empty();
+    let wrong = match found {
+        Err(error) => Some(format!("{shown} cannot be read: {error}")),
+        Ok(found) if found.is_empty() => Some(format!("{shown} holds no certificate; it must be PEM")),
+        Ok(found) => found.into_iter().find_map(|certificate| {
+            let error = roots.add(certificate).err()?;
+            Some(format!("{shown} holds what is no authority's certificate: {error}"))
+        }),
+    };
+    match wrong {
+        None => Some(text),
+        Some(wrong) => {
+            value.problem(wrong);
+            None
         }
     }
 }
@@ -142,6 +188,28 @@ mod tests {
         assert_eq!((place.database, place.user.as_deref(), place.is_tls), (3, Some("gateway"), true));
         assert_eq!(place.password.as_ref().map(Secret::expose), Some("plainly-fake-password"));
         assert!(!format!("{place:?}").contains("plainly-fake"), "{place:?}");
+    }
+
+    #[test]
+    fn the_authorities_of_a_redis_are_a_file_of_certificates() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ca.crt");
+        let section = |url: &str| format!("url = \"{url}\"\nca = \"{}\"\n", file.display());
+        let problem = |url: &str| read(&section(url)).1.join("\n");
+        assert!(problem("rediss://h").contains("ca.crt"), "{}", problem("rediss://h"));
+        std::fs::write(&file, "no certificate").unwrap();
+        assert!(problem("rediss://h").contains("holds no certificate"), "{}", problem("rediss://h"));
+        let wrong = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        std::fs::write(&file, wrong).unwrap();
+        assert!(problem("rediss://h").contains("no authority's certificate"), "{}", problem("rediss://h"));
+
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = rcgen::CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap();
+        std::fs::write(&file, certificate.pem()).unwrap();
+        assert_eq!(redis(&section("rediss://h")).authorities, Some(certificate.pem().into_bytes()));
+        for plain in ["redis://127.0.0.1", "sqlite:keystile.db"] {
+            assert!(problem(plain).contains("only a Redis at rediss://"), "{plain}: {}", problem(plain));
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod file;
 mod lists;
 mod redis;
 mod revocations;
+mod secure;
 mod sessions;
 
 use std::path::Path;

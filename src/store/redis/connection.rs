@@ -8,7 +8,7 @@ use ::redis::cluster_async::ClusterConnection;
 use ::redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use ::redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, Pipeline,
-    RedisConnectionInfo, RedisFuture, RedisResult, TlsMode, Value,
+    RedisConnectionInfo, RedisFuture, RedisResult, TlsCertificates, TlsMode, Value,
 };
 use tokio::sync::Mutex;
 
@@ -34,8 +34,8 @@ impl Connector {
         let infos = addresses().map(|address| info(place, address)).collect::<RedisResult<Vec<_>>>()?;
         let first = infos.first().cloned().ok_or((::redis::ErrorKind::InvalidClientConfig, "no host"))?;
         Ok(match &place.topology {
-            Topology::One => Self::One(Box::new(Client::open(first)?)),
-            Topology::Cluster => Self::Cluster(Box::new((cluster(place, infos)?, Client::open(first)?))),
+            Topology::One => Self::One(Box::new(client(place, first)?)),
+            Topology::Cluster => Self::Cluster(Box::new((cluster(place, infos)?, client(place, first)?))),
             Topology::Sentinel { master } => {
                 Self::Sentinel(Box::new(Mutex::new(sentinel(place, addresses(), master)?)))
             }
@@ -68,6 +68,16 @@ impl Connector {
     }
 }
 
+/// Where TLS is spoken, certificates are always checked: there is nothing here to switch that off.
+fn client(place: &RedisPlace, info: ConnectionInfo) -> RedisResult<Client> {
+    if place.is_tls { Client::build_with_tls(info, trusted(place)) } else { Client::open(info) }
+}
+
+/// Whose certificates are good.
+fn trusted(place: &RedisPlace) -> TlsCertificates {
+    TlsCertificates { client_tls: None, root_cert: place.authorities.clone() }
+}
+
 fn address(place: &RedisPlace, (host, port): &(String, u16)) -> ConnectionAddr {
     if place.is_tls {
         ConnectionAddr::TcpTls { host: host.clone(), port: *port, insecure: false, tls_params: None }
@@ -91,7 +101,7 @@ fn cluster(place: &RedisPlace, infos: Vec<ConnectionInfo>) -> RedisResult<Cluste
     let mut builder =
         ClusterClientBuilder::new(infos).connection_timeout(CONNECT).response_timeout(RESPONSE).retries(2);
     if place.is_tls {
-        builder = builder.tls(TlsMode::Secure);
+        builder = builder.tls(TlsMode::Secure).certs(trusted(place));
     }
     if let Some(user) = &place.user {
         builder = builder.username(user);
@@ -110,8 +120,11 @@ fn sentinel(
     let mut builder = SentinelClientBuilder::new(addresses, master, SentinelServerType::Master)?
         .set_client_to_redis_db(place.database);
     if place.is_tls {
-        builder =
-            builder.set_client_to_redis_tls_mode(TlsMode::Secure).set_client_to_sentinel_tls_mode(TlsMode::Secure);
+        builder = builder
+            .set_client_to_redis_tls_mode(TlsMode::Secure)
+            .set_client_to_redis_certificates(trusted(place))
+            .set_client_to_sentinel_tls_mode(TlsMode::Secure)
+            .set_client_to_sentinel_certificates(trusted(place));
     }
     if let Some(user) = &place.user {
         builder = builder.set_client_to_redis_username(user);

@@ -138,8 +138,27 @@ fn said(error: &RedisError) -> String {
     if error.is_connection_refusal() {
         return "it cannot be connected to".to_owned();
     }
+    if let Some(wrong) = certificate(error) {
+        return wrong.to_owned();
+    }
     match error.code() {
         Some(code) => format!("it answers {code}"),
         None => error.category().to_owned(),
     }
+}
+
+/// What is wrong with the certificate that was shown. The crate has rustls's error as its text alone.
+fn certificate(error: &RedisError) -> Option<&'static str> {
+    let text = error.to_string();
+    let (_, wrong) = text.split_once("invalid peer certificate: ")?;
+    // A bad signature: it names a trusted authority as its issuer, and is of another.
+    Some(if wrong.starts_with("UnknownIssuer") || wrong.starts_with("BadSignature") {
+        "its certificate is of an authority that is not trusted here; name its own as store.ca"
+    } else if wrong.starts_with("certificate not valid for name") || wrong.starts_with("NotValidForName") {
+        "its certificate is for another name than that of the url"
+    } else if wrong.contains("expired") || wrong.starts_with("Expired") {
+        "its certificate has expired"
+    } else {
+        "its certificate is not accepted"
+    })
 }

@@ -27,6 +27,8 @@ pub struct RedisPlace {
     pub user: Option<String>,
     /// Our password there.
     pub password: Option<Secret>,
+    /// The authorities, in PEM, of which its certificate must come from one; absent: those of this machine.
+    pub authorities: Option<Vec<u8>>,
 }
 
 /// How the servers of a Redis are found.
@@ -68,7 +70,7 @@ impl RedisPlace {
         if topology == Topology::One && nodes.len() > 1 {
             return Err("must name one host; several are for +sentinel and +cluster".to_owned());
         }
-        Ok(Self { topology, nodes, is_tls, database, user, password })
+        Ok(Self { topology, nodes, is_tls, database, user, password, authorities: None })
     }
 
     /// A host that would be spoken to in the clear although it is another machine.

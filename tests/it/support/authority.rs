@@ -48,6 +48,15 @@ impl Authority {
         (line, key_file)
     }
 
+    /// The files of a certificate for the server `name` and of its key.
+    pub(crate) fn server_files(&self, name: &str) -> (PathBuf, PathBuf) {
+        let (certificate, key) = self.issue(name, |_| {});
+        let (cert_file, key_file) = (self.path(&format!("{name}.crt")), self.path(&format!("{name}.key")));
+        std::fs::write(&cert_file, pem::encode("CERTIFICATE", &certificate)).unwrap();
+        std::fs::write(&key_file, key.serialize_pem()).unwrap();
+        (cert_file, key_file)
+    }
+
     /// A server with a certificate for `localhost`, spoiled by `change`; it offers these protocols.
     pub(crate) fn server(&self, alpn: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Arc<ServerConfig> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

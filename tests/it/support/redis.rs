@@ -30,6 +30,15 @@ impl TestRedis {
         Self::with(&["--save", "", "--appendonly", "yes", "--appendfsync", "always"])
     }
 
+    /// One that also speaks TLS, with this certificate and key; and the port where.
+    pub(crate) fn secure(certificate: &Path, key: &Path) -> (Self, u16) {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
+        let tls = ["--tls-port", &port.to_string(), "--tls-auth-clients", "no"];
+        let files = ["--tls-cert-file", certificate, "--tls-key-file", key, "--tls-ca-cert-file", certificate];
+        (Self::with(&[&tls[..], &files, &["--save", ""]].concat()), port)
+    }
+
     /// A sentinel that watches `main`.
     pub(crate) fn sentinel_of(main: &Self) -> Self {
         let watch =
