@@ -2,7 +2,8 @@
 //!
 //! `Credential → Principal → Grant`: a [`Principal`] can only be made by [`Access::identify`] out of a credential that
 //! was checked, a [`CallGrant`] or [`MintGrant`] only here out of a principal. What lies behind (the proxy, the session
-//! call) takes a grant, so that forgetting a check does not compile. All that is decided here is decided anew at each
+//! call) takes a grant, so that forgetting a check does not compile. An [`Operator`] is proven by the admin listener alone
+//! and has grants of its own. All that is decided here is decided anew at each
 //! call against the present configuration; only the token's signature and binding are remembered.
 
 mod call;
@@ -10,6 +11,7 @@ mod contact;
 mod credential;
 mod hold;
 mod mint;
+mod operator;
 mod revoked;
 
 use std::net::IpAddr;
@@ -22,6 +24,7 @@ pub use self::contact::ContactGrant;
 pub use self::credential::{BEARER_PROTOCOL, Credential};
 pub use self::hold::HoldGrant;
 pub use self::mint::{MintGrant, Minter};
+pub use self::operator::Operator;
 pub use self::revoked::{Over, Revoked, Watch};
 use crate::bot::{Bot, Client, Directory, Origin};
 use crate::clock::Clock;

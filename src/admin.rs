@@ -1,8 +1,8 @@
 //! The admin listener: probes for all who reach it, and an API for operators.
 //!
 //! It is a listener of its own, on one thread: an operator gets through however busy the workers are. It speaks plain
-//! HTTP/1.1. Pages are kept out, whatever they have ([`door`]); the API needs the operators' secret. What is not built
-//! answers 404.
+//! HTTP/1.1, at an address or at a Unix socket. Pages are kept out, whatever they have ([`door`]); the API needs the
+//! operators' secret, but at a socket, where the system lets nobody else in. What is not built answers 404.
 
 mod door;
 mod probes;
@@ -10,6 +10,7 @@ mod sessions;
 mod settings;
 
 use std::convert::Infallible;
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -18,23 +19,24 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
-use axum::routing::get;
+use axum::routing::{get, post};
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tower::ServiceExt;
 
-pub use self::settings::Settings;
+pub use self::settings::{Place, Settings};
 use crate::api::{Api, Refused};
 use crate::bot::Client;
 use crate::fault::{Blame, Code, Fault};
 use crate::gateway;
 use crate::id::RequestId;
-use crate::listen;
+use crate::listen::{self, PrivateSocket};
 use crate::telemetry::audit::Trace;
 
 /// Connections at once: probes and a few operators.
@@ -50,15 +52,50 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 struct Admin {
     api: Arc<Api>,
-    operator: Option<Client>,
-    address: SocketAddr,
+    door: Door,
+}
+
+/// Where one comes in, and what is asked for there.
+#[derive(Debug)]
+enum Door {
+    Address {
+        address: SocketAddr,
+        /// Whose secret opens the API.
+        operator: Option<Client>,
+    },
+    /// Nothing: it is the operator's own.
+    Socket(PrivateSocket),
+}
+
+/// Who calls.
+#[derive(Clone, Copy, Debug)]
+enum Peer {
+    Address(IpAddr),
+    Socket,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => write!(formatter, "{address}"),
+            Self::Socket => formatter.write_str("unix"),
+        }
+    }
+}
+
+/// What is bound.
+#[derive(Debug)]
+enum Listening {
+    Address(std::net::TcpListener),
+    Socket(std::os::unix::net::UnixListener),
 }
 
 /// An admin listener whose socket is bound.
 #[derive(Debug)]
 pub struct Bound {
     admin: Arc<Admin>,
-    socket: std::net::TcpListener,
+    listening: Listening,
+    place: Place,
 }
 
 impl Bound {
@@ -67,24 +104,34 @@ impl Bound {
     ///
     /// # Errors
     ///
-    /// The address that the configuration names cannot be had.
+    /// The place that the configuration names cannot be had.
     pub fn new(settings: Settings, api: Arc<Api>) -> io::Result<Option<Self>> {
-        let Settings { address: Some(address), is_written, operator } = settings else { return Ok(None) };
-        let (sockets, address) = match listen::bind(address, 1) {
-            Ok(bound) => bound,
-            Err(error) if !is_written => {
-                tracing::warn!(%address, %error, "no admin listener; name another address as admin.listen, or \"off\"");
-                return Ok(None);
+        let Settings { place: Some(place), is_written, operator } = settings else { return Ok(None) };
+        let (door, listening, place) = match place {
+            Place::Address(address) => match listen::bind(address, 1) {
+                Ok((mut sockets, address)) => {
+                    let socket = sockets.pop().ok_or_else(|| io::Error::other("there is no socket"))?;
+                    let door = Door::Address { address, operator };
+                    (door, Listening::Address(socket), Place::Address(address))
+                }
+                Err(error) if !is_written => {
+                    tracing::warn!(%address, %error, "no admin listener; name another address as admin.listen, or \"off\"");
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
+            },
+            Place::Socket(path) => {
+                let socket = PrivateSocket::bind(&path)?;
+                let listening = Listening::Socket(socket.listener()?);
+                (Door::Socket(socket), listening, Place::Socket(path))
             }
-            Err(error) => return Err(error),
         };
-        let admin = Arc::new(Admin { api, operator, address });
-        Ok(sockets.into_iter().next().map(|socket| Self { admin, socket }))
+        Ok(Some(Self { admin: Arc::new(Admin { api, door }), listening, place }))
     }
 
     /// Where it is.
-    pub fn address(&self) -> SocketAddr {
-        self.admin.address
+    pub fn place(&self) -> Place {
+        self.place.clone()
     }
 
     /// Serves until `stopped`.
@@ -93,38 +140,52 @@ impl Bound {
     ///
     /// The socket cannot be used.
     pub async fn serve(self, mut stopped: watch::Receiver<bool>) -> io::Result<()> {
-        let listener = TcpListener::from_std(self.socket)?;
+        let listener = Listener::new(self.listening)?;
         let room = Arc::new(Semaphore::new(CONNECTIONS));
         let router = self.admin.router();
         loop {
+            let served = listener.serve_next(&self.admin, &room, &router);
             tokio::select! {
                 // An error means that nobody can ask to stop any more, which is as good as being asked.
                 _asked = stopped.wait_for(|stop| *stop) => return Ok(()),
-                accepted = accept(&listener, &room) => match accepted {
-                    Ok((stream, peer, place)) => {
-                        let (admin, router) = (Arc::clone(&self.admin), router.clone());
-                        tokio::spawn(async move {
-                            admin.connection(stream, peer.ip(), router).await;
-                            drop(place);
-                        });
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "the admin listener cannot accept");
-                        tokio::time::sleep(PAUSE).await;
-                    }
+                accepted = served => if let Err(error) = accepted {
+                    tracing::warn!(%error, "the admin listener cannot accept");
+                    tokio::time::sleep(PAUSE).await;
                 },
             }
         }
     }
 }
 
-async fn accept(
-    listener: &TcpListener,
-    room: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let place = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, peer) = listener.accept().await?;
-    Ok((stream, peer, place))
+/// What is accepted on.
+enum Listener {
+    Address(TcpListener),
+    Socket(UnixListener),
+}
+
+impl Listener {
+    fn new(listening: Listening) -> io::Result<Self> {
+        Ok(match listening {
+            Listening::Address(socket) => Self::Address(TcpListener::from_std(socket)?),
+            Listening::Socket(socket) => Self::Socket(UnixListener::from_std(socket)?),
+        })
+    }
+
+    /// Accepts a connection once there is a place for it, and serves it aside. Cancel-safe.
+    async fn serve_next(&self, admin: &Arc<Admin>, room: &Arc<Semaphore>, router: &Router) -> io::Result<()> {
+        let place = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
+        match self {
+            Self::Address(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                admin.serve(stream, Peer::Address(peer.ip().to_canonical()), router, place);
+            }
+            Self::Socket(listener) => {
+                let (stream, _nameless) = listener.accept().await?;
+                admin.serve(stream, Peer::Socket, router, place);
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Admin {
@@ -132,13 +193,28 @@ impl Admin {
         Router::new()
             .route("/livez", get(probes::live))
             .route("/readyz", get(probes::ready))
+            .route("/v1/bots/{bot}/sessions", post(sessions::open))
             .route("/v1/sessions", get(sessions::list).delete(sessions::end_all))
             .route("/v1/sessions/{id}", get(sessions::show).delete(sessions::end))
             .fallback(|| async { Refused::from(Fault::new(Code::NotFound, "there is nothing here")) })
             .with_state(Arc::clone(self))
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, peer: IpAddr, router: Router) {
+    fn serve<S>(self: &Arc<Self>, stream: S, peer: Peer, router: &Router, place: OwnedSemaphorePermit)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (admin, router) = (Arc::clone(self), router.clone());
+        tokio::spawn(async move {
+            admin.connection(stream, peer, router).await;
+            drop(place);
+        });
+    }
+
+    async fn connection<S>(self: Arc<Self>, stream: S, peer: Peer, router: Router)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let service = service_fn(move |request| Arc::clone(&self).answer(peer, request, router.clone()));
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(BUFFER);
@@ -149,12 +225,16 @@ impl Admin {
 
     async fn answer(
         self: Arc<Self>,
-        peer: IpAddr,
+        peer: Peer,
         mut request: Request<Incoming>,
         router: Router,
     ) -> Result<Response, Infallible> {
         let id = RequestId::next();
-        request.extensions_mut().insert(Trace { from: peer, request: id });
+        let from = match peer {
+            Peer::Address(address) => Some(address),
+            Peer::Socket => None,
+        };
+        request.extensions_mut().insert(Trace { from, request: id });
         Ok(match self.admitted(peer, request, router).await {
             Ok(mut response) => {
                 gateway::identify(response.headers_mut(), id);
@@ -170,10 +250,12 @@ impl Admin {
         })
     }
 
-    async fn admitted(&self, peer: IpAddr, request: Request<Incoming>, router: Router) -> Result<Response, Fault> {
-        door::check(&request, self.address)?;
+    async fn admitted(&self, peer: Peer, mut request: Request<Incoming>, router: Router) -> Result<Response, Fault> {
+        door::check(&request, &self.door)?;
         if request.uri().path().starts_with("/v1/") {
-            self.prove(request.headers(), peer)?;
+            let operator = self.prove(request.headers(), peer)?;
+            request.extensions_mut().insert(Arc::new(operator));
+            request.extensions_mut().insert(peer);
         }
         let mut response = match router.oneshot(request.map(Body::new)).await {
             Ok(response) => response,

@@ -189,6 +189,8 @@ impl Api {
         let quota = match grant.minter() {
             Minter::Page(_) => self.admit_address(bot, caller.address).await?,
             Minter::Owner(client) => self.admit_client(bot, client).await?,
+            // Limits are against others.
+            Minter::Operator(_) => return Ok(()),
         };
         if let Some(quota) = quota {
             let _first = scene.quota.set(quota);

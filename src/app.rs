@@ -58,6 +58,14 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// The place of the admin listener cannot be listened on.
+    #[error("admin.listen: {place} cannot be listened on")]
+    Admin {
+        /// The place.
+        place: String,
+        /// Why.
+        source: io::Error,
+    },
     /// The system gives no thread.
     #[error("a worker could not be started")]
     Worker(#[source] io::Error),
@@ -113,9 +121,9 @@ impl Bound {
             limiter: Arc::clone(&limiter),
             clock: clock.clone(),
         });
-        let at = settings.admin.address.unwrap_or(settings.listen.address);
+        let place = settings.admin.place.as_ref().map(ToString::to_string).unwrap_or_default();
         let admin = admin::Bound::new(settings.admin, Arc::clone(&api));
-        let admin = admin.map_err(|source| StartError::Bind { address: at, source })?;
+        let admin = admin.map_err(|source| StartError::Admin { place, source })?;
         let prefix = settings.gateway.api.as_str();
         let gateway = Arc::new(Gateway {
             routes: Routes::new(&directory, prefix, page.is_some()),
@@ -148,9 +156,9 @@ impl Bound {
         self.listener.address
     }
 
-    /// The address that operators connect to, where there is one.
-    pub fn admin_address(&self) -> Option<SocketAddr> {
-        self.admin.as_ref().map(admin::Bound::address)
+    /// The place that operators connect to, where there is one.
+    pub fn admin_place(&self) -> Option<admin::Place> {
+        self.admin.as_ref().map(admin::Bound::place)
     }
 
     /// What signs and verifies this gateway's tokens.

@@ -254,6 +254,11 @@ impl Directory {
         self.clients.contains_key(name)
     }
 
+    /// The client of this name.
+    pub fn client_named(&self, name: &str) -> Option<&Arc<Client>> {
+        self.clients.get(name)
+    }
+
     /// The client whose secret this is. An unknown name costs the same as a known one.
     pub fn client(&self, secret: &str) -> Option<&Arc<Client>> {
         let known = client::name_in(secret).and_then(|name| self.clients.get(name));

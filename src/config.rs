@@ -160,7 +160,7 @@ pub fn read(file: &str, text: &str, environment: &Environment, problems: &Proble
     let (timeouts, limits) = (server.section("timeouts"), server.section("limits"));
     let listen = listen::Settings::read(&server, &timeouts, &limits, environment);
     let gateway = gateway::Settings::read(&server, &timeouts, &limits);
-    let admin = admin::Settings::read(&root.section("admin"));
+    let admin = admin::Settings::read(&root.section("admin"), environment);
     let tokens = token::Settings::read(&root.section("tokens"), environment.folder());
     let store = store::Settings::read(&root.section("store"), environment);
     let audit = audit::Settings::read(&root.section("audit"), environment);

@@ -95,7 +95,7 @@ impl Gateway {
             Ok(place) => place.entry.endpoint.vendor(),
             Err(missing) => missing.vendor,
         };
-        let scene = Arc::new(Scene::new(Trace { from: peer.address, request: record.id }));
+        let scene = Arc::new(Scene::new(Trace { from: Some(peer.address), request: record.id }));
         let outcome = match (preflight_of, found) {
             // Before any other check: a browser sends no credential with it, and shows no error of it.
             (Some(host), _) => Ok(self.preflight(&cors, &request, host, path)),

@@ -8,6 +8,7 @@ mod calls;
 mod http1;
 mod http2;
 mod names;
+mod private;
 mod settings;
 mod socket;
 mod stream;
@@ -26,6 +27,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 pub use self::bounds::{Bounds, Timeouts, some_time};
 pub use self::names::Names;
+pub use self::private::PrivateSocket;
 pub use self::settings::Settings;
 pub use self::socket::{bind, free_address};
 use self::stream::Stream;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Access, Caller, Principal};
-use crate::bot::{Bot, Client, Origin, Visibility};
+use super::{Access, Caller, Operator, Principal};
+use crate::bot::{Bot, Client, Origin, PUBLIC, Visibility};
 use crate::fault::{Code, Fault};
 
 /// Who gets the session.
@@ -13,6 +13,18 @@ pub enum Minter {
     Owner(Arc<Client>),
     /// A page of an allowed origin.
     Page(Origin),
+    /// An operator, in the name of a client that owns the bot; of nobody where the bot is public.
+    Operator(Option<Arc<Client>>),
+}
+
+impl Minter {
+    /// Whose the session is, as its token says: calls are refused once this client may not use the bot any more.
+    pub fn client_id(&self) -> &str {
+        match self {
+            Self::Owner(client) | Self::Operator(Some(client)) => &client.name,
+            Self::Page(_) | Self::Operator(None) => PUBLIC,
+        }
+    }
 }
 
 /// Evidence that a session of a bot may be opened.
@@ -79,6 +91,33 @@ impl Access {
             }
         };
         Ok(MintGrant { bot: Arc::clone(bot), minter, page: self.page(caller) })
+    }
+
+    /// Whether an operator may open a session of `bot` in the name of `client`. Without one it is the bot's only owner's,
+    /// or nobody's where the bot is public.
+    ///
+    /// # Errors
+    ///
+    /// The client does not own the bot, so that the session's calls would be refused; or it must be named.
+    pub fn may_mint_for(&self, _operator: &Operator, bot: &Arc<Bot>, client: Option<&str>) -> Result<MintGrant, Fault> {
+        let named = match (client, bot.owners.as_slice()) {
+            (Some(name), _) => Some(name),
+            (None, _) if bot.visibility == Visibility::Public => None,
+            (None, [only]) => Some(only.as_str()),
+            (None, _) => {
+                return Err(Fault::new(
+                    Code::BadRequest,
+                    "this bot is private and has not one owner: say with `client` whose the session is",
+                ));
+            }
+        };
+        let owner = |name: &str| {
+            let client = self.directory.client_named(name).filter(|_| bot.is_owned_by(name));
+            let detail = "`client` must be a client that owns the bot: calls of a session of another would be refused";
+            client.cloned().ok_or_else(|| Fault::new(Code::BadRequest, detail))
+        };
+        let minter = Minter::Operator(named.map(owner).transpose()?);
+        Ok(MintGrant { bot: Arc::clone(bot), minter, page: None })
     }
 }
 

@@ -8,22 +8,31 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::{HeaderMap, Request, header};
 
-use super::Admin;
-use crate::access::Credential;
+use super::{Admin, Door, Peer};
+use crate::access::{Credential, Operator};
 use crate::fault::{Code, Fault};
 
 /// The port that a `Host` without one means.
 const USUAL_PORT: u16 = 80;
 
-/// Whether the request is no page's, and meant for the listener at `address`.
-pub(super) fn check<B>(request: &Request<B>, address: SocketAddr) -> Result<(), Fault> {
+/// Whether the request is no page's, and meant for the listener behind `door`.
+pub(super) fn check<B>(request: &Request<B>, door: &Door) -> Result<(), Fault> {
     if request.headers().contains_key(header::ORIGIN) {
         return Err(Fault::new(Code::OriginNotAllowed, "no page may call the admin listener"));
     }
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let host = hosts.next().filter(|_| hosts.next().is_none()).and_then(|host| host.to_str().ok());
-    let is_own = host.is_some_and(|host| is_own(host, address)) && request.uri().authority().is_none();
-    if is_own { Ok(()) } else { Err(Fault::new(Code::HostNotAllowed, "call the admin listener by its address")) }
+    let is_meant = |host: &str| match door {
+        Door::Address { address, .. } => is_own(host, *address),
+        // It has no address of its own; clients write this one.
+        Door::Socket(_) => host.eq_ignore_ascii_case("localhost"),
+    };
+    let is_own = host.is_some_and(is_meant) && request.uri().authority().is_none();
+    let wanted = match door {
+        Door::Address { .. } => "call the admin listener by its address",
+        Door::Socket(_) => "call the admin listener's socket as http://localhost/",
+    };
+    if is_own { Ok(()) } else { Err(Fault::new(Code::HostNotAllowed, wanted)) }
 }
 
 /// Whether `host` is the address of the listener. Where it listens on all addresses, any is.
@@ -41,25 +50,20 @@ fn is_own(host: &str, listener: SocketAddr) -> bool {
 }
 
 impl Admin {
-    /// Whether the request carries the operators' secret.
-    pub(super) fn prove(&self, headers: &HeaderMap, address: IpAddr) -> Result<(), Fault> {
-        let Some(operator) = &self.operator else {
-            return Err(Fault::new(
-                Code::NotFound,
-                "the admin API is off: the configuration has no admin.secret_sha256",
-            ));
-        };
-        let failure = match Credential::presented(headers, None, None, false)? {
-            Credential::Client(secret) if operator.has_secret(secret) => return Ok(()),
-            Credential::None => {
-                return Err(Fault::new(Code::CredentialRequired, "send the operators' secret as a Bearer token"));
-            }
-            Credential::Client(_) | Credential::Token(_) => {
-                Fault::new(Code::InvalidClient, "this is not the operators' secret")
+    /// The operator who calls: by the operators' secret, or because nobody else comes through the socket.
+    pub(super) fn prove(&self, headers: &HeaderMap, peer: Peer) -> Result<Operator, Fault> {
+        let (known, address) = match (&self.door, peer) {
+            (Door::Socket(socket), _) => return Ok(Operator::at(socket)),
+            (Door::Address { operator: Some(known), .. }, Peer::Address(address)) => (known, address),
+            (Door::Address { .. }, _) => {
+                return Err(Fault::new(
+                    Code::NotFound,
+                    "the admin API is off: the configuration has no admin.secret_sha256",
+                ));
             }
         };
-        self.api.access.count_failure(address)?;
-        Err(failure)
+        let credential = Credential::presented(headers, None, None, false)?;
+        self.api.access.identify_operator(credential, known, address)
     }
 }
 

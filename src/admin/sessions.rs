@@ -1,15 +1,17 @@
-//! `/v1/sessions` for operators: the sessions of all bots are seen and ended.
+//! `/v1/sessions` for operators: the sessions of all bots are seen, ended and opened.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Extension, Path, Query, State};
+use axum::extract::{Extension, Path, Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::Admin;
+use super::{Admin, Peer};
+use crate::access::{Caller, Operator};
 use crate::api::{Listing, Refused, answered};
 use crate::clock::Timestamp;
 use crate::fault::{Code, Fault};
@@ -29,6 +31,25 @@ pub(super) struct Asked {
     limit: Option<u32>,
 }
 
+/// `POST /v1/bots/{bot}/sessions`
+pub(super) async fn open(
+    State(admin): State<Arc<Admin>>,
+    Path(name): Path<String>,
+    Extension(operator): Extension<Arc<Operator>>,
+    Extension(peer): Extension<Peer>,
+    Extension(trace): Extension<Trace>,
+    request: Request,
+) -> Result<Response, Refused> {
+    let address = match peer {
+        Peer::Address(address) => address,
+        Peer::Socket => IpAddr::V4(Ipv4Addr::LOCALHOST),
+    };
+    let caller = Caller::new(address, request.headers())?;
+    let (session, response) = admin.api.open_for(&operator, &name, &caller, trace, request).await?;
+    tracing::info!(%peer, session, "an operator opened a session");
+    Ok(response)
+}
+
 /// `GET /v1/sessions/{id}`
 pub(super) async fn show(State(admin): State<Arc<Admin>>, Path(id): Path<String>) -> Result<Response, Refused> {
     let record = admin.api.ledger.session(&id).await?;
@@ -43,7 +64,7 @@ pub(super) async fn end(
 ) -> Result<Response, Refused> {
     // One that is not known any more may have tokens all the same, but a mistyped one should be told.
     let record = admin.api.ledger.session(&id).await?;
-    let event = Event { bot: Some(record.bot), subject: Some(record.subject), ..admin.event(Action::Revoke, trace) };
+    let event = Event { bot: Some(record.bot), subject: Some(record.subject), ..event(Action::Revoke, trace) };
     let _at = admin.api.revoke(Scope::Session(record.id), event).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
@@ -90,17 +111,11 @@ pub(super) async fn end_all(
     let scope = scope.ok_or_else(|| {
         Fault::new(Code::BadRequest, "say in the query whose sessions end: `bot`, or `contact` and `client`, each once")
     })?;
-    let at = admin.api.revoke(scope, admin.event(Action::RevokeAll, trace)).await?;
+    let at = admin.api.revoke(scope, event(Action::RevokeAll, trace)).await?;
     Ok(answered(StatusCode::OK, &json!({"openedUntil": at.millis()})))
 }
 
 impl Admin {
-    /// That an operator does this.
-    fn event(&self, action: Action, trace: Trace) -> Event {
-        let name = self.operator.as_ref().map(|operator| operator.name.clone()).unwrap_or_default();
-        Event::new(action, Who::Operator(name), trace)
-    }
-
     fn bot(&self, name: &str) -> Result<String, Fault> {
         let bot = self.api.access.directory.bot(name);
         bot.map(|bot| bot.name.clone()).ok_or_else(|| Fault::new(Code::UnknownBot, "there is no bot of this name"))
@@ -117,4 +132,9 @@ impl Admin {
             _ => Err(Fault::new(Code::BadRequest, "`contact` and `client`, which vouched for it, go together")),
         }
     }
+}
+
+/// That an operator does this.
+fn event(action: Action, trace: Trace) -> Event {
+    Event::new(action, Who::operator(), trace)
 }

@@ -1,54 +1,84 @@
 //! The `[admin]` section of the configuration.
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use crate::bot::Client;
-use crate::document::{Table, Value};
+use crate::document::{Environment, Table, Value};
 
 /// Where operators and their probes call, unless the configuration says otherwise.
 const DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9090);
 
+/// What a Unix socket's path is written after.
+const UNIX: &str = "unix:";
+
 /// Where the admin listener is, and who may use its API.
 #[derive(Debug)]
 pub struct Settings {
-    /// The address; nothing where there is no such listener.
-    pub address: Option<SocketAddr>,
-    /// Whether somebody wrote the address: then the gateway does not start without it.
+    /// Its place; nothing where there is no such listener.
+    pub place: Option<Place>,
+    /// Whether somebody wrote the place: then the gateway does not start without it.
     pub is_written: bool,
-    /// Whose secret opens the API; without one the API is off.
+    /// Whose secret opens the API at an address; without one the API is off there.
     pub operator: Option<Client>,
+}
+
+/// Where the admin listener is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// At an address.
+    Address(SocketAddr),
+    /// At a Unix socket.
+    Socket(PathBuf),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => write!(formatter, "{address}"),
+            Self::Socket(path) => write!(formatter, "{UNIX}{}", path.display()),
+        }
+    }
 }
 
 impl Settings {
     /// Reads the section; what is wrong is noted.
-    pub fn read(table: &Table<'_>) -> Self {
+    pub fn read(table: &Table<'_>, environment: &Environment) -> Self {
         let listen = table.get("listen");
         let is_written = listen.is_some();
-        let address = listen.map_or(Some(DEFAULT), |value| address(&value));
+        let place = listen.map_or(Some(Place::Address(DEFAULT)), |value| place(&value, environment));
         let secret = table.get("secret_sha256");
-        let has_secret = secret.is_some();
-        let operator = secret.and_then(|value| operator(&value));
-        if !has_secret && address.is_some_and(|address| !address.ip().is_loopback()) {
-            table.problem(
+        let operator = secret.as_ref().and_then(operator);
+        match (&place, secret) {
+            (Some(Place::Address(address)), None) if !address.ip().is_loopback() => table.problem(
                 "listen",
                 "others can reach this address: write secret_sha256, as `keystile client new admin` prints it, or listen \
-                 on 127.0.0.1",
-            );
+                 on 127.0.0.1 or \"unix:PATH\"",
+            ),
+            // Somebody would believe that it is asked for.
+            (Some(Place::Socket(_)), Some(secret)) => secret.problem(
+                "a Unix socket is open to its owner alone, and asks for no secret: remove it, or listen on an address",
+            ),
+            _ => {}
         }
-        Self { address, is_written, operator }
+        Self { place, is_written, operator }
     }
 }
 
-fn address(value: &Value<'_>) -> Option<SocketAddr> {
+fn place(value: &Value<'_>, environment: &Environment) -> Option<Place> {
     let text = value.text()?;
     if text == "off" {
         return None;
     }
-    let address = text.parse().ok();
-    if address.is_none() {
-        value.problem("must be an address and a port, such as \"127.0.0.1:9090\", or \"off\"");
+    let place = match text.strip_prefix(UNIX) {
+        Some(path) => Some(path).filter(|path| !path.is_empty()).map(|path| Place::Socket(environment.path(path))),
+        None => text.parse().ok().map(Place::Address),
+    };
+    if place.is_none() {
+        value.problem("must be an address and a port, such as \"127.0.0.1:9090\", \"unix:PATH\", or \"off\"");
     }
-    address
+    place
 }
 
 fn operator(value: &Value<'_>) -> Option<Client> {
@@ -67,7 +97,7 @@ mod tests {
     fn read(text: &str) -> (Settings, Vec<String>) {
         let problems = Problems::default();
         let document = Document::parse("test.toml", text, &problems).expect("TOML");
-        let settings = Settings::read(&document.root(&problems));
+        let settings = Settings::read(&document.root(&problems), &Environment::given("/etc/keystile", []));
         (settings, problems.into_sorted().iter().map(ToString::to_string).collect())
     }
 
@@ -75,9 +105,20 @@ mod tests {
     fn absent_it_listens_on_this_machine_alone_and_has_no_api() {
         let (settings, problems) = read("");
         assert!(problems.is_empty(), "{problems:?}");
-        assert_eq!(settings.address, Some("127.0.0.1:9090".parse().unwrap()));
+        assert_eq!(settings.place, Some(Place::Address("127.0.0.1:9090".parse().unwrap())));
         assert!(settings.operator.is_none() && !settings.is_written);
-        assert_eq!(read("listen = \"off\"").0.address, None);
+        assert_eq!(read("listen = \"off\"").0.place, None);
+    }
+
+    #[test]
+    fn a_unix_socket_stands_beside_the_configuration_and_has_no_secret() {
+        let (settings, problems) = read("listen = \"unix:run/admin.sock\"");
+        assert!(problems.is_empty(), "{problems:?}");
+        assert_eq!(settings.place, Some(Place::Socket("/etc/keystile/run/admin.sock".into())));
+        let digest = "0".repeat(64);
+        let (_, problems) = read(&format!("listen = \"unix:/run/admin.sock\"\nsecret_sha256 = \"{digest}\""));
+        assert!(problems.len() == 1 && problems[0].contains("asks for no secret"), "{problems:?}");
+        assert_eq!(read("listen = \"unix:\"").1.len(), 1);
     }
 
     #[test]

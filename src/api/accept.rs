@@ -66,7 +66,7 @@ impl Api {
         let wish = asked.wish(accept)?;
         let once = self.once(&head, held.as_deref().unwrap_or_default(), &grant, caller, Some(accept))?;
         let address = visitor_of(&grant, caller);
-        let event = opening(&grant, scene);
+        let event = opening(&grant, scene.trace);
         let opening = Opening { grant, wish, address, event: event.clone() };
         let minted = self.make_once(once, event, minted(Arc::clone(self), opening)).await?;
         let _first = scene.session.set(minted.session);

@@ -13,7 +13,7 @@ use crate::access::{CallGrant, HoldGrant, MintGrant, Minter};
 use crate::clock::Timestamp;
 use crate::fault::{Code, Fault};
 use crate::store::Scope;
-use crate::telemetry::audit::{Action, Event, Who};
+use crate::telemetry::audit::{Action, Event, Trace, Who};
 use crate::token::{ContactSource, Session};
 
 /// When to come back if the record cannot be written.
@@ -34,12 +34,13 @@ impl Told {
 }
 
 /// That whoever `grant` is for opens a session.
-pub(super) fn opening(grant: &MintGrant, scene: &Scene) -> Event {
+pub(super) fn opening(grant: &MintGrant, trace: Trace) -> Event {
     let who = match grant.minter() {
         Minter::Owner(client) => Who::Client(client.name.clone()),
         Minter::Page(origin) => Who::Page(origin.as_str().to_owned()),
+        Minter::Operator(_) => Who::operator(),
     };
-    Event { bot: Some(grant.bot().name.clone()), ..Event::new(Action::Mint, who, scene.trace) }
+    Event { bot: Some(grant.bot().name.clone()), ..Event::new(Action::Mint, who, trace) }
 }
 
 /// That the bearer of a token of `session` does something.

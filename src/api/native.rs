@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::Path;
+use axum::extract::{Path, Request};
 use axum::response::Response;
 use http::StatusCode;
 use serde_json::{Map, Value};
@@ -14,9 +14,10 @@ use super::call::{Call, written};
 use super::members::members;
 use super::once::Minted;
 use super::{Api, Opening, Refused, unknown_member, visitor_of};
-use crate::access::{MintGrant, Minter};
+use crate::access::{Caller, MintGrant, Minter, Operator};
 use crate::fault::{Code, Fault};
 use crate::session::RawWish;
+use crate::telemetry::audit::Trace;
 
 /// What the body may have.
 const MEMBERS: [&str; 7] = ["durationInSeconds", "contact", "messages", "visitId", "meta", "origin", "visitorAddress"];
@@ -39,11 +40,47 @@ pub(super) async fn open(Path(name): Path<String>, call: Call, body: Body) -> Re
     let wish = raw_wish(fields)?;
     let address = named.or_else(|| visitor_of(&grant, &call.caller));
     let once = api.once(&call.head, &body, &grant, &call.caller, None)?;
-    let event = opening(&grant, &call.scene);
+    let event = opening(&grant, call.scene.trace);
     let opening = Opening { grant, wish, address, event: event.clone() };
     let minted = api.make_once(once, event, minted(Arc::clone(api), opening)).await?;
     call.is_about(&bot, Some(&minted.session));
     Ok(minted.response.map(Body::from))
+}
+
+impl Api {
+    /// The same call of an operator: the body may also have `client`, in whose name the session is opened. No rate counts
+    /// it. `trace` is for the record. Also answers the session's id.
+    ///
+    /// # Errors
+    ///
+    /// See [`Access::may_mint_for`](crate::access::Access::may_mint_for); what is wrong with the body, or with the vendor.
+    pub async fn open_for(
+        self: &Arc<Self>,
+        operator: &Operator,
+        name: &str,
+        caller: &Caller,
+        trace: Trace,
+        request: Request,
+    ) -> Result<(String, Response), Fault> {
+        let unknown = || Fault::new(Code::UnknownBot, "there is no bot of this name");
+        let bot = self.access.directory.bot(name).map(Arc::clone).ok_or_else(unknown)?;
+        let (head, body) = request.into_parts();
+        let body = self.intake.json::<Body>(&head.headers, body, bot.limits.body).await?;
+        let mut fields = members(&body)?;
+        let client = match fields.remove("client") {
+            None | Some(Value::Null) => None,
+            Some(Value::String(client)) => Some(client),
+            Some(_) => return Err(Fault::new(Code::BadRequest, "`client` must be a client's name")),
+        };
+        let grant = self.access.may_mint_for(operator, &bot, client.as_deref())?;
+        let address = visitor(&mut fields, &grant)?;
+        let wish = raw_wish(fields)?;
+        let once = self.once(&head, &body, &grant, caller, None)?;
+        let event = opening(&grant, trace);
+        let opening = Opening { grant, wish, address, event: event.clone() };
+        let minted = self.make_once(once, event, minted(Arc::clone(self), opening)).await?;
+        Ok((minted.session, minted.response.map(Body::from)))
+    }
 }
 
 async fn minted(api: Arc<Api>, opening: Opening) -> Result<Minted, Fault> {

@@ -109,5 +109,9 @@ fn scope(grant: &MintGrant, caller: &Caller) -> [String; 3] {
         Minter::Owner(client) if client.is_browser => [client.name.clone(), page, address()],
         Minter::Owner(client) => [client.name.clone(), page, String::new()],
         Minter::Page(origin) => [String::new(), origin.as_str().to_owned(), address()],
+        // No client's name has a blank, so that no client's key is this.
+        Minter::Operator(client) => {
+            [format!("operator {}", client.as_ref().map_or("", |client| &client.name)), page, String::new()]
+        }
     }
 }

@@ -28,7 +28,7 @@ pub(super) fn run(file: &ConfigFile) -> Outcome {
             return Outcome::Failed;
         }
     };
-    let (address, admin) = (bound.address(), bound.admin_address());
+    let (address, admin) = (bound.address(), bound.admin_place());
     match bound.start() {
         Ok(running) => {
             let admin = admin.map_or_else(|| "off".to_owned(), |admin| admin.to_string());

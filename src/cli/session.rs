@@ -1,44 +1,31 @@
 //! `keystile session`: the sessions of a running gateway, over its admin listener.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+mod reach;
+mod when;
+
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use http::{Method, Request, StatusCode, header};
-use http_body_util::{BodyExt, Empty};
-use hyper::body::Bytes;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use serde_json::{Value, json};
+use http::Method;
+use serde_json::{Map, Value, json};
 
+use self::reach::{Gateway, Reach};
+use self::when::When;
 use super::keys::date;
-use super::{ConfigFile, Outcome, complain, complain_of, complain_of_config, say};
-use crate::clock::Timestamp;
-use crate::config;
-use crate::document::Environment;
+use super::{Outcome, say};
+use crate::clock::{Clock, Timestamp};
+use crate::document::parse_duration;
 use crate::net::percent_encode;
-use crate::secret::{Secret, read_private};
 use crate::text::harmless;
-
-/// Where the operators' secret is, unless a file is named.
-const VARIABLE: &str = "KEYSTILE_ADMIN";
-/// The gateway waits some seconds for its store, not longer.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Open a session: its id, its token and the token's end.
+    #[command(after_help = "Example:\n  keystile session mint --bot support --client website --ttl 1h")]
+    Mint(Box<Mint>),
     /// The newest sessions, a page of them.
-    #[command(after_help = "Example:\n  KEYSTILE_ADMIN=ksc_admin_… keystile session list --bot support")]
-    List {
-        #[command(flatten)]
-        whose: Whose,
-        /// The `next` of the page before.
-        #[arg(long)]
-        cursor: Option<String>,
-        #[command(flatten)]
-        reach: Reach,
-    },
+    #[command(after_help = "Example:\n  KEYSTILE_ADMIN=ksc_admin_… keystile session list --bot support --from 2h")]
+    List(Box<List>),
     /// One session.
     #[command(after_help = "Example:\n  keystile session show 7f0c… --secret-file /etc/keystile/admin")]
     Show {
@@ -61,6 +48,57 @@ pub(super) enum Command {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct Mint {
+    /// The bot that it talks to.
+    #[arg(long)]
+    bot: String,
+    /// The client whose session it is, and which vouches for the contact: an owner of the bot. Without one it is the only
+    /// owner's; of a public bot it is nobody's, and its contact is only claimed.
+    #[arg(long)]
+    client: Option<String>,
+    /// How long the token lives, such as 1h; else as the bot says.
+    #[arg(long, value_parser = life)]
+    ttl: Option<Duration>,
+    /// The contact's email address.
+    #[arg(long)]
+    email: Option<String>,
+    /// The contact's name.
+    #[arg(long)]
+    name: Option<String>,
+    /// The contact's phone number.
+    #[arg(long)]
+    phone: Option<String>,
+    /// The one page that the token is good from.
+    #[arg(long)]
+    origin: Option<String>,
+    #[command(flatten)]
+    reach: Reach,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    #[command(flatten)]
+    whose: Whose,
+    /// Opened then or later: a time such as 2026-11-21T06:54:44Z, or how long ago, such as 2h.
+    #[arg(long, value_name = "WHEN", value_parser = When::parse)]
+    from: Option<When>,
+    /// Opened before then: likewise.
+    #[arg(long, value_name = "WHEN", value_parser = When::parse)]
+    to: Option<When>,
+    /// How many on a page, 1 to 200.
+    #[arg(long, value_name = "COUNT")]
+    limit: Option<u32>,
+    /// The `next` of the page before.
+    #[arg(long)]
+    cursor: Option<String>,
+    /// All pages, one after the other.
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    reach: Reach,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct Whose {
     /// Those of this bot.
     #[arg(long)]
@@ -73,53 +111,129 @@ pub(super) struct Whose {
     client: Option<String>,
 }
 
-#[derive(Debug, Args)]
-pub(super) struct Reach {
-    #[command(flatten)]
-    file: ConfigFile,
-    /// The file of the operators' secret; else the variable KEYSTILE_ADMIN has it.
-    #[arg(long, value_name = "FILE")]
-    secret_file: Option<PathBuf>,
-    /// Write JSON.
-    #[arg(long)]
-    json: bool,
+pub(super) fn run(command: &Command) -> Outcome {
+    let done = match command {
+        Command::Mint(mint) => mint.run(),
+        Command::List(list) => list.run(),
+        Command::Show { id, reach } => asked(reach, Method::GET, &one(id)),
+        Command::Revoke { id: Some(id), reach, .. } => asked(reach, Method::DELETE, &one(id)),
+        Command::Revoke { id: None, whose, reach } => {
+            asked(reach, Method::DELETE, &format!("/v1/sessions{}", query(&whose.given())))
+        }
+    };
+    done.err().unwrap_or(Outcome::Done)
 }
 
-pub(super) fn run(command: &Command) -> Outcome {
-    let (method, path, reach) = match command {
-        Command::List { whose, cursor, reach } => {
-            let more = cursor.as_deref().map(|cursor| ("cursor", cursor));
-            (Method::GET, format!("/v1/sessions{}", whose.query(more)), reach)
+fn asked(reach: &Reach, method: Method, path: &str) -> Result<(), Outcome> {
+    let answer = reach.gateway()?.ask(method, path, None)?;
+    match answer.as_object().filter(|session| session.contains_key("sessionId")) {
+        _ if reach.json => say(&answer),
+        Some(session) => {
+            session.iter().for_each(|(name, value)| say(format!("{name:<15} {}", harmless(&value.to_string()))));
         }
-        Command::Show { id, reach } => (Method::GET, one(id), reach),
-        Command::Revoke { id: Some(id), reach, .. } => (Method::DELETE, one(id), reach),
-        Command::Revoke { id: None, whose, reach } => {
-            (Method::DELETE, format!("/v1/sessions{}", whose.query(None)), reach)
+        None => say("ended"),
+    }
+    Ok(())
+}
+
+impl Mint {
+    fn run(&self) -> Result<(), Outcome> {
+        let mut path = "/v1/bots/".to_owned();
+        percent_encode(&self.bot, &mut path);
+        path.push_str("/sessions");
+        let answer = self.reach.gateway()?.ask(Method::POST, &path, Some(&self.wish()))?;
+        if self.reach.json {
+            say(&answer);
+            return Ok(());
         }
-    };
-    let (address, secret) = match (reach.address(), reach.secret()) {
-        (Ok(address), Ok(secret)) => (address, secret),
-        (Err(outcome), _) | (_, Err(outcome)) => return outcome,
-    };
-    match called(address, &secret, method, &path) {
-        Ok((status, answer)) if status.is_success() => {
-            if reach.json {
-                say(&answer)
+        let text = |name: &str| harmless(answer.get(name).and_then(Value::as_str).unwrap_or("-")).into_owned();
+        let ends = answer.get("expiresAt").and_then(Value::as_u64).unwrap_or_default();
+        let (session, token) = (text("sessionId"), text("token"));
+        say(format!("session {session}\nexpires {}\ntoken   {token}", date(Timestamp::from_millis(ends))));
+        Ok(())
+    }
+
+    fn wish(&self) -> Value {
+        let contact = members([("email", &self.email), ("name", &self.name), ("phone", &self.phone)]);
+        let mut wish = members([("client", &self.client), ("origin", &self.origin)]);
+        if let Some(ttl) = self.ttl {
+            wish.insert("durationInSeconds".to_owned(), ttl.as_secs().into());
+        }
+        if !contact.is_empty() {
+            wish.insert("contact".to_owned(), contact.into());
+        }
+        wish.into()
+    }
+}
+
+impl List {
+    fn run(&self) -> Result<(), Outcome> {
+        let gateway = self.reach.gateway()?;
+        let mut answer = self.page(&gateway, self.cursor.as_deref())?;
+        if !self.all {
+            self.show(&answer);
+            return Ok(());
+        }
+        let mut all = Vec::new();
+        loop {
+            let next = answer.get("next").and_then(Value::as_str).map(str::to_owned);
+            if self.reach.json {
+                let page = answer.get_mut("sessions").and_then(Value::as_array_mut);
+                all.append(page.unwrap_or(&mut Vec::new()));
             } else {
-                shown(&answer)
+                rows(&answer);
             }
-            Outcome::Done
+            let Some(next) = next else { break };
+            answer = self.page(&gateway, Some(&next))?;
         }
-        Ok((status, answer)) => {
-            let detail = answer.get("detail").and_then(Value::as_str).unwrap_or("the answer says nothing more");
-            complain(format!("keystile: {}: {}", status.as_u16(), harmless(detail)));
-            Outcome::Failed
+        if self.reach.json {
+            say(json!({"sessions": all, "next": null}));
         }
-        Err(error) => {
-            complain_of(&*error);
-            Outcome::Failed
+        Ok(())
+    }
+
+    fn page(&self, gateway: &Gateway, cursor: Option<&str>) -> Result<Value, Outcome> {
+        let now = Clock::system().now();
+        let moment = |when: Option<When>| when.map(|when| when.millis(now).to_string());
+        let mut given = self.whose.given();
+        given.extend([
+            ("from", moment(self.from)),
+            ("to", moment(self.to)),
+            ("limit", self.limit.map(|limit| limit.to_string())),
+            ("cursor", cursor.map(str::to_owned)),
+        ]);
+        gateway.ask(Method::GET, &format!("/v1/sessions{}", query(&given)), None)
+    }
+
+    fn show(&self, answer: &Value) {
+        if self.reach.json {
+            say(answer);
+            return;
+        }
+        rows(answer);
+        if let Some(next) = answer.get("next").and_then(Value::as_str) {
+            say(format!("\nmore: --cursor {}", harmless(next)));
         }
     }
+}
+
+/// A line a session.
+fn rows(answer: &Value) {
+    for session in answer.get("sessions").and_then(Value::as_array).into_iter().flatten() {
+        let text = |name: &str| harmless(session.get(name).and_then(Value::as_str).unwrap_or("-")).into_owned();
+        let opened = session.get("openedAt").and_then(Value::as_u64).unwrap_or_default();
+        let opened = date(Timestamp::from_millis(opened));
+        say(format!("{:<8} {opened}  {}  {}", text("state"), text("sessionId"), text("bot")));
+    }
+}
+
+fn members<const N: usize>(given: [(&str, &Option<String>); N]) -> Map<String, Value> {
+    given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.as_deref()?.into()))).collect()
+}
+
+fn life(text: &str) -> Result<Duration, String> {
+    let life = parse_duration(text).filter(|life| life.subsec_nanos() == 0);
+    life.ok_or_else(|| "write whole seconds with a unit, such as 30m or 1h".to_owned())
 }
 
 fn one(id: &str) -> String {
@@ -129,89 +243,16 @@ fn one(id: &str) -> String {
 }
 
 impl Whose {
-    fn query(&self, more: Option<(&str, &str)>) -> String {
-        let given = [("bot", &self.bot), ("contact", &self.contact), ("client", &self.client)];
-        let given = given.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
-        let mut query = String::new();
-        for (name, value) in given.chain(more) {
-            query.push_str(&format!("{}{name}=", if query.is_empty() { '?' } else { '&' }));
-            percent_encode(value, &mut query);
-        }
-        query
+    fn given(&self) -> Vec<(&'static str, Option<String>)> {
+        vec![("bot", self.bot.clone()), ("contact", self.contact.clone()), ("client", self.client.clone())]
     }
 }
 
-impl Reach {
-    fn address(&self) -> Result<SocketAddr, Outcome> {
-        let settings = config::load_admin(&self.file.config).map_err(|error| complain_of_config(&error))?;
-        let mut address = settings.address.ok_or_else(|| {
-            complain("keystile: admin.listen is \"off\": this gateway has no admin listener");
-            Outcome::Misused
-        })?;
-        if address.ip().is_unspecified() {
-            let here = if address.is_ipv4() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { Ipv6Addr::LOCALHOST.into() };
-            address.set_ip(here);
-        }
-        Ok(address)
+fn query(given: &[(&str, Option<String>)]) -> String {
+    let mut query = String::new();
+    for (name, value) in given.iter().filter_map(|(name, value)| Some((name, value.as_deref()?))) {
+        query.push_str(&format!("{}{name}=", if query.is_empty() { '?' } else { '&' }));
+        percent_encode(value, &mut query);
     }
-
-    fn secret(&self) -> Result<Secret, Outcome> {
-        let text = match &self.secret_file {
-            Some(file) => read_private(file).map(|text| Secret::new(text.trim())),
-            None => Environment::process("")
-                .variable(VARIABLE)
-                .map(Secret::new)
-                .ok_or_else(|| format!("the operators' secret is needed: set {VARIABLE}, or name --secret-file")),
-        };
-        text.map_err(|wrong| {
-            complain(format!("keystile: {wrong}"));
-            Outcome::Misused
-        })
-    }
-}
-
-type Failure = Box<dyn std::error::Error + Send + Sync>;
-
-fn called(address: SocketAddr, secret: &Secret, method: Method, path: &str) -> Result<(StatusCode, Value), Failure> {
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header(header::HOST, address.to_string())
-        .header(header::AUTHORIZATION, format!("Bearer {}", secret.expose()))
-        .body(Empty::<Bytes>::new())?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let call = async {
-            let stream = tokio::net::TcpStream::connect(address).await?;
-            let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-            tokio::spawn(connection);
-            let answer = sender.send_request(request).await?;
-            let status = answer.status();
-            let body = answer.into_body().collect().await?.to_bytes();
-            let value = if body.is_empty() { json!({}) } else { serde_json::from_slice(&body)? };
-            Ok((status, value))
-        };
-        tokio::time::timeout(PATIENCE, call).await?
-    })
-}
-
-/// For people: a line a session, or its members.
-fn shown(answer: &Value) {
-    if let Some(sessions) = answer.get("sessions").and_then(Value::as_array) {
-        for session in sessions {
-            let text = |name: &str| harmless(session.get(name).and_then(Value::as_str).unwrap_or("-")).into_owned();
-            let opened = session.get("openedAt").and_then(Value::as_u64).unwrap_or_default();
-            let opened = date(Timestamp::from_millis(opened));
-            say(format!("{:<8} {opened}  {}  {}", text("state"), text("sessionId"), text("bot")));
-        }
-        if let Some(next) = answer.get("next").and_then(Value::as_str) {
-            say(format!("\nmore: --cursor {}", harmless(next)));
-        }
-    } else if let Some(session) = answer.as_object().filter(|session| session.contains_key("sessionId")) {
-        for (name, value) in session {
-            say(format!("{name:<15} {}", harmless(&value.to_string())));
-        }
-    } else {
-        say("ended");
-    }
+    query
 }

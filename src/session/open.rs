@@ -15,7 +15,7 @@ use super::call::{CallError, OwnCall, Reply};
 use super::values::OwnValues;
 use super::wish::Wish;
 use crate::access::{MintGrant, Minter};
-use crate::bot::{Bot, PUBLIC};
+use crate::bot::Bot;
 use crate::clock::{Clock, Timestamp};
 use crate::fault::{Code, Fault};
 use crate::id::Entropy;
@@ -73,10 +73,7 @@ impl Opener {
             conversation: conversation(&answer.session, &id),
             id,
             bot: bot.name.clone(),
-            client: match grant.minter() {
-                Minter::Owner(client) => client.name.clone(),
-                Minter::Page(_) => PUBLIC.to_owned(),
-            },
+            client: grant.minter().client_id().to_owned(),
             subject,
             origin: wish.origin.clone(),
             contact: wish.contact.clone(),
@@ -149,9 +146,10 @@ impl Opener {
     /// Stable for a contact that a client vouches for; random for one that a browser claims.
     fn subject_of(&self, grant: &MintGrant, source: Option<ContactSource>, contact: &Contact) -> String {
         match (source, grant.minter()) {
-            (Some(source @ (ContactSource::Asserted | ContactSource::Verified)), Minter::Owner(client)) => {
-                self.subject(&client.name, source, contact)
-            }
+            (
+                Some(source @ (ContactSource::Asserted | ContactSource::Verified)),
+                Minter::Owner(client) | Minter::Operator(Some(client)),
+            ) => self.subject(&client.name, source, contact),
             _ => self.entropy.token_id(),
         }
     }
@@ -175,8 +173,9 @@ fn source_of(grant: &MintGrant, contact: &Contact) -> Option<ContactSource> {
     Some(match grant.minter() {
         // A secret that is in a page is no secret: whoever reads it there could be anybody.
         Minter::Owner(client) if client.is_browser => ContactSource::Claimed,
-        Minter::Owner(_) => ContactSource::Asserted,
-        Minter::Page(_) => ContactSource::Claimed,
+        // What an operator says in a client's name counts as said by it, also where its secret is in a page.
+        Minter::Owner(_) | Minter::Operator(Some(_)) => ContactSource::Asserted,
+        Minter::Page(_) | Minter::Operator(None) => ContactSource::Claimed,
     })
 }
 

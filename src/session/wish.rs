@@ -235,7 +235,7 @@ fn origin(value: Option<&Value>, grant: &MintGrant) -> Result<Option<String>, Fa
                 Err(Fault::new(Code::BadRequest, "`origin` is for owners; a page's token is good for that page"))
             }
         },
-        Minter::Owner(_) => {
+        Minter::Owner(_) | Minter::Operator(_) => {
             // A client that may be used in a page gets a token for that page, as a page without a credential would.
             let Some(value) = value else { return Ok(grant.page().map(|page| page.as_str().to_owned())) };
             let text = value.as_str().unwrap_or_default();

@@ -35,6 +35,7 @@ mod lives;
 mod minting;
 mod once;
 mod openings;
+mod operators;
 mod page;
 mod parsing;
 mod pinning;

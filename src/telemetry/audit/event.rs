@@ -49,11 +49,18 @@ pub enum Who {
     Operator(String),
 }
 
+impl Who {
+    /// Whoever has the operators' credential, of which there is one.
+    pub fn operator() -> Self {
+        Self::Operator("admin".to_owned())
+    }
+}
+
 /// Where a call came from, and under which id it was answered.
 #[derive(Clone, Copy, Debug)]
 pub struct Trace {
-    /// The address that it came from.
-    pub from: IpAddr,
+    /// The address that it came from; nothing where it came through the admin listener's Unix socket.
+    pub from: Option<IpAddr>,
     /// The id in its answer.
     pub request: RequestId,
 }

@@ -88,7 +88,7 @@ impl<'l> Line<'l> {
             time: date(now),
             action: event.action.name(),
             who: named(&event.who),
-            from: event.trace.from.to_string(),
+            from: event.trace.from.map_or_else(|| "unix".to_owned(), |from| from.to_string()),
             request: event.trace.request.as_str(),
             bot: event.bot.as_deref().map(shown),
             session: event.session.as_deref().map(shown),
@@ -154,7 +154,7 @@ pub(super) mod tests {
 
     /// Some event.
     pub(in crate::telemetry::audit) fn event(session: &str) -> Event {
-        let trace = Trace { from: "192.0.2.7".parse().unwrap(), request: RequestId::next() };
+        let trace = Trace { from: Some("192.0.2.7".parse().unwrap()), request: RequestId::next() };
         Event {
             bot: Some("support".to_owned()),
             session: Some(session.to_owned()),

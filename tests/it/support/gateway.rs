@@ -296,7 +296,7 @@ impl Builder {
         let world = World { clock: self.clock.clone(), entropy, records: Output::Memory(Arc::clone(&records)) };
         let bound = Bound::new(settings, world, None).unwrap();
         let url = format!("http://{}", bound.address());
-        let admin = bound.admin_address().map(|address| format!("http://{address}"));
+        let admin = bound.admin_place().map(|place| format!("http://{place}"));
         let running = bound.start().unwrap();
         TestGateway {
             url,
