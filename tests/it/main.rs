@@ -39,6 +39,7 @@ mod operators;
 mod page;
 mod parsing;
 mod pinning;
+mod processes;
 mod proxying;
 mod quotas;
 mod readiness;
