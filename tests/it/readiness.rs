@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::gateway::{Builder, TestGateway};
 use crate::support::redis::TestRedis;
-use crate::support::vendor::TestVendor;
+use crate::support::vendor::{TestVendor, streaming};
 
 const LOG: &str = "{keystile}:log";
 
@@ -96,4 +96,22 @@ async fn a_replica_that_does_not_understand_the_log_is_not_ready_and_serves_no_v
         becomes(&gateway, READY).await;
         assert_eq!(says().await, 200, "{entry}");
     }
+}
+
+#[tokio::test]
+async fn what_is_open_ends_where_the_log_is_not_understood_any_more() {
+    let ((vendor, senders), redis) = (streaming("text/event-stream"), TestRedis::durable());
+    let gateway = before(&redis, &vendor).start();
+    let session = gateway.mint("support").await;
+    let call = gateway.post(&format!("/sessions/{}/say", session.id)).bearer_auth(&session.token);
+    let mut stream = call.json(&serde_json::json!({"text": "hi"})).send().await.unwrap();
+    assert_eq!(stream.status(), 200);
+
+    redis.ask(&["ZADD", LOG, "9000000000000000", "no JSON"]);
+    let mut rest = Vec::new();
+    while let Some(part) = stream.chunk().await.unwrap() {
+        rest.extend_from_slice(&part);
+    }
+    assert!(String::from_utf8_lossy(&rest).contains("store_unavailable"), "{}", String::from_utf8_lossy(&rest));
+    assert_eq!(senders.lock().unwrap().len(), 1);
 }

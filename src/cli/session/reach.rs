@@ -49,7 +49,7 @@ pub(super) struct Gateway {
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 enum CallError {
-    #[error("no gateway answers at {place}; is it running?")]
+    #[error("no gateway answers at {place}; it may not be running")]
     Connect { place: String, source: io::Error },
     #[error("the gateway does not answer in time")]
     Late,

@@ -51,6 +51,20 @@ async fn a_copy_of_the_file_holds_what_was_answered_whatever_becomes_of_the_proc
 }
 
 #[tokio::test]
+async fn a_change_of_a_later_version_is_not_taken_for_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), "").unwrap();
+    store.revoke(Scope::Session("a".to_owned()), soon(60_000)).await.unwrap();
+    let later = rusqlite::Connection::open(folder.path().join("keystile.db")).unwrap();
+    // It has all that a recognition has.
+    let insert = "INSERT INTO changes VALUES (7, 'tenant', 'a', '00000000000000000000000000000001', 's', 1, 1, 9)";
+    later.execute(insert, []).unwrap();
+    assert_eq!(store.changes(0).await, Err(StoreError::Unreadable("entry 7".to_owned())));
+    later.execute("UPDATE changes SET kind = 'recognised', digest = 'none' WHERE number = 7", []).unwrap();
+    assert_eq!(store.changes(0).await, Err(StoreError::Unreadable("entry 7".to_owned())));
+}
+
+#[tokio::test]
 async fn two_processes_may_share_a_file_and_read_each_others_changes() {
     let folder = tempfile::tempdir().unwrap();
     let (one, other) = (open(folder.path(), "").unwrap(), open(folder.path(), "").unwrap());
