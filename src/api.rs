@@ -177,6 +177,8 @@ impl Api {
     async fn open(&self, opening: &Opening) -> Result<(Opened, Wish), Fault> {
         let Opening { grant, wish, address, event } = opening;
         let wish = wish.checked(grant)?;
+        // Its token would be good for nothing here, and the vendor's session would be left behind.
+        self.ledger.is_in_force()?;
         let opened = self.opener.open(grant, &wish).await?;
         self.ledger.open(grant.bot(), &opened, *address).await?;
         self.put_opened_on_record(&opened.session, event.clone()).await?;

@@ -163,6 +163,10 @@ impl Access {
         };
         // A credential that may be in a page is read by whoever opens that page.
         is_allowed_page(bot, caller)?;
+        // Nothing revokes a client, but a process that is not ready calls no vendor.
+        if !self.revoked.was_ever_read() {
+            return Err(Over::Unknown.into());
+        }
         let key = self.next_key(bot)?;
         let revoked = Arc::clone(&self.revoked);
         Ok(CallGrant { bot: Arc::clone(bot), holder: Holder::Owner(client), key, revoked })

@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 
 use super::open::Opened;
 use super::wish::Recognition;
-use crate::access::Revoked;
+use crate::access::{Over, Revoked};
 use crate::bot::Bot;
 use crate::clock::{Clock, Timestamp};
 use crate::document::Rate;
@@ -240,6 +240,15 @@ impl Ledger {
     /// Whether the log was ever read to its end: before that no token is good.
     pub fn was_read(&self) -> bool {
         self.revoked.was_ever_read()
+    }
+
+    /// Whether vendors may be called at all.
+    ///
+    /// # Errors
+    ///
+    /// The log was never read, or is not understood any more.
+    pub fn is_in_force(&self) -> Result<(), Fault> {
+        if self.was_read() { Ok(()) } else { Err(Over::Unknown.into()) }
     }
 
     /// Whether the store was away when it was asked last.

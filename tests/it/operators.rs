@@ -131,6 +131,25 @@ async fn without_a_client_a_session_is_nobodys_at_a_public_bot_and_the_only_owne
 }
 
 #[tokio::test]
+async fn of_several_owners_an_operator_names_one_and_no_rate_counts_what_it_opens() {
+    let folder = tempfile::tempdir().unwrap();
+    let vendor = TestVendor::echo();
+    let line = format!("listen = \"unix:{}\"", folder.path().join("admin.sock").display());
+    std::fs::write(folder.path().join("keystile.toml"), format!("[admin]\n{line}\n")).unwrap();
+    let shared = "[bots.shared]\nvendor = \"acme\"\nvendor_id = \"bot_3\"\nvisibility = \"private\"\n\
+                  owners = [\"website\", \"stranger\"]\nlimits = { per_bot = \"1/1h\" }";
+    let _gateway = TestGateway::in_front_of(&vendor).admin(&line).sections(shared).start();
+    let mint = |more: &[&str]| run(folder.path(), &[&["mint", "--bot", "shared"], more].concat());
+    let unnamed = mint(&[]);
+    assert_eq!(unnamed.status.code(), Some(1));
+    assert!(complained(&unnamed).contains("say with `client` whose"), "{}", complained(&unnamed));
+    for client in ["website", "stranger", "stranger"] {
+        let minted = mint(&["--client", client]);
+        assert_eq!(minted.status.code(), Some(0), "{}", complained(&minted));
+    }
+}
+
+#[tokio::test]
 async fn the_token_of_a_session_opened_for_a_page_is_good_from_that_page_alone() {
     let operated = Operated::start();
     let minted = operated.json(&["mint", "--bot", "support", "--origin", PAGE]);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::gateway::{Builder, TestGateway};
+use crate::support::gateway::{Builder, TestGateway, refusal};
 use crate::support::redis::TestRedis;
 use crate::support::vendor::{TestVendor, streaming};
 
@@ -91,6 +91,8 @@ async fn a_replica_that_does_not_understand_the_log_is_not_ready_and_serves_no_v
         redis.ask(&["ZADD", LOG, "9000000000000000", entry]);
         becomes(&gateway, UNREADABLE).await;
         assert_eq!(says().await, 503, "{entry}");
+        let refused = refusal(gateway.ask("support", serde_json::json!({})).await).await;
+        assert_eq!(refused, (503, "store_unavailable".to_owned()), "{entry}");
         // What was written for later versions ends, too.
         redis.ask(&["ZREM", LOG, entry]);
         becomes(&gateway, READY).await;
