@@ -29,6 +29,9 @@ use crate::token::{Contact, ContactClaims, ContactSource, LEEWAY, LONGEST_TTL, S
 
 /// The log is asked for so often, in case a push was lost.
 const ASK_EVERY: Duration = Duration::from_millis(500);
+/// And so often while it cannot be read: what was ended elsewhere is in force within a second of its return, also where an
+/// attempt or two came too early.
+const ASK_AGAIN: Duration = Duration::from_millis(150);
 /// What concerns nobody any more is deleted so often.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// When to come back if the store is away.
@@ -334,10 +337,11 @@ impl Ledger {
                 }
                 told = trouble;
             }
+            let pause = if told.is_some() { ASK_AGAIN } else { ASK_EVERY };
             tokio::select! {
                 // An error means that nobody can ask to stop any more, which is as good as being asked.
                 _asked = stopped.wait_for(|stop| *stop) => return,
-                told = timeout(ASK_EVERY, pushed.changed()) => if matches!(told, Ok(Err(_))) {
+                told = timeout(pause, pushed.changed()) => if matches!(told, Ok(Err(_))) {
                     sleep(ASK_EVERY).await;
                 },
             }
