@@ -73,15 +73,22 @@ impl Link {
         }
     }
 
-    /// Runs a command that changes nothing.
+    /// Runs a command that changes nothing; once more on a new connection if the one that there was is lost.
     pub(super) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {
-        let (mut connection, generation) =
-            self.connection().await.map_err(|_away| RedisError::from((ErrorKind::Io, "the store is away")))?;
-        let outcome = command.query_async(&mut connection).await;
-        if let Err(error) = &outcome {
-            self.forget_if_lost(error, generation).await;
+        let mut may_again = true;
+        loop {
+            let (mut connection, generation) =
+                self.connection().await.map_err(|_away| RedisError::from((ErrorKind::Io, "the store is away")))?;
+            let error = match command.query_async(&mut connection).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let is_lost = self.forget_if_lost(&error, generation).await;
+            if !(is_lost && may_again) || error.is_timeout() {
+                return Err(error);
+            }
+            may_again = false;
         }
-        outcome
     }
 
     async fn connection(&self) -> Result<(Connection, u64), StoreError> {
