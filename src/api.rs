@@ -49,6 +49,12 @@ pub const EXPIRES_AT: HeaderName = HeaderName::from_static("keystile-expires-at"
 
 /// What callers know the rates of mints as.
 const MINT: &str = "mint";
+/// What they know the rate of a session as.
+const SESSION_CALLS: &str = "session";
+/// What they know the rate of a client as.
+const CLIENT: &str = "client";
+const TOO_MANY_OF_BOT: &str = "the bot has too many calls";
+const TOO_MANY_OF_CLIENT: &str = "this client opened too many sessions";
 
 /// What opens sessions and says what our keys are.
 #[derive(Debug)]
@@ -203,27 +209,51 @@ impl Api {
     fn admit_bot(&self, bot: &Bot) -> Result<(), Fault> {
         let Some(rate) = bot.limits.per_bot else { return Ok(()) };
         let taken = self.limiter.take_of_bot(bot.number, rate, self.clock.now());
-        taken.map_err(|wait| limited("the bot has too many calls").spent("bot", rate, wait))
+        taken.map_err(|wait| limited(TOO_MANY_OF_BOT).spent("bot", rate, wait))
     }
 
-    /// A renewal counts as a call of its session, and of its bot.
-    fn admit_renewal(&self, grant: &HoldGrant) -> Result<(), Fault> {
+    /// A renewal, or a look, counts as a call of its session, and of its bot.
+    fn admit_held(&self, grant: &HoldGrant, scene: &Scene) -> Result<(), Fault> {
         let bot = grant.bot();
         if let Some(rate) = bot.limits.per_session {
             let key = Key::session(&grant.verified().session.id);
             let taken = self.limiter.take(key, rate, self.clock.now());
-            taken.map_err(|wait| limited("the session makes too many calls").spent("session", rate, wait))?;
+            let full_in =
+                taken.map_err(|wait| limited("the session makes too many calls").spent(SESSION_CALLS, rate, wait))?;
+            let _first = scene.quota.set(Quota::left(SESSION_CALLS, rate, full_in));
         }
         self.admit_bot(bot)
+    }
+
+    /// What a client does with sessions counts for the client: neither the visitors nor other clients pay for it.
+    fn admit_call_of(&self, client: &Client, scene: &Scene) -> Result<(), Fault> {
+        let Some(rate) = client.per_client else { return Ok(()) };
+        let key = Key::new(Kind::Client, 0, digest_key(client.name.as_bytes()));
+        let taken = self.limiter.take(key, rate, self.clock.now());
+        let full_in = taken.map_err(|wait| limited("this client makes too many calls").spent(CLIENT, rate, wait))?;
+        let _first = scene.quota.set(Quota::left(CLIENT, rate, full_in));
+        Ok(())
+    }
+
+    /// Whether the limits of a client and of the bot have anything left; nothing is taken. For whoever makes us hold a
+    /// body before it can be counted.
+    fn may_admit(&self, bot: &Bot, client: &Client) -> Result<(), Fault> {
+        let (Some(rate), now) = (bot.limits.per_bot, self.clock.now()) else { return Ok(()) };
+        if let Some(wait) = self.limiter.wait(key_of_mints(bot, client), rate, now) {
+            return Err(limited(TOO_MANY_OF_CLIENT).spent(MINT, rate, wait));
+        }
+        match self.limiter.bot(bot.number).and_then(|bucket| bucket.wait(rate, now)) {
+            Some(wait) => Err(limited(TOO_MANY_OF_BOT).spent("bot", rate, wait)),
+            None => Ok(()),
+        }
     }
 
     /// The limit of a client.
     async fn admit_client(&self, bot: &Bot, client: &Client) -> Result<Option<Quota>, Fault> {
         let Some(rate) = bot.limits.per_bot else { return Ok(None) };
-        let key = Key::new(Kind::MintByClient, bot.number, digest_key(client.name.as_bytes()));
         let shared = format!("mint:{}:client:{}", bot.name, client.name);
-        let taken = self.take_mint(key, &shared, rate).await;
-        taken.map(Some).map_err(|wait| limited("this client opened too many sessions").spent(MINT, rate, wait))
+        let taken = self.take_mint(key_of_mints(bot, client), &shared, rate).await;
+        taken.map(Some).map_err(|wait| limited(TOO_MANY_OF_CLIENT).spent(MINT, rate, wait))
     }
 
     /// Takes a mint here, and where replicas share their limits, of that which they have together. What is too much for
@@ -231,7 +261,12 @@ impl Api {
     async fn take_mint(&self, key: Key, shared: &str, rate: Rate) -> Result<Quota, Duration> {
         let own = self.limiter.take(key, rate, self.clock.now())?;
         match self.ledger.take(shared, rate).await {
-            Some(Taken::Wait(wait)) => Err(wait),
+            Some(Taken::Wait(wait)) => {
+                let others = u64::from(rate.count() - 1).saturating_mul(rate.interval_micros());
+                let full_in = wait.saturating_add(Duration::from_micros(others));
+                self.limiter.learn(key, rate, full_in, self.clock.now());
+                Err(wait)
+            }
             Some(Taken::Yes(full_in)) => Ok(Quota::left(MINT, rate, full_in)),
             None => Ok(Quota::left(MINT, rate, own)),
         }
@@ -252,6 +287,10 @@ impl Api {
 /// The address of the visitor for whom a session is opened, where it is known: an owner's own says nothing.
 fn visitor_of(grant: &MintGrant, caller: &Caller) -> Option<IpAddr> {
     matches!(grant.minter(), Minter::Page(_)).then_some(caller.address)
+}
+
+fn key_of_mints(bot: &Bot, client: &Client) -> Key {
+    Key::new(Kind::MintByClient, bot.number, digest_key(client.name.as_bytes()))
 }
 
 fn limited(detail: &'static str) -> Fault {

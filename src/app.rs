@@ -21,7 +21,7 @@ use crate::limit::Limiter;
 use crate::listen;
 use crate::proxy::{Intake, Proxy};
 use crate::session::once::Repeats;
-use crate::session::{Ledger, Opener};
+use crate::session::{Ledger, Opener, Sharing};
 use crate::store::{self, Durability, StoreError};
 use crate::telemetry::audit::{Audit, AuditError};
 use crate::telemetry::{Output, Records};
@@ -77,6 +77,7 @@ pub struct Bound {
     gateway: Arc<Gateway>,
     authority: Arc<Authority>,
     ledger: Arc<Ledger>,
+    sharing: Sharing,
     durability: Durability,
     admin: Option<admin::Bound>,
     listener: listen::Bound,
@@ -124,6 +125,12 @@ impl Bound {
         let place = settings.admin.place.as_ref().map(ToString::to_string).unwrap_or_default();
         let admin = admin::Bound::new(settings.admin, Arc::clone(&api));
         let admin = admin.map_err(|source| StartError::Admin { place, source })?;
+        let sharing = Sharing {
+            ledger: Arc::clone(&ledger),
+            limiter: Arc::clone(&limiter),
+            directory: Arc::clone(&directory),
+            clock: clock.clone(),
+        };
         let prefix = settings.gateway.api.as_str();
         let gateway = Arc::new(Gateway {
             routes: Routes::new(&directory, prefix, page.is_some()),
@@ -145,6 +152,7 @@ impl Bound {
             gateway,
             authority,
             ledger,
+            sharing,
             durability,
             admin,
             listener: listen::Bound { sockets, address, tls, timeouts, bounds },
@@ -174,7 +182,7 @@ impl Bound {
     pub fn start(self) -> Result<Running, StartError> {
         let (stop, stopped) = watch::channel(false);
         let writer = self.gateway.records.start().map_err(StartError::Worker)?;
-        let mut workers = vec![keeper(self.ledger, self.durability, stopped.clone())?];
+        let mut workers = vec![keeper(self.ledger, self.sharing, self.durability, stopped.clone())?];
         workers.extend(self.admin.map(|admin| operated(admin, stopped.clone())).transpose()?);
         let listen::Bound { sockets, tls, timeouts, bounds, .. } = self.listener;
         for (number, socket) in sockets.into_iter().enumerate() {
@@ -198,6 +206,7 @@ impl Bound {
 /// Starts the thread that follows the store, and waits until what is revoked was read, or could not be.
 fn keeper(
     ledger: Arc<Ledger>,
+    sharing: Sharing,
     durability: Durability,
     stopped: watch::Receiver<bool>,
 ) -> Result<JoinHandle<()>, StartError> {
@@ -211,7 +220,7 @@ fn keeper(
             }
             // Nobody waits any more if the start failed meanwhile.
             let _heard = read.send(ledger.weaknesses().await);
-            tokio::join!(ledger.follow(stopped.clone()), ledger.keep_clean(stopped));
+            tokio::join!(ledger.follow(stopped.clone()), ledger.keep_clean(stopped.clone()), sharing.run(stopped));
         });
         runtime.shutdown_background();
     };

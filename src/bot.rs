@@ -176,7 +176,7 @@ impl Directory {
             .enumerate()
             .map(|(index, vendor)| {
                 let key = |secret: Secret| VendorKey { fingerprint: fingerprint(&secret), secret };
-                let keys = VendorKeys::new(vendor.keys.into_iter().map(key).collect());
+                let keys = VendorKeys::new(vendor.keys.into_iter().map(key).collect(), vendor.per_key);
                 let (name, profile, upstream) = (vendor.name, vendor.profile, vendor.upstream);
                 (Arc::new(Vendor { name, index, profile, upstream, keys }), vendor.mount)
             })

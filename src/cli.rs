@@ -22,6 +22,7 @@ use clap::{Args, Parser, Subcommand};
 use serde_json::{Value, json};
 
 use crate::config::ConfigError;
+use crate::document::Problem;
 use crate::telemetry;
 
 /// How a command ends.
@@ -150,17 +151,21 @@ fn complain_of_config(error: &ConfigError) -> Outcome {
 }
 
 /// The same, for people or for programs.
+/// A problem, for programs.
+fn described(problem: &Problem) -> Value {
+    json!({"file": problem.file, "line": problem.line, "path": problem.path, "message": problem.message})
+}
+
 fn misconfigured(error: &ConfigError, file: &ConfigFile, as_json: bool) -> Outcome {
     if !as_json {
         return complain_of_config(error);
     }
     let problems: Vec<Value> = match error {
-        ConfigError::Problems(problems) => problems
-            .iter()
-            .map(|problem| json!({"file": problem.file, "line": problem.line, "path": problem.path, "message": problem.message}))
-            .collect(),
+        ConfigError::Problems(problems) => problems.iter().map(described).collect(),
         ConfigError::Unreadable { .. } => {
-            vec![json!({"file": file.config.display().to_string(), "line": 0, "path": "", "message": error.to_string()})]
+            vec![
+                json!({"file": file.config.display().to_string(), "line": 0, "path": "", "message": error.to_string()}),
+            ]
         }
     };
     say(json!({"ok": false, "problems": problems}));

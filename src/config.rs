@@ -31,6 +31,8 @@ pub struct Settings {
     pub audit: audit::Settings,
     /// `[vendors.*]`, `[bots.*]`, `[clients.*]`
     pub bots: bot::Settings,
+    /// What is allowed in it and hardly meant.
+    pub doubts: Vec<Problem>,
 }
 
 /// Why there are no settings.
@@ -178,7 +180,7 @@ pub fn read(file: &str, text: &str, environment: &Environment, problems: &Proble
             problems.add(file, vendor.line, &format!("vendors.{}.mount", vendor.name), clash.to_string());
         }
     }
-    Some(Settings { listen, gateway, admin, tokens, store, audit, bots })
+    Some(Settings { listen, gateway, admin, tokens, store, audit, bots, doubts: problems.doubts() })
 }
 
 #[cfg(test)]

@@ -37,6 +37,13 @@ pub struct Problem {
     pub message: String,
 }
 
+impl Problem {
+    fn new(file: &str, line: usize, path: &str, message: &str) -> Self {
+        let (path, message) = (harmless(path).into_owned(), harmless(message).into_owned());
+        Self { file: file.to_owned(), line, path, message }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { file, line, path, message } = self;
@@ -51,18 +58,25 @@ impl fmt::Display for Problem {
 #[derive(Debug, Default)]
 pub struct Problems {
     found: RefCell<Vec<Problem>>,
+    /// What is allowed and hardly meant.
+    doubts: RefCell<Vec<Problem>>,
     known: RefCell<BTreeSet<String>>,
 }
 
 impl Problems {
     /// Notes one.
     pub fn add(&self, file: &str, line: usize, path: &str, message: impl Into<String>) {
-        self.found.borrow_mut().push(Problem {
-            file: file.to_owned(),
-            line,
-            path: harmless(path).into_owned(),
-            message: harmless(&message.into()).into_owned(),
-        });
+        self.found.borrow_mut().push(Problem::new(file, line, path, &message.into()));
+    }
+
+    /// Notes what is allowed and hardly meant: it is said, and stops nobody.
+    pub fn doubt(&self, file: &str, line: usize, path: &str, message: impl Into<String>) {
+        self.doubts.borrow_mut().push(Problem::new(file, line, path, &message.into()));
+    }
+
+    /// What was allowed and hardly meant, so far.
+    pub fn doubts(&self) -> Vec<Problem> {
+        self.doubts.borrow().clone()
     }
 
     /// Whether nothing was wrong.
@@ -375,9 +389,16 @@ impl<'d> Table<'d> {
 
     /// Notes a problem about `key` of this table.
     pub fn problem(&self, key: &str, message: impl Into<String>) {
-        let line =
-            self.entries().iter().find(|(name, _)| name == key).map_or(self.value.node.line, |(_, node)| node.line);
-        self.value.problems.add(self.value.file, line, &join(&self.value.path, key), message);
+        self.value.problems.add(self.value.file, self.line_of(key), &join(&self.value.path, key), message);
+    }
+
+    /// Notes of `key` what is allowed and hardly meant.
+    pub fn doubt(&self, key: &str, message: impl Into<String>) {
+        self.value.problems.doubt(self.value.file, self.line_of(key), &join(&self.value.path, key), message);
+    }
+
+    fn line_of(&self, key: &str) -> usize {
+        self.entries().iter().find(|(name, _)| name == key).map_or(self.value.node.line, |(_, node)| node.line)
     }
 
     /// The table as a value, for problems about the whole of it.

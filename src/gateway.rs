@@ -167,7 +167,7 @@ impl Gateway {
         }
         // Only now: a record names a session for calls that were its own.
         record.session = grant.session().map(|verified| verified.session.id.clone());
-        let open = self.admit(&grant)?;
+        let open = self.admit(&grant, target.route.renews)?;
         if target.route.renews {
             return Box::pin(self.api.renewed_by_route(&grant, target, scene))
                 .await
@@ -233,21 +233,31 @@ impl Gateway {
         Ok(None)
     }
 
-    /// A message in a WebSocket counts as a call. One too many waits: an answer that refuses it has no place there.
+    /// A message in a WebSocket counts as a call. One too many waits: an answer that refuses it has no place there. All
+    /// limits are asked before anything is taken, as one that waits asks again.
     fn each_message(&self, grant: &CallGrant) -> Admit {
         let (limiter, clock, bot) = (Arc::clone(&self.limiter), self.clock.clone(), Arc::clone(grant.bot()));
-        let session = caller_key(grant);
+        let (session, key) = (Key::new(Kind::Session, 0, caller_key(grant)), grant.key_place());
         Box::new(move || {
             let now = clock.now();
-            if let Some(rate) = bot.limits.per_session {
-                limiter.take(Key::new(Kind::Session, 0, session), rate, now)?;
+            let (limits, keys) = (&bot.limits, &bot.vendor.keys);
+            let waits = [
+                limits.per_session.and_then(|rate| limiter.wait(session, rate, now)),
+                limits.per_bot.and_then(|rate| limiter.bot(bot.number)?.wait(rate, now)),
+                keys.spent(key, now).map(|spent| spent.wait),
+            ];
+            if let Some(wait) = waits.into_iter().flatten().max() {
+                return Err(wait);
             }
-            bot.limits.per_bot.map_or(Ok(()), |rate| limiter.take_of_bot(bot.number, rate, now))
+            limits.per_session.map_or(Ok(()), |rate| limiter.take(session, rate, now).map(drop))?;
+            limits.per_bot.map_or(Ok(()), |rate| limiter.take_of_bot(bot.number, rate, now))?;
+            keys.take(key, now).map_err(|spent| spent.wait)
         })
     }
 
-    /// Limits, from the narrowest to the widest: what a session wastes is not taken from the others of its bot.
-    fn admit(&self, grant: &CallGrant) -> Result<Option<OpenCall>, Fault> {
+    /// Limits, from the narrowest to the widest: what a session wastes is not taken from the others of its bot. A call that
+    /// the gateway `answers` by itself is none of the vendor's key.
+    fn admit(&self, grant: &CallGrant, answers: bool) -> Result<Option<OpenCall>, Fault> {
         let (bot, now) = (grant.bot(), self.clock.now());
         let session = caller_key(grant);
         if let Some(rate) = bot.limits.per_session {
@@ -264,9 +274,17 @@ impl Gateway {
                 )
             })?),
         };
+        let (keys, key) = (&bot.vendor.keys, grant.key_place());
+        // Asked before the bot's is taken: sessions of the bot that have another key must not pay for this one.
+        if let Some(spent) = keys.spent(key, now).filter(|_| !answers) {
+            return Err(spent.into());
+        }
         if let Some(rate) = bot.limits.per_bot {
             let taken = self.limiter.take_of_bot(bot.number, rate, now);
             taken.map_err(|wait| limited("the bot has too many calls", "bot", rate, wait))?;
+        }
+        if !answers {
+            keys.take(key, now)?;
         }
         Ok(open)
     }

@@ -16,9 +16,9 @@
 //! | [`session`] | what a visitor may ask for; a session opened with the vendor and minted as a token |
 //! | [`proxy`] | a granted call on its way out, its answer on the way back: rewritten, streamed, scrubbed |
 //! | [`access`] | who is calling, and may they: credential → principal → grant |
-//! | [`limit`] | how much: rates and counts, local to the process |
 //! | [`bot`] | bots, vendors as this gateway offers them, clients: the data that the configuration gives |
 //! | [`upstream`] | vendors as places: addresses, connections of one worker, keys |
+//! | [`limit`] | how much: rates and counts, decided in the process |
 //! | [`vendor`] | vendors are files: profiles, templates, paths |
 //! | [`token`] | our own tokens: minted, verified, sealed, remembered; their keys |
 //! | [`store`] | what outlives a process: sessions, revocations, answers given once; SQLite or Redis |

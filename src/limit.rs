@@ -1,16 +1,24 @@
-//! How much: rates and counts, local to the process.
+//! How much: rates and counts, decided in the process.
 //!
 //! A rate is kept as a GCRA (generic cell rate algorithm): one number for a key, the time at which it would be full
 //! again, so that a limit costs no timer and no history. Keys are plain numbers: what they count is the caller's
 //! business. Memory is bounded: a key that is full again says nothing and is swept, and beyond [`MOST_KEYS`] a shard
 //! forgets one key for each that comes.
+//!
+//! Nothing here waits for anybody. Replicas that share their limits tell each other a few times a second what was taken
+//! ([`Limiter::due`], [`Limiter::learn`]); who carries it is not this module's business.
+
+mod bucket;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::hash::Hash;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+pub use self::bucket::Bucket;
+use self::bucket::{Kept, micros};
 use crate::clock::Timestamp;
 use crate::document::Rate;
 
@@ -18,36 +26,8 @@ use crate::document::Rate;
 const SHARDS: usize = 64;
 /// Keys a shard remembers at most: a million in all, about 50 MB.
 const MOST_KEYS: usize = 16_384;
-
-/// The new state of a key after one more at `now`, or how long to wait. A state is the time, in microseconds since the
-/// epoch, at which the key is full again.
-fn admit(rate: Rate, full_at: u64, now: Timestamp) -> Result<u64, Duration> {
-    let now = now.millis().saturating_mul(1000);
-    let interval = rate.interval_micros();
-    let window = interval.saturating_mul(u64::from(rate.count()));
-    let next = full_at.max(now).saturating_add(interval);
-    match next.checked_sub(now.saturating_add(window)) {
-        None | Some(0) => Ok(next),
-        Some(wait) => Err(Duration::from_micros(wait)),
-    }
-}
-
-/// A state on its own: no map, no lock.
-#[derive(Debug, Default)]
-struct Bucket(AtomicU64);
-
-impl Bucket {
-    fn take(&self, rate: Rate, now: Timestamp) -> Result<(), Duration> {
-        let mut full_at = self.0.load(Ordering::Relaxed);
-        loop {
-            let next = admit(rate, full_at, now)?;
-            match self.0.compare_exchange_weak(full_at, next, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return Ok(()),
-                Err(present) => full_at = present,
-            }
-        }
-    }
-}
+/// Keys of a shard that are told of at once: a thousand in all, about 3 ms of a Redis. Others wait for the next time.
+const MOST_DUE: usize = 16;
 
 /// What a key counts, so that two kinds of limit never share a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,6 +38,8 @@ pub enum Kind {
     MintByClient,
     /// Calls of a session.
     Session,
+    /// Calls of a client to the gateway's own API.
+    Client,
     /// Wrong credentials from an address.
     Failure,
 }
@@ -77,6 +59,29 @@ impl Key {
     }
 }
 
+impl Kind {
+    /// Whether replicas tell each other of it afterwards. Mints are asked for at the store instead, before they are
+    /// made; and wrong credentials are each replica's own.
+    const fn is_told(self) -> bool {
+        matches!(self, Self::Session | Self::Client)
+    }
+}
+
+/// As replicas call it among themselves.
+impl fmt::Display for Key {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, scope, subject } = self;
+        let kind = match kind {
+            Kind::MintByAddress => "mint-by-address",
+            Kind::MintByClient => "mint-by-client",
+            Kind::Session => "session",
+            Kind::Client => "client",
+            Kind::Failure => "failure",
+        };
+        write!(formatter, "{kind}:{scope}:{subject:x}")
+    }
+}
+
 impl Key {
     /// The key of a session's calls. Its id is a UUID of our own, 128 bits.
     pub fn session(id: &str) -> Self {
@@ -90,26 +95,78 @@ pub fn digest_key(name: &[u8]) -> u128 {
     u128::from_be_bytes(std::array::from_fn(|at| digest[at]))
 }
 
+type Map<K, V> = HashMap<K, V, ahash::RandomState>;
+
+/// Some of the keys.
+#[derive(Debug)]
+struct Shard {
+    keys: Map<Key, Kept>,
+    /// Those of which others are to be told, each once. Its room is there from the beginning.
+    due: Vec<(Key, Rate)>,
+}
+
+impl Shard {
+    /// Notes that others are to be told of `key`. Where there is no room, who has more to tell takes another's place: that
+    /// one comes back with its next call.
+    fn note(&mut self, key: Key, rate: Rate, untold: u32) {
+        if self.due.len() < MOST_DUE {
+            self.due.push((key, rate));
+        } else if let Some(place) = self.due.get_mut(usize::try_from(untold).unwrap_or(0) % MOST_DUE) {
+            if let Some(other) = self.keys.get_mut(&place.0) {
+                if other.untold >= untold {
+                    return;
+                }
+                other.is_due = false;
+            }
+            *place = (key, rate);
+        }
+        if let Some(kept) = self.keys.get_mut(&key) {
+            kept.is_due = true;
+        }
+    }
+}
+
+/// What was taken of a key since others were told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// Of which.
+    pub key: Key,
+    /// Its rate.
+    pub rate: Rate,
+    /// How many.
+    pub taken: u32,
+}
+
 /// All limits' state of the process.
 #[derive(Debug)]
 pub struct Limiter {
     /// By the bot's number: all calls of a bot meet here, so that it has no lock.
     bots: Vec<Bucket>,
     hasher: ahash::RandomState,
-    rates: Vec<Mutex<HashMap<Key, u64, ahash::RandomState>>>,
-    open: Vec<Mutex<HashMap<u128, u32, ahash::RandomState>>>,
+    rates: Vec<Mutex<Shard>>,
+    open: Vec<Mutex<Map<u128, u32>>>,
+    is_alone: AtomicBool,
+    lost: AtomicU64,
 }
 
 impl Limiter {
     /// The state of this many bots, and of whatever else is counted.
     pub fn new(bots: usize) -> Self {
         let hasher = ahash::RandomState::new();
+        let shard = || Shard { keys: HashMap::with_hasher(hasher.clone()), due: Vec::with_capacity(MOST_DUE) };
         Self {
-            rates: (0..SHARDS).map(|_| Mutex::new(HashMap::with_hasher(hasher.clone()))).collect(),
+            rates: (0..SHARDS).map(|_| Mutex::new(shard())).collect(),
             open: (0..SHARDS).map(|_| Mutex::new(HashMap::with_hasher(hasher.clone()))).collect(),
             bots: (0..bots).map(|_| Bucket::default()).collect(),
             hasher,
+            is_alone: AtomicBool::new(false),
+            lost: AtomicU64::new(0),
         }
+    }
+
+    /// The bucket of the bot of this number.
+    pub fn bot(&self, number: u32) -> Option<&Bucket> {
+        usize::try_from(number).ok().and_then(|number| self.bots.get(number))
     }
 
     /// Takes one of `rate` for the bot of this number.
@@ -118,8 +175,7 @@ impl Limiter {
     ///
     /// How long until one is free.
     pub fn take_of_bot(&self, number: u32, rate: Rate, now: Timestamp) -> Result<(), Duration> {
-        let bucket = usize::try_from(number).ok().and_then(|number| self.bots.get(number));
-        bucket.map_or(Ok(()), |bucket| bucket.take(rate, now))
+        self.bot(number).map_or(Ok(()), |bucket| bucket.take(rate, now))
     }
 
     /// Takes one of `rate` for `key`. Answers how long until all are free again.
@@ -129,15 +185,61 @@ impl Limiter {
     /// How long until one is free.
     pub fn take(&self, key: Key, rate: Rate, now: Timestamp) -> Result<Duration, Duration> {
         let mut shard = lock(&self.rates[self.shard(&key)]);
-        let left = |full_at: u64| Duration::from_micros(full_at.saturating_sub(now.millis().saturating_mul(1000)));
-        if let Some(full_at) = shard.get_mut(&key) {
-            *full_at = admit(rate, *full_at, now)?;
-            return Ok(left(*full_at));
+        let take = |kept: &mut Kept| kept.take(rate, now).map(|full_in| (full_in, kept.is_worth_telling(rate)));
+        let (taken, untold) = if let Some(kept) = shard.keys.get_mut(&key) {
+            take(kept)?
+        } else {
+            make_room(&mut shard.keys, now);
+            take(shard.keys.entry(key).or_default())?
+        };
+        if let Some(untold) = untold.filter(|_| key.kind.is_told()) {
+            shard.note(key, rate, untold);
         }
-        make_room(&mut shard, now);
-        let full_at = admit(rate, 0, now)?;
-        shard.insert(key, full_at);
-        Ok(left(full_at))
+        Ok(taken)
+    }
+
+    /// How long until one of `rate` is free for `key`; nothing if one is.
+    pub fn wait(&self, key: Key, rate: Rate, now: Timestamp) -> Option<Duration> {
+        let shard = lock(&self.rates[self.shard(&key)]);
+        shard.keys.get(&key).and_then(|kept| kept.wait(rate, now))
+    }
+
+    /// What others are to be told of, but for bots; it counts as told then. Of a key from which a trifle was taken they
+    /// hear later, when more was.
+    pub fn due(&self) -> Vec<Due> {
+        let mut all = Vec::new();
+        for shard in &self.rates {
+            let mut guard = lock(shard);
+            let Shard { keys, due } = &mut *guard;
+            for (key, rate) in due.drain(..) {
+                let taken = keys.get_mut(&key).map_or(0, Kept::tell);
+                all.extend((taken > 0).then_some(Due { key, rate, taken }));
+            }
+        }
+        all
+    }
+
+    /// All replicas together have `key` full again in `full_in`. A key that was forgotten meanwhile stays so.
+    pub fn learn(&self, key: Key, rate: Rate, full_in: Duration, now: Timestamp) {
+        if let Some(kept) = lock(&self.rates[self.shard(&key)]).keys.get_mut(&key) {
+            kept.learn(rate, full_in, now);
+        }
+    }
+
+    /// Notes whether others could be told: if not, of `lost` calls they never hear.
+    pub fn told(&self, could_be: bool, lost: u64) {
+        self.is_alone.store(!could_be, Ordering::Relaxed);
+        self.lost.fetch_add(lost, Ordering::Relaxed);
+    }
+
+    /// Whether the limits that replicas share are this one's own for now, because the store is away.
+    pub fn is_alone(&self) -> bool {
+        self.is_alone.load(Ordering::Relaxed)
+    }
+
+    /// Calls since the start of which other replicas never heard, because the store was away.
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
     }
 
     /// Counts one more open call of `session`, unless `most` are open. It is counted down when the guard is dropped.
@@ -157,16 +259,16 @@ impl Limiter {
 }
 
 /// Before a new key: sweeps what is full again, when the map would otherwise have to grow.
-fn make_room(shard: &mut HashMap<Key, u64, ahash::RandomState>, now: Timestamp) {
-    if shard.len() < shard.capacity() {
+fn make_room(keys: &mut Map<Key, Kept>, now: Timestamp) {
+    if keys.len() < keys.capacity() {
         return;
     }
-    let now = now.millis().saturating_mul(1000);
-    shard.retain(|_, full_at| *full_at > now);
-    if shard.len() >= MOST_KEYS
-        && let Some(any) = shard.keys().next().copied()
+    let now = micros(now);
+    keys.retain(|_, kept| kept.full_at > now);
+    if keys.len() >= MOST_KEYS
+        && let Some(any) = keys.keys().next().copied()
     {
-        shard.remove(&any);
+        keys.remove(&any);
     }
 }
 
@@ -250,7 +352,7 @@ mod tests {
                 assert!(limiter.take(key(u128::from(second) << 64 | subject), RATE, now).is_ok());
             }
         }
-        let remembered: usize = limiter.rates.iter().map(|shard| lock(shard).len()).sum();
+        let remembered: usize = limiter.rates.iter().map(|shard| lock(shard).keys.len()).sum();
         assert!(remembered < 5_000, "{remembered} of 100000 keys are remembered");
     }
 
@@ -269,5 +371,48 @@ mod tests {
         assert!(third.is_some() && limiter.open(7, 2).is_none(), "the other half is open");
         drop((other, third));
         assert!(limiter.open.iter().all(|shard| lock(shard).is_empty()));
+    }
+    #[test]
+    fn a_key_of_which_more_than_a_trifle_was_taken_is_told_once() {
+        let (limiter, rate) = (Limiter::new(1), Rate::new(32, Duration::from_secs(32)));
+        let now = Timestamp::from_seconds(1_000);
+        let take = |subject| limiter.take(key(subject), rate, now).is_ok();
+        assert!(take(1) && limiter.due().is_empty(), "one of 32 is a trifle");
+        assert!(take(1) && take(1) && take(2));
+        assert_eq!(limiter.due(), [Due { key: key(1), rate, taken: 3 }]);
+        assert!(limiter.due().is_empty());
+        assert!(take(2) && (0..9).all(|_| limiter.take(Key::new(Kind::Failure, 0, 3), rate, now).is_ok()));
+        assert_eq!(limiter.due(), [Due { key: key(2), rate, taken: 2 }]);
+    }
+
+    #[test]
+    fn what_all_replicas_took_counts_here_and_what_was_taken_meanwhile_is_added() {
+        let limiter = Limiter::new(1);
+        let start = Timestamp::from_seconds(1_000);
+        assert!(limiter.take(key(1), RATE, start).is_ok());
+        assert_eq!(limiter.due().len(), 1);
+        // Others took one as well, and one more was taken here before that was known.
+        assert!(limiter.take(key(1), RATE, start).is_ok());
+        limiter.learn(key(1), RATE, Duration::from_secs(40), start);
+        assert_eq!(limiter.wait(key(1), RATE, start), Some(Duration::from_secs(20)));
+        limiter.learn(key(1), RATE, Duration::from_secs(1), start);
+        assert_eq!(limiter.wait(key(1), RATE, start), Some(Duration::from_secs(20)), "nothing is given back");
+
+        let bucket = limiter.bot(0).expect("there is one");
+        assert!(bucket.take(RATE, start).is_ok() && bucket.untold() == 1 && bucket.untold() == 0);
+        bucket.learn(RATE, Duration::from_secs(120), start);
+        assert_eq!(bucket.take(RATE, start), Err(Duration::from_secs(80)), "a debt is waited for");
+    }
+
+    #[test]
+    fn however_many_keys_are_due_a_round_has_a_bound_and_the_others_come_next() {
+        let (limiter, now) = (Limiter::new(1), Timestamp::from_seconds(1_000));
+        let take_all = || (0..10_000).for_each(|subject| assert!(limiter.take(key(subject), RATE, now).is_ok()));
+        take_all();
+        let first = limiter.due();
+        assert_eq!(first.len(), SHARDS * MOST_DUE);
+        take_all();
+        let second = limiter.due();
+        assert!(second.iter().any(|due| due.taken == 2 && !first.iter().any(|told| told.key == due.key)));
     }
 }

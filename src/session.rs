@@ -10,9 +10,11 @@ mod ledger;
 pub mod once;
 mod open;
 mod renew;
+mod sharing;
 mod values;
 mod wish;
 
 pub use self::ledger::{Ledger, end_of};
 pub use self::open::{Opened, Opener};
+pub use self::sharing::Sharing;
 pub use self::wish::{RawWish, Recognition, Wish, wished_ttl};

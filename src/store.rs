@@ -8,7 +8,7 @@
 //! * What was answered is kept: SQLite has it on the disk, Redis as surely as it is configured ([`Backend::weaknesses`]).
 //! * An operation that was begun is carried out also if nobody waits for its answer any more. After
 //!   [`StoreError::Away`] it may have been carried out or not; to ask again is safe but for [`Backend::begin`], which
-//!   then answers [`Begun::InFlight`], and [`Backend::take`], which takes once more.
+//!   then answers [`Begun::InFlight`], and [`Backend::take`] and [`Backend::share`], which take once more.
 //! * A session that is revoked is never renewed or recognised: the check and the write are one transaction.
 //! * The log of changes is read in the order of its numbers, and no number becomes visible after a higher one.
 //!
@@ -120,6 +120,14 @@ pub trait Backend: Send + Sync {
     /// Whether processes share rates through it.
     fn shares_rates(&self) -> bool;
 
+    /// Tells all processes that share rates what this one took of them, whether or not there was so much. Answers, in the
+    /// order of `parts`, in how long each is full again. Told twice it counts twice: what was lost is not to be repeated.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unsupported`] with SQLite.
+    fn share(&self, parts: Vec<Part>) -> Answer<'_, Vec<Duration>>;
+
     /// How this store, as it is configured, could lose what it answered; empty if it could not. For people.
     fn weaknesses(&self) -> Answer<'_, Vec<String>>;
 
@@ -139,6 +147,17 @@ pub enum Begun {
     Other,
     /// It was made, and this was the answer.
     Answered(Vec<u8>),
+}
+
+/// What a process took of a rate that all share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Of which: all processes call it the same.
+    pub key: String,
+    /// The rate.
+    pub rate: Rate,
+    /// How many.
+    pub taken: u32,
 }
 
 /// Whether one of a rate was free.

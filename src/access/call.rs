@@ -178,7 +178,7 @@ impl Access {
 
     /// What the token was bound to must be what today's configuration says, else the call could reach somebody else's
     /// session. Answers the place of the key to use: the one that opened the session. Where the vendor knows of no
-    /// sessions, and that one is set aside, any other.
+    /// sessions, and that one is set aside or spent, any other.
     pub(super) fn is_bound_to(&self, verified: &Verified, bot: &Bot) -> Result<usize, Fault> {
         let (binding, vendor) = (&verified.binding, &bot.vendor);
         let is_same = binding.vendor == vendor.name
@@ -190,10 +190,13 @@ impl Access {
         }
         let missing = || moved("the key that opened the session is not configured any more");
         let place = vendor.keys.place_of(&binding.key).ok_or_else(missing)?;
-        if vendor.profile.open.is_none() && !vendor.keys.is_free(place, self.clock.now()) {
-            return self.next_key(bot);
+        let now = self.clock.now();
+        if vendor.profile.open.is_some() || (vendor.keys.is_free(place, now) && vendor.keys.spent(place, now).is_none())
+        {
+            return Ok(place);
         }
-        Ok(place)
+        // Where all are spent, it is for the limits to say so, to a call that reaches the vendor.
+        if vendor.keys.is_free(place, now) { Ok(vendor.keys.next(now).unwrap_or(place)) } else { self.next_key(bot) }
     }
 }
 

@@ -36,6 +36,11 @@ impl HoldGrant {
     pub fn key(&self) -> Option<&Secret> {
         self.bot.vendor.keys.at(self.key)
     }
+
+    /// The place of that key.
+    pub fn key_place(&self) -> usize {
+        self.key
+    }
 }
 
 impl Access {

@@ -30,13 +30,21 @@ pub(super) async fn open(Path(name): Path<String>, call: Call, body: Body) -> Re
         return Err(Fault::new(Code::UnknownBot, "there is no bot of this name").into());
     };
     call.is_about(&bot, None);
-    let grant = api.grant(&bot, principal, &call.caller, &call.scene).await?;
-    let body = api.intake.json(&call.head.headers, body, bot.limits.body).await?;
-    let mut fields = members(&body)?;
-    let named = visitor(&mut fields, &grant)?;
-    if let Some(address) = named {
-        let _left = api.admit_address(&bot, address).await?;
+    let grant = api.access.may_mint(principal, &bot, &call.caller)?;
+    match grant.minter() {
+        // Whose address is to be counted stands in the body, and the narrower limit comes first.
+        Minter::Owner(client) => api.may_admit(&bot, client)?,
+        Minter::Page(_) | Minter::Operator(_) => api.admit(&grant, &call.caller, &call.scene).await?,
     }
+    let body = api.intake.json(&call.head.headers, body, bot.limits.body).await?;
+    let asked = asked(&body, &grant);
+    if matches!(grant.minter(), Minter::Owner(_)) {
+        if let Ok((_, Some(address))) = &asked {
+            let _left = api.admit_address(&bot, *address).await?;
+        }
+        api.admit(&grant, &call.caller, &call.scene).await?;
+    }
+    let (fields, named) = asked?;
     let wish = raw_wish(fields)?;
     let address = named.or_else(|| visitor_of(&grant, &call.caller));
     let once = api.once(&call.head, &body, &grant, &call.caller, None)?;
@@ -87,6 +95,13 @@ async fn minted(api: Arc<Api>, opening: Opening) -> Result<Minted, Fault> {
     let (opened, wish) = api.open(&opening).await?;
     let response = written(StatusCode::CREATED, &api.minted(&opened, &wish.messages));
     Ok(Minted::new(&opened.session, response))
+}
+
+/// What the body says, and the address of the visitor for whom an owner calls.
+fn asked(body: &[u8], grant: &MintGrant) -> Result<(Map<String, Value>, Option<IpAddr>), Fault> {
+    let mut fields = members(body)?;
+    let named = visitor(&mut fields, grant)?;
+    Ok((fields, named))
 }
 
 fn visitor(fields: &mut Map<String, Value>, grant: &MintGrant) -> Result<Option<IpAddr>, Fault> {

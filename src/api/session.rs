@@ -49,12 +49,20 @@ impl Call {
             return Ok(Holder::Bearer(grant));
         }
         let client = access.client_of(principal)?;
+        self.api.admit_call_of(&client, &self.scene)?;
         let record = self.api.ledger.session(id).await?;
         let owned = access.bots_owned_by(&client, Some(&record.bot));
         let bot = owned.ok().and_then(|bots| bots.first().copied());
         let bot = bot.ok_or_else(|| Fault::new(Code::NotFound, "there is no such session"))?;
         self.is_about(bot, Some(&record.id));
         Ok(Holder::Owner(client, Box::new(record)))
+    }
+
+    /// The client that asks about sessions of its bots.
+    fn owner(&self) -> Result<Arc<Client>, Fault> {
+        let client = self.client()?;
+        self.api.admit_call_of(&client, &self.scene)?;
+        Ok(client)
     }
 }
 
@@ -86,7 +94,10 @@ impl Holder {
 pub(super) async fn show(Path(id): Path<String>, call: Call) -> Result<Response, Refused> {
     let record = match call.holder(&id).await? {
         Holder::Owner(_, record) => *record,
-        Holder::Bearer(grant) => call.api.ledger.session(&grant.verified().session.id).await?,
+        Holder::Bearer(grant) => {
+            call.api.admit_held(&grant, &call.scene)?;
+            call.api.ledger.session(&grant.verified().session.id).await?
+        }
     };
     Ok(answered(StatusCode::OK, &call.api.shown(&record)))
 }
@@ -104,7 +115,7 @@ pub(super) async fn renew(Path(id): Path<String>, call: Call, body: Body) -> Res
     let principal = api.access.identify_for_renewal(call.credential()?, &call.caller)?;
     let grant = api.access.may_hold(principal, &id, &call.caller)?;
     call.is_about(grant.bot(), Some(&grant.verified().session.id));
-    api.admit_renewal(&grant)?;
+    api.admit_held(&grant, &call.scene)?;
     let ttl = duration(&grant, call.members(body, LONGEST_BODY).await?)?;
     let opened = api.opener.renew(&grant, ttl).await?;
     api.ledger.renew(&opened.session, opened.session.expires).await?;
@@ -145,7 +156,7 @@ pub struct Listing {
 
 /// `GET /v1/sessions`
 pub(super) async fn list(asked: Result<Query<Asked>, QueryRejection>, call: Call) -> Result<Response, Refused> {
-    let (api, client) = (&call.api, call.client()?);
+    let (api, client) = (&call.api, call.owner()?);
     let Query(asked) = asked.map_err(|_wrong| {
         Fault::new(
             Code::BadRequest,
@@ -165,7 +176,7 @@ pub(super) async fn list(asked: Result<Query<Asked>, QueryRejection>, call: Call
 
 /// `DELETE /v1/sessions?contact=…` or `?bot=…`: all that are open now.
 pub(super) async fn end_all(asked: Result<Query<Asked>, QueryRejection>, call: Call) -> Result<Response, Refused> {
-    let (api, client) = (&call.api, call.client()?);
+    let (api, client) = (&call.api, call.owner()?);
     let scope = match asked {
         Ok(Query(Asked { bot: Some(bot), contact: None, from: None, to: None, cursor: None, limit: None })) => {
             let bots = api.access.bots_owned_by(&client, Some(&bot))?;

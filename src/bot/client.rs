@@ -3,9 +3,12 @@
 //! A client's secret reads `ksc_<name>_<43 base64url>`: 256 random bits. It is found by its name and compared by its
 //! digest in constant time; the configuration holds only the digest.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use crate::document::Rate;
 use crate::id::{Entropy, hex, unhex};
 use crate::secret::{Secret, same, sha256};
 
@@ -15,6 +18,8 @@ pub const PUBLIC: &str = "public";
 const PREFIX: &str = "ksc_";
 /// 256 bits in base64url.
 const RANDOM_LENGTH: usize = 43;
+/// Calls of a client where the configuration does not say.
+const PER_CLIENT: Rate = Rate::new(600, Duration::from_secs(60));
 
 /// A client, as the configuration names it.
 #[derive(Debug)]
@@ -25,6 +30,8 @@ pub struct Client {
     digests: [[u8; 32]; 2],
     /// Whether its credential may be used by a web page.
     pub is_browser: bool,
+    /// Calls to the gateway's own API, but for those that open sessions.
+    pub per_client: Option<Rate>,
 }
 
 impl Client {
@@ -44,12 +51,12 @@ impl Client {
             [old, new] => [digest(old)?, digest(new)?],
             _ => return Err("must be one digest, or two while one secret replaces the other".to_owned()),
         };
-        Ok(Self { name: name.to_owned(), digests, is_browser })
+        Ok(Self { name: name.to_owned(), digests, is_browser, per_client: Some(PER_CLIENT) })
     }
 
     /// Somebody whom no secret fits: SHA-256 never gives only zeros that anybody could find.
     pub(super) fn nobody() -> Self {
-        Self { name: String::new(), digests: [[0; 32]; 2], is_browser: false }
+        Self { name: String::new(), digests: [[0; 32]; 2], is_browser: false, per_client: None }
     }
 
     /// Whether `secret` is this client's, in a time that does not depend on how much of it is right.

@@ -143,7 +143,10 @@ fn read_client(name: &str, value: &Value<'_>) -> Option<Client> {
         Some(one) => vec![one],
         None => digests.texts()?,
     };
-    Client::new(name, &texts, browser).map_err(|message| digests.problem(message)).ok()
+    let per_client = table.section("limits").get("per_client").and_then(|value| Rate::read(&value));
+    let mut client = Client::new(name, &texts, browser).map_err(|message| digests.problem(message)).ok()?;
+    client.per_client = per_client.unwrap_or(client.per_client);
+    Some(client)
 }
 
 struct BotReader<'r> {
@@ -296,8 +299,26 @@ fn limits(table: &Table<'_>) -> (Limits, bool) {
         upload,
         message: section.get("message").and_then(|value| value.size()).unwrap_or(1 << 20),
     };
+    check_share(&section, &limits);
     let are_said = section.get("mint_per_ip").is_some() && section.get("per_bot").is_some();
     (limits, are_said)
+}
+
+/// What one session may take must leave something to others.
+fn check_share(section: &Table<'_>, limits: &Limits) {
+    // A second's worth is compared: the windows may differ.
+    let is_all =
+        |session: Rate, bot: Rate| session.interval_micros() <= bot.interval_micros() || session.count() >= bot.count();
+    let Some(bot) = limits.per_bot else { return };
+    if limits.per_session.is_none_or(|session| is_all(session, bot)) {
+        let session = limits.per_session.map_or_else(|| "off".to_owned(), |rate| rate.to_string());
+        section.doubt(
+            "per_session",
+            format!(
+                "is {session} and per_bot {bot}: one session could use up the bot, and all others would be refused"
+            ),
+        );
+    }
 }
 
 fn check_public(table: &Table<'_>, origins: Option<&Origins>, limits: &Limits, are_said: bool) {

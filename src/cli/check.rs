@@ -1,9 +1,9 @@
 //! `keystile check`
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{ConfigFile, Outcome, misconfigured, say};
+use super::{ConfigFile, Outcome, described, misconfigured, say};
 use crate::config;
 
 #[derive(Debug, Args)]
@@ -18,11 +18,13 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Outcome {
     let file = arguments.file.config.display();
     match config::load(&arguments.file.config) {
-        Ok(_settings) if arguments.json => {
-            say(json!({"ok": true, "problems": []}));
+        Ok(settings) if arguments.json => {
+            let warnings: Vec<Value> = settings.doubts.iter().map(described).collect();
+            say(json!({"ok": true, "problems": [], "warnings": warnings}));
             Outcome::Done
         }
-        Ok(_settings) => {
+        Ok(settings) => {
+            settings.doubts.iter().for_each(|doubt| say(format!("warning: {doubt}")));
             say(format!("{file}: no problems"));
             Outcome::Done
         }

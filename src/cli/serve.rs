@@ -18,6 +18,7 @@ pub(super) fn run(file: &ConfigFile) -> Outcome {
         Ok(settings) => settings,
         Err(error) => return complain_of_config(&error),
     };
+    settings.doubts.iter().for_each(|doubt| tracing::warn!("{doubt}"));
     let public_url = settings.gateway.public_url.clone();
     let (workers, has_tls) = (settings.listen.workers, settings.listen.tls.is_some());
     let world = World { clock: Clock::system(), entropy: Entropy::system(), records: Output::Stderr };

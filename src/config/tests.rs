@@ -663,3 +663,23 @@ fn what_is_wrong_with_a_client_is_not_told_again_of_the_bots_that_it_owns() {
     assert_eq!(found.len(), 1, "{found:#?}");
     has(&found[0], &["clients.website.secret_sha256"]);
 }
+
+#[test]
+fn a_session_that_could_use_up_its_bot_is_a_doubt_and_no_problem() {
+    let doubts = |limits: &str| {
+        let text =
+            GOOD.replacen("vendor_id = \"bot_2\"", &format!("vendor_id = \"bot_2\"\nlimits = {{ {limits} }}"), 1);
+        let settings = parse("test.toml", &text, &environment(folder().path())).unwrap();
+        settings.doubts.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    for fair in ["per_bot = \"61/1m\"", "per_bot = \"off\", per_session = \"off\"", "per_session = \"100/1h\""] {
+        assert_eq!(doubts(fair), [""; 0], "{fair}");
+    }
+    for greedy in
+        ["per_bot = \"60/1m\"", "per_session = \"off\"", "per_session = \"20/1s\"", "per_session = \"600/1h\""]
+    {
+        let found = doubts(greedy);
+        assert_eq!(found.len(), 1, "{greedy}: {found:?}");
+        has(&found[0], &["test.toml:", "bots.staff.limits.per_session: is ", "one session could use up the bot"]);
+    }
+}

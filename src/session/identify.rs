@@ -36,6 +36,7 @@ impl Opener {
         };
         if let Some(identify) = &bot.profile.identify {
             let key = grant.key().ok_or_else(|| Fault::new(Code::Internal, "the vendor has no key"))?;
+            bot.vendor.keys.take(grant.key_place(), self.clock.now())?;
             let none = Failure::default();
             let failure = bot.profile.open.as_ref().map_or(&none, |open| &open.failure);
             let purpose = "take in who the visitor is";

@@ -22,8 +22,8 @@ use crate::fault::{Code, Fault};
 use crate::limit::digest_key;
 use crate::net::Neighbourhood;
 use crate::store::{
-    Backend, Begun, Cap, Change, ChangeKind, Counted, Cursor, Filter, Known, Page, RECOGNISED_MARGIN, Record, Scope,
-    StoreError, Taken,
+    Backend, Begun, Cap, Change, ChangeKind, Counted, Cursor, Filter, Known, Page, Part, RECOGNISED_MARGIN, Record,
+    Scope, StoreError, Taken,
 };
 use crate::token::{Contact, ContactClaims, ContactSource, LEEWAY, LONGEST_TTL, Session};
 
@@ -223,6 +223,15 @@ impl Ledger {
                 None
             }
         }
+    }
+
+    /// Tells all replicas what was taken here; see [`Backend::share`].
+    ///
+    /// # Errors
+    ///
+    /// The store is away, or shares nothing.
+    pub async fn share(&self, parts: Vec<Part>) -> Result<Vec<Duration>, StoreError> {
+        self.store.share(parts).await
     }
 
     /// The contact as the store may show it.

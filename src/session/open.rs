@@ -111,6 +111,11 @@ impl Opener {
         let mut tried = Vec::new();
         loop {
             let place = bot.vendor.keys.next_but(&tried, self.clock.now())?;
+            // Another call took the last of it just now.
+            if bot.vendor.keys.take(place, self.clock.now()).is_err() {
+                tried.push(place);
+                continue;
+            }
             let key = bot.vendor.keys.at(place).ok_or_else(|| Fault::new(Code::Internal, "the vendor has no key"))?;
             let values = OwnValues::of_opening(bot, key, wish, source, subject);
             match call.make(&values, deadline).await {

@@ -66,6 +66,7 @@ impl Opener {
     ) -> Result<Binding, Fault> {
         let (bot, session) = (grant.bot(), &grant.verified().session);
         let key = grant.key().ok_or_else(|| Fault::new(Code::Internal, "the vendor has no key"))?;
+        bot.vendor.keys.take(grant.key_place(), now)?;
         let none = Failure::default();
         let failure = bot.profile.open.as_ref().map_or(&none, |open| &open.failure);
         let purpose = "renew a session";

@@ -38,8 +38,8 @@ use self::scripts::{Arguments, Scripts};
 use self::thread::Thread;
 use super::change::{MOST_CHANGES, RECOGNISED_MARGIN};
 use super::{
-    Answer, Backend, Begun, Cap, Changes, Cursor, Filter, Known, Page, Record, RedisPlace, Revoked, Scope, StoreError,
-    Taken,
+    Answer, Backend, Begun, Cap, Changes, Cursor, Filter, Known, Page, Part, Record, RedisPlace, Revoked, Scope,
+    StoreError, Taken,
 };
 use crate::clock::Timestamp;
 use crate::document::Rate;
@@ -177,6 +177,14 @@ impl Backend for Redis {
 
     fn shares_rates(&self) -> bool {
         true
+    }
+
+    fn share(&self, parts: Vec<Part>) -> Answer<'_, Vec<Duration>> {
+        let arguments = parts.iter().fold(Arguments::new(), |arguments, part| {
+            let (interval, count) = (part.rate.interval_micros().to_string(), part.rate.count().to_string());
+            arguments.with(part.key.as_str()).with(interval).with(count).with(part.taken.to_string())
+        });
+        self.call(|scripts| &scripts.share, arguments, Again::No, Reply::durations)
     }
 
     fn weaknesses(&self) -> Answer<'_, Vec<String>> {

@@ -25,7 +25,7 @@ use tokio::sync::watch;
 use self::reader::Reader;
 use self::writer::Writer;
 use super::{
-    Answer, Backend, Begun, Cap, Changes, Cursor, Filter, Known, Page, Record, Revoked, Scope, StoreError, Taken,
+    Answer, Backend, Begun, Cap, Changes, Cursor, Filter, Known, Page, Part, Record, Revoked, Scope, StoreError, Taken,
 };
 use crate::clock::{Clock, Timestamp};
 use crate::document::Rate;
@@ -113,6 +113,10 @@ impl Backend for Sqlite {
 
     fn shares_rates(&self) -> bool {
         false
+    }
+
+    fn share(&self, _parts: Vec<Part>) -> Answer<'_, Vec<Duration>> {
+        Box::pin(std::future::ready(Err(StoreError::Unsupported)))
     }
 
     fn weaknesses(&self) -> Answer<'_, Vec<String>> {

@@ -1,7 +1,8 @@
 //! A vendor's keys: spread over sessions, and set aside while the vendor refuses one.
 //!
 //! Only an answer that the profile marks as being about the key comes here. What is set aside is only not used for new
-//! sessions (or, where the vendor knows of no sessions, for new calls): a session stays with the key that opened it.
+//! sessions (or, where the vendor knows of no sessions, for new calls): a session stays with the key that opened it. The
+//! same holds for a key whose own rate is spent, where the configuration gives keys one.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,7 +11,9 @@ use std::time::{Duration, UNIX_EPOCH};
 use http::{HeaderMap, StatusCode, header};
 
 use crate::clock::Timestamp;
+use crate::document::Rate;
 use crate::fault::{Code, Fault};
+use crate::limit::Bucket;
 use crate::secret::Secret;
 
 /// How long a key is set aside where the vendor does not say: long enough not to be a nuisance, short enough that a
@@ -18,8 +21,12 @@ use crate::secret::Secret;
 const ASIDE: Duration = Duration::from_secs(60);
 /// No vendor's word puts a key aside for longer.
 const LONGEST_ASIDE: Duration = Duration::from_secs(3600);
+/// Nobody is told to come back at once.
+const SHORTEST: Duration = Duration::from_secs(1);
 /// A 403 can be about one session. One that three of them got is about the key.
 const REFUSED_SESSIONS: usize = 3;
+/// What callers know the rate of a key as.
+const POLICY: &str = "vendor_key";
 
 /// One key, and the fingerprint by which a session's binding names it.
 #[derive(Debug)]
@@ -34,12 +41,15 @@ pub struct VendorKey {
 #[derive(Debug)]
 pub struct VendorKeys {
     keys: Vec<Kept>,
+    /// Calls with each of them.
+    rate: Option<Rate>,
     next: AtomicUsize,
 }
 
 #[derive(Debug)]
 struct Kept {
     key: VendorKey,
+    calls: Bucket,
     /// Until when it is set aside, in milliseconds since the epoch.
     until: AtomicU64,
     /// The sessions that were refused with 403 since the key last worked.
@@ -48,34 +58,57 @@ struct Kept {
     has_refused: AtomicBool,
 }
 
-/// That every key is set aside.
+/// That every key is set aside, or spent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("all keys of the vendor are set aside")]
 pub struct Exhausted {
     /// When the first of them comes back.
     pub wait: Duration,
+    /// The rate that it waits for, if the vendor does not refuse that one.
+    pub spent: Option<Rate>,
 }
 
 impl From<Exhausted> for Fault {
     fn from(error: Exhausted) -> Self {
+        if let Some(rate) = error.spent {
+            return Spent { rate, wait: error.wait }.into();
+        }
         let detail = "the vendor refuses every key of the gateway, or says that they are used up; try again later";
         Self::new(Code::VendorKeysExhausted, detail).retry_after(error.wait).because(error)
     }
 }
 
+/// That the rate of a key is spent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spent {
+    /// Which rate.
+    pub rate: Rate,
+    /// How long until one is free.
+    pub wait: Duration,
+}
+
+impl From<Spent> for Fault {
+    fn from(spent: Spent) -> Self {
+        let detail = "the gateway makes too many calls to this vendor";
+        Self::new(Code::RateLimited, detail).spent(POLICY, spent.rate, spent.wait)
+    }
+}
+
 impl VendorKeys {
-    /// These keys.
-    pub fn new(keys: Vec<VendorKey>) -> Self {
+    /// These keys, and how many calls may be made with each of them.
+    pub fn new(keys: Vec<VendorKey>, rate: Option<Rate>) -> Self {
         let kept = |key| Kept {
             key,
+            calls: Bucket::default(),
             until: AtomicU64::new(0),
             refused: Mutex::default(),
             has_refused: AtomicBool::new(false),
         };
-        Self { keys: keys.into_iter().map(kept).collect(), next: AtomicUsize::new(0) }
+        Self { keys: keys.into_iter().map(kept).collect(), rate, next: AtomicUsize::new(0) }
     }
 
-    /// The place of the key for the next session: they are spread over the keys that are not set aside.
+    /// The place of the key for the next session: they are spread over the keys that are neither set aside nor
+    /// spent.
     ///
     /// # Errors
     ///
@@ -88,17 +121,54 @@ impl VendorKeys {
     ///
     /// # Errors
     ///
-    /// All others are set aside.
+    /// All others are set aside or spent.
     pub fn next_but(&self, tried: &[usize], now: Timestamp) -> Result<usize, Exhausted> {
         let start = self.next.fetch_add(1, Ordering::Relaxed);
-        let is_open = |place: &usize| !tried.contains(place) && self.is_free(*place, now);
+        let is_open =
+            |place: &usize| !tried.contains(place) && self.is_free(*place, now) && self.spent(*place, now).is_none();
         // Of those that are left each gets its share: what a key that is set aside would have got goes to all others.
         let free: Vec<usize> = (0..self.keys.len()).filter(is_open).collect();
         let place = start.checked_rem(free.len()).and_then(|turn| free.get(turn));
-        place.copied().ok_or_else(|| {
-            let first = self.keys.iter().map(|kept| kept.until.load(Ordering::Relaxed)).min().unwrap_or(0);
-            Exhausted { wait: Timestamp::from_millis(first).since(now).max(Duration::from_secs(1)) }
-        })
+        place.copied().ok_or_else(|| self.exhausted(now))
+    }
+
+    /// Which key comes back first, and why it is away.
+    fn exhausted(&self, now: Timestamp) -> Exhausted {
+        let away = |(place, kept): (usize, &Kept)| {
+            let aside = Timestamp::from_millis(kept.until.load(Ordering::Relaxed)).since(now);
+            let spent = self.spent(place, now).filter(|spent| spent.wait > aside);
+            Exhausted { wait: spent.map_or(aside, |spent| spent.wait), spent: spent.map(|spent| spent.rate) }
+        };
+        let first = self.keys.iter().enumerate().map(away).min_by_key(|away| away.wait);
+        let first = first.unwrap_or(Exhausted { wait: Duration::ZERO, spent: None });
+        Exhausted { wait: if first.spent.is_some() { first.wait } else { first.wait.max(SHORTEST) }, ..first }
+    }
+
+    /// How many calls may be made with each of them.
+    pub fn rate(&self) -> Option<Rate> {
+        self.rate
+    }
+
+    /// Takes a call with the key at `place`.
+    ///
+    /// # Errors
+    ///
+    /// Its rate is spent.
+    pub fn take(&self, place: usize, now: Timestamp) -> Result<(), Spent> {
+        let (Some(rate), Some(kept)) = (self.rate, self.keys.get(place)) else { return Ok(()) };
+        kept.calls.take(rate, now).map_err(|wait| Spent { rate, wait })
+    }
+
+    /// Whether the rate of the key at `place` is spent; nothing is taken.
+    pub fn spent(&self, place: usize, now: Timestamp) -> Option<Spent> {
+        let (rate, kept) = (self.rate?, self.keys.get(place)?);
+        kept.calls.wait(rate, now).map(|wait| Spent { rate, wait })
+    }
+
+    /// What was taken of each key, by its fingerprint; nothing where keys have no rate.
+    pub fn calls(&self) -> impl Iterator<Item = (&str, Rate, &Bucket)> {
+        let rate = self.rate;
+        self.keys.iter().filter_map(move |kept| Some((kept.key.fingerprint.as_str(), rate?, &kept.calls)))
     }
 
     /// Whether the key at `place` is not set aside.
@@ -214,11 +284,15 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
 
     fn keys(count: usize) -> VendorKeys {
+        keys_with(count, None)
+    }
+
+    fn keys_with(count: usize, rate: Option<Rate>) -> VendorKeys {
         let key = |at: usize| VendorKey {
             secret: Secret::new(format!("sk-{at}-0123456789abcdef")),
             fingerprint: at.to_string(),
         };
-        VendorKeys::new((0..count).map(key).collect())
+        VendorKeys::new((0..count).map(key).collect(), rate)
     }
 
     fn after(seconds: u64) -> Timestamp {
@@ -248,7 +322,7 @@ mod tests {
         let keys = keys(1);
         let refuse = |wait| keys.refuse(0, StatusCode::TOO_MANY_REQUESTS, wait, 1, NOW);
         assert!(refuse(Some(Duration::from_secs(900))) && refuse(None));
-        assert_eq!(keys.next(after(60)), Err(Exhausted { wait: Duration::from_secs(840) }));
+        assert_eq!(keys.next(after(60)), Err(Exhausted { wait: Duration::from_secs(840), spent: None }));
     }
 
     #[test]
@@ -256,7 +330,7 @@ mod tests {
         let keys = keys(1);
         let wait = Some(Duration::from_secs(90));
         assert!(keys.refuse(0, StatusCode::TOO_MANY_REQUESTS, wait, 1, NOW));
-        assert_eq!(keys.next(after(10)), Err(Exhausted { wait: Duration::from_secs(80) }));
+        assert_eq!(keys.next(after(10)), Err(Exhausted { wait: Duration::from_secs(80), spent: None }));
         assert_eq!(keys.next(after(90)), Ok(0));
         assert!(keys.refuse(0, StatusCode::TOO_MANY_REQUESTS, Some(Duration::from_secs(1 << 30)), 1, NOW));
         assert_eq!(keys.next(after(3600)), Ok(0));
@@ -280,5 +354,17 @@ mod tests {
         assert!(keys.refuse(1, StatusCode::UNAUTHORIZED, None, 1, NOW));
         assert!((1..10).all(|session| !keys.refuse(0, StatusCode::FORBIDDEN, None, session, NOW)));
         assert_eq!(keys.next(NOW), Ok(0));
+    }
+    #[test]
+    fn a_key_whose_rate_is_spent_gets_no_new_session_and_the_first_to_come_back_is_told() {
+        let rate = Rate::new(2, Duration::from_secs(60));
+        let keys = keys_with(2, Some(rate));
+        assert!(keys.take(0, NOW).is_ok() && keys.take(0, NOW).is_ok());
+        assert_eq!(keys.take(0, NOW), Err(Spent { rate, wait: Duration::from_secs(30) }));
+        assert_eq!([keys.next(NOW), keys.next(NOW)], [Ok(1), Ok(1)]);
+
+        assert!(keys.refuse(1, StatusCode::UNAUTHORIZED, None, 1, NOW));
+        assert_eq!(keys.next(NOW), Err(Exhausted { wait: Duration::from_secs(30), spent: Some(rate) }));
+        assert_eq!(keys.next(after(30)), Ok(0));
     }
 }

@@ -348,3 +348,31 @@ async fn a_vendor_that_does_not_answer_or_is_away_is_not_asked_with_another_key(
     assert_eq!(refusal(gateway.ask("two", json!({})).await).await, (502, "vendor_failed".to_owned()));
     assert_eq!(asked.load(Ordering::SeqCst), 2);
 }
+
+#[tokio::test]
+async fn a_key_whose_rate_is_spent_gets_no_new_session_and_its_calls_do_not_reach_the_vendor() {
+    let moods = Arc::new(Mutex::new([Mood::Good, Mood::Good]));
+    let vendor = vendor(&moods);
+    let mut sections = two(&vendor.url, "limits = { per_key = \"3/1h\" }");
+    sections.push_str("limits = { per_bot = \"12/1h\" }");
+    let gateway = TestGateway::with_profile(&vendor, PROFILE).sections(&sections).start();
+    let tokens = [gateway.mint("two").await.token, gateway.mint("two").await.token];
+    assert_eq!([say(&gateway, &tokens[0]).await, say(&gateway, &tokens[0]).await], [200, 200]);
+    assert_eq!(used(&vendor), [3, 1]);
+
+    for _ in 0..10 {
+        let call = gateway.post("/two/say").bearer_auth(&tokens[0]).json(&json!({"text": "x"}));
+        let refused = call.send().await.unwrap();
+        let told = ["retry-after", "ratelimit", "ratelimit-policy"].map(|name| refused.headers()[name].clone());
+        assert_eq!(told, ["1200", "\"vendor_key\";r=0;t=1200", "\"vendor_key\";q=3;w=3600"]);
+        assert_eq!(refusal(refused).await, (429, "rate_limited".to_owned()));
+    }
+    assert_eq!(say(&gateway, &tokens[1]).await, 200, "the other key is not spent, nor is the bot's rate");
+    gateway.mint("two").await;
+    assert_eq!(used(&vendor), [3, 3], "new sessions go to the other key");
+    let none = gateway.ask("two", json!({})).await;
+    assert_eq!(none.headers()["ratelimit-policy"], "\"vendor_key\";q=3;w=3600");
+    assert_eq!(refusal(none).await, (429, "rate_limited".to_owned()));
+    gateway.clock.advance(Duration::from_secs(1200));
+    assert_eq!(say(&gateway, &tokens[0]).await, 200);
+}

@@ -33,6 +33,7 @@ mod keys;
 mod limits;
 mod lives;
 mod minting;
+mod modest;
 mod once;
 mod openings;
 mod operators;

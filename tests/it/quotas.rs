@@ -1,12 +1,12 @@
 //! What is left of a limit is told: `RateLimit` and `RateLimit-Policy`; and replicas with one Redis share those of minting.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::Method;
 use reqwest::Response;
 use serde_json::json;
 
-use crate::support::gateway::{PAGE, TestGateway, refusal};
+use crate::support::gateway::{PAGE, Session, TestGateway, refusal};
 use crate::support::redis::TestRedis;
 use crate::support::vendor::TestVendor;
 
@@ -97,4 +97,88 @@ async fn replicas_with_one_redis_share_the_limits_of_minting() {
     let refused = one.ask("hidden", json!({})).await;
     assert!(told(&refused).1.contains("\"mint\";r=2"), "of its own limit: {:?}", told(&refused));
     assert_eq!(refusal(refused).await, (503, "store_unavailable".to_owned()));
+}
+
+#[tokio::test]
+async fn to_look_at_a_session_counts_as_a_call_of_it_and_an_owners_looks_for_the_owner() {
+    let limits = "limits = { per_session = \"3/1h\", per_bot = \"100/1m\", mint_per_ip = \"30/1m\" }";
+    let vendor = TestVendor::echo();
+    let owners = "[clients.website.limits]\nper_client = \"4/1h\"";
+    let gateway = TestGateway::in_front_of(&vendor).bot(limits).sections(owners).start();
+    let session = gateway.mint("support").await;
+    let one = format!("/v1/sessions/{}", session.id);
+    let send = async |method: Method, path: &str, credential: &str| {
+        told(&gateway.call(method, path).bearer_auth(credential).send().await.unwrap())
+    };
+    let policy = "\"session\";q=3;w=3600";
+    assert_eq!(send(Method::GET, &one, &session.token).await, says(200, "\"session\";r=2;t=1200", policy));
+    assert_eq!(send(Method::GET, "/read", &session.token).await, says(200, "", ""));
+    assert_eq!(send(Method::GET, &one, &session.token).await, says(200, "\"session\";r=0;t=1200", policy));
+    assert_eq!(send(Method::GET, &one, &session.token).await, says(429, "\"session\";r=0;t=1200", policy));
+    assert_eq!(send(Method::GET, "/read", &session.token).await, says(429, "\"session\";r=0;t=1200", policy));
+
+    let (owner, policy) = (gateway.owner.expose(), "\"client\";q=4;w=3600");
+    assert_eq!(send(Method::GET, &one, owner).await, says(200, "\"client\";r=3;t=900", policy));
+    assert_eq!(send(Method::GET, "/v1/sessions", owner).await, says(200, "\"client\";r=2;t=900", policy));
+    assert_eq!(send(Method::DELETE, "/v1/sessions?bot=hidden", owner).await.0, 200);
+    assert_eq!(send(Method::GET, "/v1/sessions?cursor=wrong", owner).await, says(400, "\"client\";r=0;t=900", policy));
+    assert_eq!(send(Method::GET, "/v1/sessions", owner).await, says(429, "\"client\";r=0;t=900", policy));
+    assert_eq!(send(Method::DELETE, &one, owner).await.0, 429);
+    assert_eq!(send(Method::DELETE, &one, &session.token).await.0, 204, "who has a token can always end its session");
+}
+
+/// Calls one after the other until one is refused; how many were served.
+async fn until_refused(gateway: &TestGateway, session: &Session) -> usize {
+    for served in 0..5_000 {
+        let call = gateway.call(Method::GET, "/read").bearer_auth(&session.token);
+        match call.send().await.unwrap().status().as_u16() {
+            200 => {}
+            429 => return served,
+            other => panic!("{other}"),
+        }
+    }
+    panic!("nothing is refused");
+}
+
+#[tokio::test]
+async fn what_calls_took_on_one_replica_is_soon_gone_on_the_other_and_a_replica_alone_has_its_own() {
+    let (vendor, mut redis) = (TestVendor::echo(), TestRedis::start());
+    let store = format!("[store]\nurl = \"{}\"", redis.url());
+    let limits = "limits = { per_session = \"1000/1h\", per_bot = \"1500/1h\", mint_per_ip = \"30/1m\" }";
+    let builder = || TestGateway::in_front_of(&vendor).sections(&store).bot(limits).admin("listen = \"127.0.0.1:0\"");
+    let one = builder().start();
+    let two = builder().in_place_of(&one).start();
+    let sessions = [one.mint("support").await, one.mint("support").await, one.mint("support").await];
+
+    // Spent on one; the other hears of it once it has something to say itself.
+    assert_eq!(until_refused(&one, &sessions[0]).await, 1000);
+    let more = until_refused(&two, &sessions[0]).await;
+    assert!(more < 500, "{more} of 1000 passed once more");
+    // The bot's: what both have served of it is counted together.
+    let rest = until_refused(&one, &sessions[1]).await + until_refused(&two, &sessions[2]).await;
+    println!(
+        "too many: {more} of 1000 of a session, then {} of 1500 of the bot",
+        (1000 + more + rest + 3).saturating_sub(1500)
+    );
+    assert!(1000 + more + rest < 1500 + 1000, "{more}, {rest}");
+
+    redis.stop();
+    let hidden = one.call(Method::GET, "/read").bearer_auth(&sessions[0].token);
+    assert_eq!(hidden.send().await.unwrap().status(), 429, "what was known stays");
+    let ready = async || {
+        let url = format!("{}/readyz", two.admin.as_deref().unwrap());
+        two.client.get(url).send().await.unwrap().text().await.unwrap()
+    };
+    // Something to tell, and nobody to tell it to.
+    two.clock.advance(Duration::from_secs(3600));
+    let end = Instant::now() + Duration::from_secs(20);
+    while !ready().await.contains("limits are this replica's own") {
+        assert!(Instant::now() < end, "{}", ready().await);
+        let call = two.call(Method::GET, "/read").bearer_auth(&sessions[2].token);
+        assert!([200, 429].contains(&call.send().await.unwrap().status().as_u16()));
+    }
+    redis.start_again();
+    while ready().await.contains("limits are this replica's own") {
+        assert!(Instant::now() < end, "{}", ready().await);
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::bot::Mount;
-use crate::document::{Environment, Problems, Table, Value};
+use crate::document::{Environment, Problems, Rate, Table, Value};
 use crate::secret::Secret;
 use crate::upstream::{self, Upstream};
 use crate::vendor::{self, Options, Place, Profile};
@@ -22,6 +22,8 @@ pub struct VendorSettings {
     pub line: usize,
     pub(in crate::bot) upstream: Upstream,
     pub(in crate::bot) keys: Vec<Secret>,
+    /// Calls with each of the keys.
+    pub(in crate::bot) per_key: Option<Rate>,
     source: Source,
     options: Options,
 }
@@ -104,6 +106,7 @@ impl Reader<'_> {
         let connections = upstream::Settings::read(&table, self.environment);
         let mount = table.get("mount").map_or(Some(Mount::Prefix("/".to_owned())), |value| read_mount(&value));
         let keys = read_keys(&table, self.environment);
+        let per_key = table.section("limits").get("per_key").and_then(|value| Rate::read(&value)).flatten();
         let options = table.get("options");
         let source = source?;
         let values = read_options(&source.text, options.as_ref());
@@ -120,7 +123,7 @@ impl Reader<'_> {
         };
         let upstream = Upstream::read(given.as_ref().unwrap_or(value), &base_url, connections?)?;
         let (name, line, profile) = (name.to_owned(), value.line(), Arc::new(profile));
-        Some(VendorSettings { name, profile, mount, line, upstream, keys: keys?, source, options })
+        Some(VendorSettings { name, profile, mount, line, upstream, keys: keys?, per_key, source, options })
     }
 
     fn source(&self, value: &Value<'_>) -> Option<Source> {

@@ -58,6 +58,9 @@ fn limits(bot: &Bot, of: Of<'_>) -> Vec<String> {
         format!("streams = {}", count(limits.streams.map(u64::from), "")),
         per_bot,
     ];
+    if let Some(rate) = bot.vendor.keys.rate() {
+        lines.push(format!("per_key = {rate}"));
+    }
     if route.rewrites_body() {
         lines.push(body(route.body_limit.unwrap_or(limits.body)));
     } else if !route.call.method.is_safe() {

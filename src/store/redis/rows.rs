@@ -131,6 +131,11 @@ impl Reply {
         Ok(Taken::Yes(Duration::from_micros(number(self.rest()?.pop_front())?)))
     }
 
+    /// Times, in microseconds.
+    pub(super) fn durations(self) -> Result<Vec<Duration>, StoreError> {
+        self.rest()?.into_iter().map(|part| number(Some(part)).map(Duration::from_micros)).collect()
+    }
+
     fn rest(self) -> Result<VecDeque<Vec<u8>>, StoreError> {
         match self.word.as_slice() {
             b"ok" => Ok(self.rest),

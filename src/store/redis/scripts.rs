@@ -30,6 +30,7 @@ scripts! {
     begin = "scripts/begin.lua",
     finish = "scripts/finish.lua",
     take = "scripts/take.lua",
+    share = "scripts/share.lua",
     sweep = "scripts/sweep.lua",
 }
 

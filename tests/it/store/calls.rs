@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use keystile::document::Rate;
-use keystile::store::{Begun, StoreError, Taken};
+use keystile::store::{Begun, Part, StoreError, Taken};
 
 use super::both;
 
@@ -71,4 +71,20 @@ async fn a_rate_is_shared_by_a_redis_and_by_no_file() {
     while !matches!(redis.take("quick", quick).await, Ok(Taken::Yes(_))) {
         assert!(Instant::now() < end, "one is free after a millisecond");
     }
+}
+
+#[tokio::test]
+async fn what_each_process_took_is_added_up_by_a_redis_and_by_no_file() {
+    let rate = Rate::new(10, Duration::from_secs(100));
+    let part = |key: &str, taken| Part { key: key.to_owned(), rate, taken };
+    let [file, redis] = both();
+    assert_eq!(file.share(vec![part("one", 1)]).await, Err(StoreError::Unsupported));
+
+    let told = redis.share(vec![part("one", 3), part("two", 8)]).await.unwrap();
+    let again = redis.share(vec![part("two", 8), part("one", 1)]).await.unwrap();
+    let debt = redis.share(vec![part("two", 1000)]).await.unwrap();
+    let tens = |told: &[Duration]| told.iter().map(|full_in| full_in.as_secs().div_ceil(10)).collect::<Vec<_>>();
+    assert_eq!((tens(&told), tens(&again)), (vec![3, 8], vec![16, 4]), "more than the rate is a debt");
+    assert_eq!(tens(&debt), [160], "which is bounded");
+    assert_eq!(redis.share(Vec::new()).await, Ok(Vec::new()));
 }

@@ -1,0 +1,14 @@
+-- ARGV, four for each key: its name, microseconds between two, how many at once, how many a process took. Answers for each
+-- in how many microseconds it is full again, by all processes together.
+--
+-- What was taken was taken: nothing is refused here, and more than the rate is a debt that is waited for. It is bounded by
+-- what sixteen processes could take at once before they hear of each other.
+local answer = { 'ok' }
+for at = 1, #ARGV, 4 do
+    local name, interval = key('rate', ARGV[at]), tonumber(ARGV[at + 1])
+    local full = math.max(tonumber(redis.call('GET', name) or '0'), micros) + interval * tonumber(ARGV[at + 3])
+    local left = math.min(full - micros, interval * tonumber(ARGV[at + 2]) * 16)
+    redis.call('SET', name, int(micros + left), 'PX', int(math.max(math.ceil(left / 1000), 1)))
+    answer[#answer + 1] = int(left)
+end
+return answer
