@@ -71,8 +71,9 @@ impl Kept {
         std::mem::take(&mut self.untold)
     }
 
-    pub(super) fn learn(&mut self, rate: Rate, full_in: Duration, now: Timestamp) {
-        self.full_at = self.full_at.max(together(rate, full_in, self.untold, now));
+    /// All replicas together have it full again in `full_in`, and here were `more` since.
+    pub(super) fn learn(&mut self, rate: Rate, full_in: Duration, more: u32, now: Timestamp) {
+        self.full_at = self.full_at.max(together(rate, full_in, more, now));
     }
 }
 

@@ -463,6 +463,27 @@ async fn one_message_too_many_waits() {
 }
 
 #[tokio::test]
+async fn a_message_that_waits_for_its_bot_takes_from_its_session_once() {
+    let (vendor, _) = echo();
+    // The opening, the request and the first message are all of the bot's; the clock stands still.
+    let limits = r#"limits = { per_session = "4/1h", per_bot = "3/60ms" }"#;
+    let gateway = TestGateway::with_profile(&vendor, PROFILE).bot(limits).start();
+    let session = gateway.mint("support").await;
+    let mut socket = open(&gateway, &session).await;
+    for _ in 0..2 {
+        socket.send(Message::text("hello")).await.unwrap();
+    }
+    assert_eq!(socket.next().await.unwrap().unwrap(), Message::text("hello"));
+    // It asks again every 20 ms.
+    let second = tokio::time::timeout(Duration::from_millis(200), socket.next()).await;
+    assert!(second.is_err(), "{second:?} came although the bot has no more calls");
+
+    gateway.clock.advance(Duration::from_secs(1));
+    let second = tokio::time::timeout(Duration::from_secs(10), socket.next()).await;
+    assert_eq!(second.expect("the session has calls left").unwrap().unwrap(), Message::text("hello"));
+}
+
+#[tokio::test]
 async fn frames_that_are_no_messages_arrive_all_the_same() {
     let (vendor, _) = echo();
     let gateway = TestGateway::with_profile(&vendor, PROFILE).start();
