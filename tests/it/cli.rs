@@ -97,6 +97,27 @@ fn check_reads_config_keystile_toml_of_the_working_folder_by_default() {
 }
 
 #[test]
+fn check_warns_of_what_is_hardly_meant_and_ends_with_0() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("doubtful.toml");
+    let text =
+        std::fs::read_to_string(documented()).unwrap().replace("# per_session = \"60/1m\"", "per_session = \"off\"");
+    std::fs::write(&file, text).unwrap();
+    let check = |more: &[&str]| {
+        let mut command = keystile();
+        command.args(["check", "-c"]).arg(&file).args(more).env("CHATBOTKIT_KEY", "0123456789abcdef0123");
+        command.output().unwrap()
+    };
+    let output = check(&[]);
+    assert_eq!((output.status.code(), complained(&output).as_str()), (DONE, ""));
+    let lines = said(&output);
+    assert!(lines.starts_with("warning: ") && lines.contains("bots.support.limits.per_session: is off"), "{lines}");
+    assert!(lines.ends_with(": no problems\n"), "{lines}");
+    let json: Value = serde_json::from_str(&said(&check(&["--json"]))).unwrap();
+    assert_eq!((&json["ok"], &json["warnings"][0]["path"]), (&json!(true), &json!("bots.support.limits.per_session")));
+}
+
+#[test]
 fn check_reports_every_problem_and_ends_with_2() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("wrong.toml");
