@@ -173,13 +173,13 @@ async fn what_calls_took_on_one_replica_is_soon_gone_on_the_other_and_a_replica_
     // Something to tell, and nobody to tell it to.
     two.clock.advance(Duration::from_secs(3600));
     let end = Instant::now() + Duration::from_secs(20);
-    while !ready().await.contains("limits are this replica's own") {
+    while !ready().await.contains("limits count in this process only") {
         assert!(Instant::now() < end, "{}", ready().await);
         let call = two.call(Method::GET, "/read").bearer_auth(&sessions[2].token);
         assert!([200, 429].contains(&call.send().await.unwrap().status().as_u16()));
     }
     redis.start_again();
-    while ready().await.contains("limits are this replica's own") {
+    while ready().await.contains("limits count in this process only") {
         assert!(Instant::now() < end, "{}", ready().await);
     }
 }

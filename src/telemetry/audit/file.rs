@@ -1,16 +1,23 @@
-//! The file: who may read it, whose it is while the process runs, and where the chain goes on.
+//! The file: who may read it, and where the chain goes on.
+//!
+//! Gateways of one host may share it, as an old and a new process do while one takes over from the other: each locks it
+//! for as long as it writes, and goes on where it ends by then.
 
 use std::fmt::Display;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::AuditError;
 use super::line::{LONGEST, Link, Tail, hash};
 use super::writer::{Log, Sink};
 
-/// Opens the file, or makes it; it is this process's alone until it is closed.
+/// How long another process may hold the file.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Opens the file, or makes it.
 pub(super) fn open(path: &Path) -> Result<Log<File>, AuditError> {
     let shown = path.display();
     let unusable = |why: &dyn Display| AuditError(format!("{shown}: {why}"));
@@ -27,20 +34,30 @@ pub(super) fn open(path: &Path) -> Result<Log<File>, AuditError> {
             "it can be read or written by everybody (mode {mode:04o}), and it says who did what; run: chmod 600 {shown}"
         )));
     }
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            return Err(unusable(&"another process writes it; each gateway needs an audit.file of its own"));
-        }
-        Err(TryLockError::Error(error)) => return Err(unusable(&error)),
-    }
-    let tail = end_of(&mut file, path).map_err(|why| unusable(&why))?;
+    lock(|| file.try_lock()).map_err(|error| unusable(&error))?;
+    let tail = end_of(&mut file).map_err(|why| unusable(&why))?;
+    file.unlock().map_err(|error| unusable(&error))?;
     Ok(Log::new(file, tail))
+}
+
+/// Locks the file, for which another process may hold it for a moment.
+pub(super) fn lock(try_lock: impl Fn() -> Result<(), TryLockError>) -> io::Result<()> {
+    let began = Instant::now();
+    loop {
+        match try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) if began.elapsed() > PATIENCE => {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "another process holds it, and does not let go"));
+            }
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
 }
 
 /// Where the chain in the file ends. A last line without its end was being written when the process was killed: nothing was
 /// answered for it, and it is cut off.
-fn end_of(file: &mut File, path: &Path) -> Result<Tail, String> {
+fn end_of(file: &mut File) -> Result<Tail, String> {
     let length = file.metadata().map_err(|error| error.to_string())?.len();
     let bytes = last(file, length).map_err(|error| error.to_string())?;
     let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
@@ -55,8 +72,7 @@ fn end_of(file: &mut File, path: &Path) -> Result<Tail, String> {
         "its last line is no record of this gateway; `keystile audit verify` says more. Move the file away to begin a new one",
     )?;
     if !torn.is_empty() {
-        let at = path.display();
-        tracing::warn!(file = %at, bytes = torn.len(), "the audit record ended in half a line, which was cut off");
+        tracing::warn!(bytes = torn.len(), "the audit record ended in half a line, which was cut off");
         file.cut(tail.length).and_then(|()| file.sync_data()).map_err(|error| error.to_string())?;
     }
     Ok(tail)
@@ -86,6 +102,21 @@ fn begins_record(torn: &[u8], number: u64) -> bool {
 }
 
 impl Sink for File {
+    fn begin(&mut self, tail: &Tail) -> io::Result<Tail> {
+        lock(|| self.try_lock())?;
+        if self.metadata()?.len() == tail.length {
+            return Ok(tail.clone());
+        }
+        // Another process has written, or left half a line.
+        end_of(self).map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))
+    }
+
+    fn end(&mut self) {
+        if let Err(error) = self.unlock() {
+            tracing::error!(%error, "the audit record stays locked");
+        }
+    }
+
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.write_all(bytes)?;
         self.sync_data()
@@ -154,12 +185,27 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_everybody_can_read_or_another_has_or_a_folder_is_refused() {
+    fn processes_that_share_a_file_write_one_chain() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.jsonl");
-        let held = open(&path).unwrap();
-        assert!(open(&path).unwrap_err().to_string().contains("another process"));
-        drop(held);
+        let (mut one, mut other) = (open(&path).unwrap(), open(&path).unwrap());
+        for _ in 0..3 {
+            write(&mut one, &["s-1", "s-2"]);
+            write(&mut other, &["s-3"]);
+        }
+        // One that was killed in the middle of a line.
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, [whole.as_slice(), b"{\"n\":10,\"time\":\"20"].concat()).unwrap();
+        write(&mut one, &["s-4"]);
+        let report = super::super::verify(&path, &[]).unwrap();
+        assert_eq!((report.count, report.breach), (10, None));
+    }
+
+    #[test]
+    fn a_file_that_everybody_can_read_or_a_folder_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        drop(open(&path).unwrap());
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         assert!(open(&path).unwrap_err().to_string().contains("chmod 600"));
         assert!(open(folder.path()).is_err());

@@ -1,10 +1,11 @@
 //! Whether a file is the record that was written.
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
 use super::breach::{Breach, Noted};
+use super::file::lock;
 use super::line::{LONGEST, Link, hash, none};
 
 /// What was found.
@@ -39,7 +40,9 @@ pub struct Last {
 ///
 /// It cannot be read.
 pub fn verify(path: &Path, noted: &[Noted]) -> io::Result<Report> {
-    let mut file = BufReader::new(File::open(path)?);
+    let file = File::open(path)?;
+    let (length, is_whole) = extent(&file)?;
+    let mut file = BufReader::new(file.take(length));
     let mut report = Report::default();
     let mut line = Vec::new();
     let longest = u64::try_from(LONGEST).unwrap_or(u64::MAX);
@@ -51,7 +54,7 @@ pub fn verify(path: &Path, noted: &[Noted]) -> io::Result<Report> {
         match line.strip_suffix(b"\n") {
             Some(whole) => report.read(whole, noted),
             None if line.len() == LONGEST => report.breach = Some(Breach::NoRecord { line: report.count + 1 }),
-            None if is_written_to(file.get_ref()) => {
+            None if !is_whole => {
                 report.is_being_written = true;
                 break;
             }
@@ -93,14 +96,15 @@ impl Report {
     }
 }
 
-/// Whether a gateway has the file: it may be about to write the rest of the last line.
-fn is_written_to(file: &File) -> bool {
-    match file.try_lock_shared() {
-        // It is given back with the file, at the latest.
-        Ok(()) => file.unlock().is_err(),
-        Err(TryLockError::WouldBlock) => true,
-        Err(TryLockError::Error(_)) => false,
+/// How long the file is, and whether no gateway was writing to it at that moment: then the last line is all there will be of
+/// it. What is written meanwhile is not read.
+fn extent(file: &File) -> io::Result<(u64, bool)> {
+    let is_locked = lock(|| file.try_lock_shared()).is_ok();
+    let length = file.metadata()?.len();
+    if is_locked {
+        file.unlock()?;
     }
+    Ok((length, is_locked))
 }
 
 #[cfg(test)]

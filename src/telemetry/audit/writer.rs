@@ -23,6 +23,12 @@ const MOST_AT_ONCE: usize = 512;
 
 /// What lines are written to.
 pub(super) trait Sink: Send + 'static {
+    /// Keeps others from writing. `tail` is where its records ended the last time; the answer, where they do now.
+    fn begin(&mut self, tail: &Tail) -> io::Result<Tail>;
+
+    /// Lets others write again.
+    fn end(&mut self);
+
     /// Adds `bytes` at its end; they are on the disk then. An error may leave some of them there.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
 
@@ -35,26 +41,33 @@ pub(super) trait Sink: Send + 'static {
 pub(super) struct Log<S> {
     sink: S,
     tail: Tail,
-    /// Whether there may be something after the last record.
-    is_torn: bool,
 }
 
 impl<S: Sink> Log<S> {
     /// Over `sink`, whose records end with `tail`.
     pub(super) fn new(sink: S, tail: Tail) -> Self {
-        Self { sink, tail, is_torn: false }
+        Self { sink, tail }
     }
 
     /// Writes all of `events`, or none.
     pub(super) fn write<'e>(&mut self, events: impl Iterator<Item = &'e Event>, now: Timestamp) -> io::Result<()> {
-        if self.is_torn {
-            self.sink.cut(self.tail.length)?;
-            self.is_torn = false;
-        }
+        let begun = self.sink.begin(&self.tail);
+        let written = begun.and_then(|tail| {
+            self.tail = tail;
+            self.add(events, now)
+        });
+        self.sink.end();
+        written
+    }
+
+    fn add<'e>(&mut self, events: impl Iterator<Item = &'e Event>, now: Timestamp) -> io::Result<()> {
         let (mut tail, mut bytes) = (self.tail.clone(), Vec::new());
         events.for_each(|event| tail.append(event, now, &mut bytes));
         if let Err(error) = self.sink.append(&bytes) {
-            self.is_torn = self.sink.cut(self.tail.length).is_err();
+            // What cannot be cut off now is half a line, which whoever writes next cuts off.
+            if let Err(error) = self.sink.cut(self.tail.length) {
+                tracing::debug!(%error, "half a line stays in the audit record for now");
+            }
             return Err(error);
         }
         self.tail = tail;
@@ -150,6 +163,18 @@ mod tests {
     }
 
     impl Sink for Disk {
+        fn begin(&mut self, tail: &Tail) -> io::Result<Tail> {
+            let mut disk = self.0.lock().unwrap();
+            let end = disk.0.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+            if end < disk.0.len() && !disk.2 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            disk.0.truncate(end);
+            Ok(tail.clone())
+        }
+
+        fn end(&mut self) {}
+
         fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
             let mut disk = self.0.lock().unwrap();
             let fits = disk.1.saturating_sub(disk.0.len()).min(bytes.len());
