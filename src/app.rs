@@ -142,9 +142,10 @@ impl Bound {
             api,
             limiter,
             clock,
+            trusted: settings.listen.trusted.clone(),
             page,
         });
-        let listen::Settings { address, tls, workers, timeouts, bounds } = settings.listen;
+        let listen::Settings { address, tls, workers, timeouts, bounds, trusted, proxy_protocol } = settings.listen;
         let (sockets, address) =
             listen::bind(address, workers).map_err(|source| StartError::Bind { address, source })?;
         let durability = settings.store.durability;
@@ -155,7 +156,14 @@ impl Bound {
             sharing,
             durability,
             admin,
-            listener: listen::Bound { sockets, address, tls, timeouts, bounds },
+            listener: listen::Bound {
+                sockets,
+                address,
+                tls,
+                timeouts,
+                bounds,
+                balancers: proxy_protocol.then_some(trusted),
+            },
         })
     }
 
@@ -184,9 +192,15 @@ impl Bound {
         let writer = self.gateway.records.start().map_err(StartError::Worker)?;
         let mut workers = vec![keeper(self.ledger, self.sharing, self.durability, stopped.clone())?];
         workers.extend(self.admin.map(|admin| operated(admin, stopped.clone())).transpose()?);
-        let listen::Bound { sockets, tls, timeouts, bounds, .. } = self.listener;
+        let listen::Bound { sockets, tls, timeouts, bounds, balancers, .. } = self.listener;
         for (number, socket) in sockets.into_iter().enumerate() {
-            let terms = listen::Terms { tls: tls.clone(), worker: number, timeouts, bounds: bounds.clone() };
+            let terms = listen::Terms {
+                tls: tls.clone(),
+                worker: number,
+                timeouts,
+                bounds: bounds.clone(),
+                balancers: balancers.clone(),
+            };
             let (gateway, stopped) = (Arc::clone(&self.gateway), stopped.clone());
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Worker)?;

@@ -15,6 +15,7 @@ mod routes;
 mod settings;
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,8 +39,10 @@ use crate::bot::Vendor;
 use crate::clock::Clock;
 use crate::document::Rate;
 use crate::fault::{Code, Fault};
+use crate::id::RequestId;
 use crate::limit::{Key, Kind, Limiter, OpenCall, digest_key};
 use crate::listen::Peer;
+use crate::net::{Disagreement, Trusted};
 use crate::proxy::{Admit, Answered, Handshake, Inbound, Incoming, Proxy, Upgrade, parameter};
 use crate::secret::Secret;
 use crate::session::once::key_of;
@@ -64,6 +67,8 @@ pub struct Gateway {
     pub limiter: Arc<Limiter>,
     /// The time.
     pub clock: Clock,
+    /// Whose word counts of where a request comes from.
+    pub trusted: Trusted,
     /// Where records go.
     pub records: Arc<Records>,
     /// Where vendors' clients put their keys, and so our tokens.
@@ -81,12 +86,16 @@ impl Gateway {
     ) -> Result<Response<Body>, Infallible> {
         mark_credentials(request.headers_mut(), &self.key_headers);
         let now = self.clock.now();
-        let mut record = Box::new(Record::begin(&self.records, peer.worker, peer.address, request.method(), now));
+        let (client, id) = self.source(&peer, request.headers());
+        let (address, unclear) = client.map_or_else(|fault| (peer.address, Some(fault)), |address| (address, None));
+        let mut record = Box::new(Record::begin(&self.records, peer.worker, address, request.method(), now));
+        record.id = id;
+        let peer = Peer { address, ..peer };
         record.received = Received::of(request.body().size_hint().exact());
         let cors = Cors::of(request.headers());
         let path = request.uri().path_and_query().cloned();
         let path = path.as_ref().map_or("/", |path| path.path());
-        let host = framing::check(&request, &peer);
+        let host = unclear.map_or_else(|| framing::check(&request, &peer), Err);
         let ending = Ending::of(&request, host.is_err());
         let preflight_of = host.as_ref().ok().copied().filter(|_| cors.is_preflight(request.method()));
         let found = host.map_err(Missing::from).and_then(|host| self.routes.find(host, request.method(), path));
@@ -108,6 +117,18 @@ impl Gateway {
             response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
         }
         Ok(response)
+    }
+
+    /// Whose request it is, and its id: as the proxies before the gateway say, where they are believed.
+    fn source(&self, peer: &Peer, headers: &HeaderMap) -> (Result<IpAddr, Fault>, RequestId) {
+        if self.trusted.is_empty() || !peer.may_forward || !self.trusted.has(peer.address) {
+            return (Ok(peer.address), RequestId::next());
+        }
+        let id = headers.get(&answer::REQUEST_ID).and_then(|id| RequestId::given(id.as_bytes()));
+        let client = self.trusted.client(peer.address, headers).map_err(|Disagreement| {
+            Fault::new(Code::BadRequest, "X-Forwarded-For and Forwarded name different clients; send one of them")
+        });
+        (client, id.unwrap_or_else(RequestId::next))
     }
 
     async fn answer(

@@ -41,9 +41,15 @@ impl Entropy {
     }
 }
 
+/// The longest id of a request.
+const LONGEST_REQUEST_ID: usize = 64;
+
 /// The id of one request: it stands in the answer, in the record and in the log, and in no decision.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct RequestId([u8; 24]);
+pub struct RequestId {
+    text: [u8; LONGEST_REQUEST_ID],
+    length: u8,
+}
 
 impl RequestId {
     /// A new id: 96 bits, unique but not secret, so that a call costs no system randomness.
@@ -63,17 +69,30 @@ impl RequestId {
         let mut mixed = (count ^ (count >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         mixed ^= mixed >> 31;
-        let mut out = [0; 24];
+        let mut out = [0; LONGEST_REQUEST_ID];
         let bytes = thread.to_be_bytes().into_iter().chain(mixed.to_be_bytes());
         for (pair, byte) in out.chunks_exact_mut(2).zip(bytes) {
             pair.copy_from_slice(&hex_pair(byte));
         }
-        Self(out)
+        Self { text: out, length: 24 }
     }
 
-    /// As text: 24 lower-case hexadecimal digits.
+    /// The id that somebody else gave a request, if it is one that needs no escaping wherever it is written: 1 to 64
+    /// letters, digits and `-_.:=+/`.
+    pub fn given(text: &[u8]) -> Option<Self> {
+        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:=+/".contains(byte);
+        let length = u8::try_from(text.len()).ok()?;
+        if text.is_empty() || text.len() > LONGEST_REQUEST_ID || !text.iter().all(is_plain) {
+            return None;
+        }
+        let mut own = [0; LONGEST_REQUEST_ID];
+        own[..text.len()].copy_from_slice(text);
+        Some(Self { text: own, length })
+    }
+
+    /// As text: 24 lower-case hexadecimal digits, or what was given.
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or("")
+        std::str::from_utf8(&self.text[..usize::from(self.length)]).unwrap_or("")
     }
 }
 
@@ -122,6 +141,16 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+
+    #[test]
+    fn the_id_that_a_balancer_gave_is_kept_where_it_needs_no_escaping() {
+        let root = "Root=1-67891233-abcdef012345678912345678";
+        assert_eq!(RequestId::given(root.as_bytes()).unwrap().as_str(), root);
+        let long = "a".repeat(65);
+        for text in ["", "a b", "a\"", "a\u{e9}", "a\n", "<a>", &long] {
+            assert!(RequestId::given(text.as_bytes()).is_none(), "{text:?}");
+        }
+    }
 
     #[test]
     fn request_ids_differ() {

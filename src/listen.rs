@@ -9,6 +9,7 @@ mod http1;
 mod http2;
 mod names;
 mod private;
+mod proxy;
 mod settings;
 mod socket;
 mod stream;
@@ -25,6 +26,7 @@ use hyper::body::{Body, Incoming};
 use hyper::service::Service;
 use tokio::net::{TcpListener, TcpStream};
 
+use self::bounds::Slot;
 pub use self::bounds::{Bounds, Timeouts, some_time};
 pub use self::names::Names;
 pub use self::private::PrivateSocket;
@@ -32,6 +34,7 @@ pub use self::settings::Settings;
 pub use self::socket::{bind, free_address};
 use self::stream::Stream;
 pub use self::tls::Tls;
+use crate::net::Trusted;
 
 /// A client whose first bytes come one by one is looked at again after this time, and then after twice as long.
 const PEEK_PAUSE: Duration = Duration::from_millis(5);
@@ -45,8 +48,10 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0";
 /// The other end of a connection.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    /// Its address.
+    /// Its address: the client's, where a balancer passes its connection on.
     pub address: IpAddr,
+    /// Whether it may say of a request whose it is: not a balancer that passes on a connection of nobody it knows.
+    pub may_forward: bool,
     /// The worker that serves it.
     pub worker: usize,
     /// The hosts that its connection is for, where TLS says that.
@@ -83,6 +88,8 @@ pub struct Terms {
     pub timeouts: Timeouts,
     /// How much it may have.
     pub bounds: Bounds,
+    /// Who passes connections on and says so first (PROXY protocol); nobody else may connect then.
+    pub balancers: Option<Trusted>,
 }
 
 /// Accepts connections for ever and serves each with what `service` makes for its peer. Cancel-safe: dropping it stops
@@ -103,9 +110,9 @@ where
             Ok((stream, address)) => {
                 // Without a place it is closed at once: the client, or the load balancer before it, can go elsewhere.
                 let Some(slot) = terms.bounds.connections.take() else { continue };
-                let stream = Stream::new(stream, terms.timeouts.send, slot);
-                let peer = Peer { address: address.ip().to_canonical(), worker: terms.worker, names: None };
-                tokio::spawn(connection(stream, Arc::clone(&terms), peer, service.clone()));
+                let peer =
+                    Peer { address: address.ip().to_canonical(), may_forward: true, worker: terms.worker, names: None };
+                tokio::spawn(connection(stream, slot, Arc::clone(&terms), peer, service.clone()));
             }
             Err(error) => {
                 // Out of descriptors, or a client that had left already: neither is a reason to stop.
@@ -116,16 +123,29 @@ where
     }
 }
 
-async fn connection<S, B>(stream: Stream, terms: Arc<Terms>, mut peer: Peer, service: impl Fn(Peer) -> S)
-where
+async fn connection<S, B>(
+    mut stream: TcpStream,
+    slot: Slot,
+    terms: Arc<Terms>,
+    mut peer: Peer,
+    service: impl Fn(Peer) -> S,
+) where
     S: HttpService<B>,
     B: AnswerBody,
 {
     let Terms { tls, timeouts, bounds, .. } = &*terms;
-    if let Err(error) = stream.tcp().set_nodelay(true) {
+    if let Some(balancers) = &terms.balancers {
+        match Box::pin(passed_on(&mut stream, balancers, &peer, timeouts.handshake)).await {
+            Some(Some(address)) => peer.address = address,
+            Some(None) => peer.may_forward = false,
+            None => return,
+        }
+    }
+    if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "the client left at once");
         return;
     }
+    let stream = Stream::new(stream, timeouts.send, slot);
     let watch = stream.watch();
     // Each way of serving is on the heap by itself: a connection is as large as the one it takes, not as the largest.
     let Some(tls) = tls else {
@@ -146,6 +166,30 @@ where
         }
         Some(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
         None => tracing::debug!("a TLS handshake took too long"),
+    }
+}
+
+/// Whose connection a balancer passes on, if it is somebody else's; nothing if that is not for us to serve.
+async fn passed_on(
+    stream: &mut TcpStream,
+    balancers: &Trusted,
+    peer: &Peer,
+    limit: Duration,
+) -> Option<Option<IpAddr>> {
+    if !balancers.has(peer.address) {
+        tracing::warn!(peer = %peer.address, "a connection was closed: it is not from a balancer in trusted_proxies");
+        return None;
+    }
+    match within(limit, proxy::read(stream)).await {
+        Some(Ok(source)) => Some(source),
+        Some(Err(error)) => {
+            tracing::warn!(peer = %peer.address, %error, "a connection of a balancer was closed");
+            None
+        }
+        None => {
+            tracing::warn!(peer = %peer.address, "a balancer did not say in time whose connection it passes on");
+            None
+        }
     }
 }
 
@@ -185,6 +229,8 @@ pub struct Bound {
     pub timeouts: Timeouts,
     /// How much it may have.
     pub bounds: Bounds,
+    /// Who passes connections on and says so first, if the PROXY protocol is spoken.
+    pub balancers: Option<Trusted>,
 }
 
 #[cfg(test)]

@@ -1,7 +1,11 @@
 //! Addresses and hosts, as limits and routing compare them.
 
+mod trusted;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
+
+pub use self::trusted::{Disagreement, Trusted};
 
 /// Whom a limit per address counts: an IPv4 address, or the /64 of an IPv6 one, because a single host commonly has
 /// the whole of that network and could change its address with each call.

@@ -11,7 +11,7 @@ use crate::id::RequestId;
 use crate::telemetry::Record;
 use crate::vendor::{ErrorShape, Expired, Profile};
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The answer for a fault on paths that are no vendor's.
 pub fn problem(fault: &Fault, id: RequestId) -> Response<Bytes> {

@@ -132,7 +132,7 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let peer = Peer { address: IpAddr::V4(Ipv4Addr::LOCALHOST), worker: 0, names: None };
+        let peer = Peer { address: IpAddr::V4(Ipv4Addr::LOCALHOST), may_forward: true, worker: 0, names: None };
         check(&request.body(()).unwrap(), &peer).map(str::to_owned).map_err(|fault| fault.code())
     }
 

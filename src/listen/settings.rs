@@ -1,11 +1,14 @@
 //! Where to listen.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZero;
+
+use ipnet::IpNet;
 
 use super::bounds::{Bounds, Timeouts};
 use super::tls::{self, Tls};
-use crate::document::{Environment, Table};
+use crate::document::{Environment, Table, Value};
+use crate::net::Trusted;
 
 /// `listen`, `tls`, `insecure` and `workers` of `[server]`, and its time-outs and limits for connections.
 #[derive(Debug)]
@@ -20,6 +23,10 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// How much it may have.
     pub bounds: Bounds,
+    /// Whose word counts of where a connection or a request comes from.
+    pub trusted: Trusted,
+    /// Whether connections begin with the PROXY protocol.
+    pub proxy_protocol: bool,
 }
 
 impl Settings {
@@ -48,8 +55,30 @@ impl Settings {
         let workers =
             table.get("workers").and_then(|value| value.integer(1, 1024)).and_then(|count| usize::try_from(count).ok());
         let (timeouts, bounds) = (Timeouts::read(timeouts), Bounds::read(limits));
-        Self { address, tls, workers: workers.unwrap_or(cores), timeouts, bounds }
+        let trusted = Trusted::new(table.get("trusted_proxies").map_or_else(Vec::new, |value| networks(&value)));
+        let proxy_protocol = table.get("proxy_protocol").is_some_and(|value| value.boolean().unwrap_or(false));
+        if proxy_protocol && trusted.is_empty() {
+            table.problem(
+                "proxy_protocol",
+                "needs trusted_proxies, the networks of the load balancers: connections of all others are closed",
+            );
+        }
+        Self { address, tls, workers: workers.unwrap_or(cores), timeouts, bounds, trusted, proxy_protocol }
     }
+}
+
+fn networks(value: &Value<'_>) -> Vec<IpNet> {
+    let mut networks = Vec::new();
+    for text in value.texts().unwrap_or_default() {
+        match text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)) {
+            Ok(network) if network.prefix_len() == 0 => {
+                value.problem(format!("`{text}` is everybody, and everybody could say where a request comes from"));
+            }
+            Ok(network) => networks.push(network.trunc()),
+            Err(_) => value.problem(format!("`{text}` must be a network or an address, such as \"10.0.0.0/8\"")),
+        }
+    }
+    networks
 }
 
 fn read_tls(table: &Table<'_>, environment: &Environment) -> Option<Tls> {

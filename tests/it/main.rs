@@ -54,6 +54,7 @@ mod secrecy;
 mod sessions;
 mod slots;
 mod sockets;
+mod sources;
 mod store;
 mod streaming;
 mod support;
