@@ -190,7 +190,7 @@ impl Bound {
     pub fn start(self) -> Result<Running, StartError> {
         let (stop, stopped) = watch::channel(false);
         let writer = self.gateway.records.start().map_err(StartError::Worker)?;
-        let mut workers = vec![keeper(self.ledger, self.sharing, self.durability, stopped.clone())?];
+        let mut workers = vec![keeper(self.ledger, self.authority, self.sharing, self.durability, stopped.clone())?];
         workers.extend(self.admin.map(|admin| operated(admin, stopped.clone())).transpose()?);
         let listen::Bound { sockets, tls, timeouts, bounds, balancers, .. } = self.listener;
         for (number, socket) in sockets.into_iter().enumerate() {
@@ -217,9 +217,10 @@ impl Bound {
     }
 }
 
-/// Starts the thread that follows the store, and waits until what is revoked was read, or could not be.
+/// Starts the thread that follows the store and the key directory, and waits until what is revoked was read, or could not be.
 fn keeper(
     ledger: Arc<Ledger>,
+    authority: Arc<Authority>,
     sharing: Sharing,
     durability: Durability,
     stopped: watch::Receiver<bool>,
@@ -234,7 +235,12 @@ fn keeper(
             }
             // Nobody waits any more if the start failed meanwhile.
             let _heard = read.send(ledger.weaknesses().await);
-            tokio::join!(ledger.follow(stopped.clone()), ledger.keep_clean(stopped.clone()), sharing.run(stopped));
+            tokio::join!(
+                ledger.follow(stopped.clone()),
+                ledger.keep_clean(stopped.clone()),
+                authority.follow(stopped.clone()),
+                sharing.run(stopped)
+            );
         });
         runtime.shutdown_background();
     };

@@ -12,6 +12,7 @@
 mod cache;
 mod claims;
 mod directory;
+mod follow;
 mod inspect;
 mod jws;
 mod keys;
@@ -26,10 +27,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use zeroize::Zeroizing;
 
 use self::cache::Cache;
 use self::claims::Claims;
+use self::follow::Followed;
+pub use self::follow::SHORTEST_NOTICE;
 pub use self::inspect::{Inspection, OpenedBinding};
 pub use self::keys::KeyInfo;
 use self::keys::Keys;
@@ -37,7 +41,7 @@ pub use self::refusal::{KeysError, MintError, Part, Refusal};
 use self::seal::{Context, Sealed};
 pub use self::session::{Binding, Contact, ContactSource, Judged, Session, VendorSession, Verified};
 pub use self::settings::{Algorithm, ContactClaims, LONGEST_TTL, SHORTEST_TTL, Settings, read_ttl};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::id::Entropy;
 use crate::secret::{Secret, sha256};
 
@@ -49,8 +53,8 @@ const LONGEST_MINTED: usize = 4 * 1024;
 
 /// Everything about our own tokens: keys, minting, verification, the cache.
 pub struct Authority {
-    keys: Keys,
-    jwks: String,
+    keys: ArcSwap<Keys>,
+    directory: Followed,
     issuer: String,
     contact: ContactClaims,
     renew_grace: Duration,
@@ -62,10 +66,11 @@ pub struct Authority {
 impl Authority {
     /// Opens the key directory, or makes it at the first start. `issuer` is the public URL, as `iss` and `aud` have it.
     pub fn open(settings: &Settings, issuer: &str, clock: Clock, entropy: Entropy) -> Result<Self, KeysError> {
-        let keys = Keys::open(&settings.keys, settings.algorithm, clock.now(), &entropy)?;
+        let directory = Followed::new(settings);
+        let keys = Keys::open(directory.path(), directory.usage(), clock.now(), &entropy)?;
         Ok(Self {
-            jwks: keys.jwks(),
-            keys,
+            keys: ArcSwap::from_pointee(keys),
+            directory,
             issuer: issuer.to_owned(),
             contact: settings.contact,
             renew_grace: settings.renew_grace,
@@ -75,10 +80,24 @@ impl Authority {
         })
     }
 
+    /// Publishes the next keys, which sign and seal after `delay`; the present ones verify until their last token has ended.
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be used; or keys are waiting for their time already.
+    pub fn rotate(&self, delay: Duration) -> Result<(), KeysError> {
+        let now = self.clock.now();
+        let from = Timestamp::from_seconds(now.plus(delay).seconds());
+        let (path, usage) = (self.directory.path(), self.directory.usage());
+        self.keys.store(Arc::new(Keys::rotate(path, usage, from, now, &self.entropy)?));
+        Ok(())
+    }
+
     /// A new token for this session, of which every field but a fresh `jti` is the caller's word: also `issued` and
     /// `expires`, so that what is stored and answered is what the token says.
     pub fn mint(&self, mut session: Session, binding: &Binding) -> Result<String, MintError> {
-        let key = self.keys.signer();
+        let (keys, now) = (self.keys.load(), self.clock.now());
+        let key = keys.signer(now);
         let jti = self.entropy.token_id();
         let contact = std::mem::take(&mut session.contact);
         let (open, hidden) = match self.contact {
@@ -100,7 +119,7 @@ impl Authority {
             bot: &session.bot,
             jti: &jti,
         };
-        let sealing = self.keys.sealing().first().ok_or(MintError::Seal)?;
+        let sealing = keys.sealer(now).ok_or(MintError::Seal)?;
         let bnd = sealing.seal(&sealed, &context, &self.entropy)?;
         let claims = Claims::new(&self.issuer, &session, &open, &jti, bnd);
         let token = key.token(&serde_json::to_vec(&claims).ok().ok_or(MintError::Encode)?)?;
@@ -118,7 +137,7 @@ impl Authority {
         if let Some(verified) = self.cache.find(&digest) {
             return verified.check_time(now).map(|()| verified);
         }
-        let verified = Arc::new(verify::check(token, &self.keys, &self.issuer)?);
+        let verified = Arc::new(self.check(token)?);
         verified.check_time(now)?;
         self.cache.keep(digest, Arc::clone(&verified));
         Ok(verified)
@@ -129,7 +148,7 @@ impl Authority {
     pub fn verify_for_renewal(&self, token: &str) -> Result<Arc<Verified>, Refusal> {
         match self.verify(token) {
             Err(Refusal::Expired) if !self.renew_grace.is_zero() => {
-                let verified = verify::check(token, &self.keys, &self.issuer)?;
+                let verified = self.check(token)?;
                 verified.check_end(self.clock.now(), self.renew_grace)?;
                 Ok(Arc::new(verified))
             }
@@ -137,46 +156,54 @@ impl Authority {
         }
     }
 
+    /// Everything but the time. A token of a key that is not known may be of one that came just now.
+    fn check(&self, token: &str) -> Result<Verified, Refusal> {
+        match verify::check(token, &self.keys.load(), &self.issuer) {
+            Err(Refusal::UnknownKey) if self.looks_again_now() => verify::check(token, &self.keys.load(), &self.issuer),
+            checked => checked,
+        }
+    }
+
     /// The public keys as a JWK Set (RFC 7517 §5). HMAC and sealing keys are never in it.
     pub fn jwks(&self) -> String {
-        self.jwks.clone()
+        self.keys.load().jwks(self.clock.now())
     }
 
     /// The signing and sealing keys and what each does.
     pub fn keys(&self) -> Vec<KeyInfo> {
-        self.keys.infos()
+        self.keys.load().infos(self.clock.now())
     }
 
     /// What can be read of any text that claims to be a token, with the verdict.
     pub fn inspect(&self, token: &str) -> Inspection {
-        inspect::inspect(token, &self.keys, &self.issuer, self.clock.now())
+        inspect::inspect(token, &self.keys.load(), &self.issuer, self.clock.now())
     }
 
     /// A stable pseudonym for `identity`, another for each owner and source: what is said by a browser never meets what
     /// a provider has verified.
     pub fn subject(&self, owner: &str, source: ContactSource, identity: &str) -> String {
-        self.keys.pseudonym("subject", &[owner, source.name(), identity])
+        self.keys.load().pseudonym("subject", &[owner, source.name(), identity])
     }
 
     /// A keyed fingerprint of a vendor key: it finds the key again in a changed configuration, and tells nothing to
     /// who has not the key directory.
     pub fn fingerprint(&self, secret: &Secret) -> String {
-        self.keys.pseudonym("vendor key", &[secret.expose()])
+        self.keys.load().pseudonym("vendor key", &[secret.expose()])
     }
 
     /// A keyed digest of `parts` for the use that `domain` names: the store finds them again by it, and learns nothing.
     pub fn digest(&self, domain: &str, parts: &[&str]) -> [u8; 32] {
-        sha256(self.keys.pseudonym(domain, parts).as_bytes())
+        sha256(self.keys.load().pseudonym(domain, parts).as_bytes())
     }
 
     /// An answer with a token in it, as the store may keep it under `key`.
     pub fn seal_answer(&self, key: &[u8; 32], answer: &[u8]) -> Option<Vec<u8>> {
-        seal::answer::seal(self.keys.sealing().first()?, key, answer, &self.entropy)
+        seal::answer::seal(self.keys.load().sealer(self.clock.now())?, key, answer, &self.entropy)
     }
 
     /// The answer that was sealed for `key`; nothing if it was not, or with a key that is gone.
     pub fn open_answer(&self, key: &[u8; 32], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-        seal::answer::open(self.keys.sealing(), key, sealed)
+        seal::answer::open(self.keys.load().openers(), key, sealed)
     }
 }
 
@@ -185,7 +212,7 @@ impl fmt::Debug for Authority {
         formatter
             .debug_struct("Authority")
             .field("issuer", &self.issuer)
-            .field("signer", &self.keys.signer().kid())
+            .field("signer", &self.keys.load().signer(self.clock.now()).kid())
             .finish_non_exhaustive()
     }
 }

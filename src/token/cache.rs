@@ -30,6 +30,11 @@ impl Cache {
         self.0.get(digest)
     }
 
+    /// Forgets all of them.
+    pub(super) fn clear(&self) {
+        self.0.invalidate_all();
+    }
+
     pub(super) fn keep(&self, digest: Digest, verified: Arc<Verified>) {
         self.0.insert(digest, verified);
     }

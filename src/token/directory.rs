@@ -38,6 +38,9 @@ pub(super) struct Record {
     pub(super) alg: String,
     /// Seconds since the epoch.
     pub(super) created: u64,
+    /// From when it signs or seals, if that is later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) from: Option<u64>,
     /// base64url.
     #[serde(serialize_with = "write_secret", deserialize_with = "read_secret")]
     pub(super) private: Secret,
@@ -57,6 +60,14 @@ fn read_secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Secr
     Ok(Secret::new(String::deserialize(deserializer)?))
 }
 
+/// What changes whenever the key file does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Version {
+    file: u64,
+    length: u64,
+    modified: (i64, i64),
+}
+
 /// A key directory.
 pub(super) struct Directory {
     path: PathBuf,
@@ -66,6 +77,13 @@ pub(super) struct Directory {
 impl Directory {
     pub(super) fn at(path: &Path) -> Self {
         Self { path: path.to_owned(), file: path.join("keys.json") }
+    }
+
+    /// The version of the key file; nothing if there is none, or it cannot be looked at.
+    pub(super) fn version(&self) -> Option<Version> {
+        let metadata = std::fs::metadata(&self.file).ok()?;
+        let modified = (metadata.mtime(), metadata.mtime_nsec());
+        Some(Version { file: metadata.ino(), length: metadata.len(), modified })
     }
 
     /// The keys in it; nothing if there is no key file.

@@ -1,15 +1,21 @@
-//! All keys of the gateway, parsed once at start.
+//! All keys of the gateway, parsed once each time that their file changes.
 //!
-//! The newest signing key of the configured algorithm signs; all of them verify. The newest sealing key seals; all of
-//! them open. The subject key is one and stays: with another, every known visitor would become somebody else.
+//! Of the signing keys of the configured algorithm the newest signs whose time has come; all verify. Likewise for sealing.
+//! A key that was rotated away is kept until the last token that it signed has ended, and then forgotten. The subject key
+//! is one and stays: with another, every known visitor would become somebody else.
+
+mod life;
 
 use std::path::Path;
+use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
+pub use self::life::KeyInfo;
+use self::life::{Dated, Life};
 use super::directory::{Directory, Purpose, Record};
 use super::refusal::KeysError;
 use super::seal::{SealingKey, frame};
@@ -25,73 +31,115 @@ const SEAL: &str = "A256GCMSIV";
 /// `alg` of the subject key in the file.
 const SUBJECT: &str = "HS256";
 
-/// What may be known of a key: for `keystile keys list`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyInfo {
-    /// Its id: the RFC 7638 thumbprint.
-    pub kid: String,
-    /// Its algorithm.
-    pub algorithm: &'static str,
-    /// `sig` or `seal`.
-    pub purpose: &'static str,
-    /// When it was made.
-    pub created: Timestamp,
-    /// `signing` or `verifying`; `sealing` or `opening`.
-    pub state: &'static str,
+pub(super) struct Keys {
+    /// In the file's order.
+    signing: Vec<Dated<SigningKey>>,
+    algorithm: Algorithm,
+    sealing: Vec<Dated<SealingKey>>,
+    subject: Box<hmac::Key>,
+    subject_kid: String,
 }
 
-pub(super) struct Keys {
-    /// In the file's order, the oldest first.
-    signing: Vec<SigningKey>,
-    signer: usize,
-    /// The newest first, which is the likeliest to open.
-    sealing: Vec<SealingKey>,
-    sealing_infos: Vec<KeyInfo>,
-    subject: Box<hmac::Key>,
+/// How the keys of a directory are used.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Use {
+    /// What new tokens are signed with.
+    pub(super) algorithm: Algorithm,
+    /// How long the last token of a key that signs no more may be of use.
+    pub(super) outlives: Duration,
 }
 
 impl Keys {
     /// Opens the directory. What it has not and needs is made: everything at the first start, later a signing key
     /// where the algorithm is a new one.
-    pub(super) fn open(
+    pub(super) fn open(path: &Path, usage: Use, now: Timestamp, entropy: &Entropy) -> Result<Self, KeysError> {
+        let directory = Directory::at(path);
+        let records = match directory.read()? {
+            // A directory that is complete may be mounted read-only.
+            Some(records) if has_signer(&records, usage.algorithm) => records,
+            Some(_) | None => {
+                directory.update(entropy, |present| complete(&directory, present, usage.algorithm, now, entropy))?
+            }
+        };
+        Self::parse(&directory, &records, usage)
+    }
+
+    /// Publishes new keys that sign and seal from `from` on, and drops those whose last token has ended.
+    ///
+    /// # Errors
+    ///
+    /// [`KeysError::Pending`]: there are keys whose time is still to come.
+    pub(super) fn rotate(
         path: &Path,
-        algorithm: Algorithm,
+        usage: Use,
+        from: Timestamp,
         now: Timestamp,
         entropy: &Entropy,
     ) -> Result<Self, KeysError> {
         let directory = Directory::at(path);
-        let records = match directory.read()? {
-            // A directory that is complete may be mounted read-only.
-            Some(records) if has_signer(&records, algorithm) => records,
-            Some(_) | None => {
-                directory.update(entropy, |present| complete(&directory, present, algorithm, now, entropy))?
+        let records = directory.update(entropy, |present| {
+            let present = complete(&directory, present, usage.algorithm, now, entropy)?;
+            let keys = Self::parse(&directory, &present, usage)?;
+            if let Some(life) = keys.lives().find(|life| life.from > now) {
+                return Err(KeysError::Pending { kid: life.kid.clone(), from: life.from });
             }
-        };
-        Self::parse(&directory, &records, algorithm)
+            let dead: Vec<&str> = keys.lives().filter(|life| life.is_over(now)).map(|life| life.kid.as_str()).collect();
+            let kept = present.into_iter().filter(|record| !dead.contains(&record.kid.as_str()));
+            let failed = KeysError::Generate { algorithm: usage.algorithm.name() };
+            let next = [
+                symmetric(Purpose::Seal, SEAL, now, entropy),
+                signing_record(usage.algorithm, now, entropy).ok_or(failed)?,
+            ];
+            let next = next.into_iter().map(|record| Record { from: Some(from.seconds()), ..record });
+            Ok(kept.chain(next).collect())
+        })?;
+        Self::parse(&directory, &records, usage)
     }
 
-    fn parse(directory: &Directory, records: &[Record], algorithm: Algorithm) -> Result<Self, KeysError> {
-        let Gathered { signing, sealing, subject } = Gathered::of(directory, records)?;
-        let signer = signing.iter().rposition(|key| key.algorithm() == algorithm);
-        let signer = signer.ok_or_else(|| directory.broken(format!("no key signs with {}", algorithm.name())))?;
-        let (sealing, sealing_infos) = sealing.into_iter().rev().unzip();
-        Ok(Self { signing, signer, sealing, sealing_infos, subject })
+    /// The directory anew: for processes that follow what others do with it. It is only read.
+    pub(super) fn read_again(&self, path: &Path, usage: Use) -> Result<Self, KeysError> {
+        let directory = Directory::at(path);
+        let records = directory.read()?.ok_or_else(|| directory.broken("it is gone"))?;
+        let keys = Self::parse(&directory, &records, usage)?;
+        if keys.subject_kid != self.subject_kid {
+            return Err(
+                directory.broken("its `subject` key is another: every known visitor would become somebody else")
+            );
+        }
+        Ok(keys)
     }
 
-    /// The key that signs new tokens.
-    pub(super) fn signer(&self) -> &SigningKey {
-        // `parse` found the index in this very list, which nothing changes.
-        &self.signing[self.signer]
+    fn parse(directory: &Directory, records: &[Record], usage: Use) -> Result<Self, KeysError> {
+        let Gathered { mut signing, mut sealing, subject, subject_kid } = Gathered::of(directory, records)?;
+        let algorithm = usage.algorithm;
+        if !signing.iter().any(|dated| dated.key.algorithm() == algorithm) {
+            return Err(directory.broken(format!("no key signs with {}", algorithm.name())));
+        }
+        life::settle(&mut signing, usage.outlives);
+        life::settle(&mut sealing, usage.outlives);
+        Ok(Self { signing, algorithm, sealing, subject, subject_kid })
+    }
+
+    /// The key that signs new tokens at `now`.
+    pub(super) fn signer(&self, now: Timestamp) -> &SigningKey {
+        let ours = self.signing.iter().filter(|dated| dated.key.algorithm() == self.algorithm);
+        // `parse` found that there is one.
+        life::present(ours, now).map_or_else(|| &self.signing[0].key, |dated| &dated.key)
     }
 
     /// The key of this id.
     pub(super) fn signing_key(&self, kid: &str) -> Option<&SigningKey> {
-        self.signing.iter().find(|key| key.kid() == kid)
+        self.signing.iter().map(|dated| &dated.key).find(|key| key.kid() == kid)
     }
 
-    /// The sealing keys, the one that seals first.
-    pub(super) fn sealing(&self) -> &[SealingKey] {
-        &self.sealing
+    /// The key that seals at `now`.
+    pub(super) fn sealer(&self, now: Timestamp) -> Option<&SealingKey> {
+        life::present(self.sealing.iter(), now).map(|dated| &dated.key)
+    }
+
+    /// The sealing keys, the newest first, which is the likeliest to open.
+    pub(super) fn openers(&self) -> impl Iterator<Item = &SealingKey> {
+        self.sealing.iter().rev().map(|dated| &dated.key)
     }
 
     /// A pseudonym of `parts` for the use that `domain` names: base64url of an HMAC-SHA256, 256 bits.
@@ -102,30 +150,38 @@ impl Keys {
         URL_SAFE_NO_PAD.encode(context.sign())
     }
 
-    /// The public keys as a JWK Set (RFC 7517 §5).
-    pub(super) fn jwks(&self) -> String {
-        let keys: Vec<&str> = self.signing.iter().filter_map(SigningKey::jwk).collect();
+    /// The public keys as a JWK Set (RFC 7517 §5): those whose tokens may be out, and those that are to sign next.
+    pub(super) fn jwks(&self, now: Timestamp) -> String {
+        let keys = self.signing.iter().filter(|dated| !dated.life.is_over(now));
+        let keys: Vec<&str> = keys.filter_map(|dated| dated.key.jwk()).collect();
         format!(r#"{{"keys":[{}]}}"#, keys.join(","))
     }
 
-    pub(super) fn infos(&self) -> Vec<KeyInfo> {
-        let signing = self.signing.iter().enumerate().map(|(index, key)| {
-            let state = if index == self.signer { "signing" } else { "verifying" };
-            info(key.kid(), key.algorithm().name(), "sig", key.created().seconds(), state)
-        });
-        signing.chain(self.sealing_infos.iter().cloned()).collect()
+    /// Whether every key of `other` is still here.
+    pub(super) fn has_all_of(&self, other: &Self) -> bool {
+        other.lives().all(|life| self.lives().any(|own| own.kid == life.kid))
     }
-}
 
-fn info(kid: &str, algorithm: &'static str, purpose: &'static str, created: u64, state: &'static str) -> KeyInfo {
-    KeyInfo { kid: kid.to_owned(), algorithm, purpose, created: Timestamp::from_seconds(created), state }
+    pub(super) fn infos(&self, now: Timestamp) -> Vec<KeyInfo> {
+        let (signer, sealer) = (self.signer(now).kid(), life::present(self.sealing.iter(), now));
+        let sealer = sealer.map_or("", |dated| dated.life.kid.as_str());
+        let signing = self.signing.iter().map(|dated| dated.life.info(signer, ["signing", "verifying"], now));
+        signing
+            .chain(self.sealing.iter().rev().map(|dated| dated.life.info(sealer, ["sealing", "opening"], now)))
+            .collect()
+    }
+
+    fn lives(&self) -> impl Iterator<Item = &Life> {
+        self.signing.iter().map(|dated| &dated.life).chain(self.sealing.iter().map(|dated| &dated.life))
+    }
 }
 
 /// The keys of a file that was found whole; which of them signs is not said yet.
 struct Gathered {
-    signing: Vec<SigningKey>,
-    sealing: Vec<(SealingKey, KeyInfo)>,
+    signing: Vec<Dated<SigningKey>>,
+    sealing: Vec<Dated<SealingKey>>,
     subject: Box<hmac::Key>,
+    subject_kid: String,
 }
 
 impl Gathered {
@@ -133,16 +189,21 @@ impl Gathered {
         let (mut signing, mut sealing, mut subjects) = (Vec::new(), Vec::new(), Vec::new());
         for (record, number) in records.iter().zip(1..) {
             match Parsed::of(record).ok_or_else(|| directory.broken(format!("key {number} in it is damaged")))? {
-                Parsed::Signing(key) => signing.push(*key),
-                Parsed::Sealing(key) => sealing.push((key, info(&record.kid, SEAL, "seal", record.created, "opening"))),
-                Parsed::Subject(key) => subjects.push(key),
+                Parsed::Signing(key) => {
+                    let life = Life::of(record, key.algorithm().name(), "sig");
+                    signing.push(Dated { key: *key, life });
+                }
+                Parsed::Sealing(key) => sealing.push(Dated { key, life: Life::of(record, SEAL, "seal") }),
+                Parsed::Subject(key) => subjects.push((key, record.kid.clone())),
             }
         }
-        let Some((_, newest)) = sealing.last_mut() else { return Err(directory.broken("no key has the use `seal`")) };
-        newest.state = "sealing";
+        if sealing.is_empty() {
+            return Err(directory.broken("no key has the use `seal`"));
+        }
         let subject = subjects.pop().filter(|_| subjects.is_empty());
-        let subject = subject.ok_or_else(|| directory.broken("not exactly one key has the use `subject`"))?;
-        Ok(Self { signing, sealing, subject })
+        let (subject, subject_kid) =
+            subject.ok_or_else(|| directory.broken("not exactly one key has the use `subject`"))?;
+        Ok(Self { signing, sealing, subject, subject_kid })
     }
 }
 
@@ -159,7 +220,7 @@ impl Parsed {
         let alg = record.alg.as_str();
         if record.purpose == Purpose::Sig {
             let algorithm = Algorithm::ALL.into_iter().find(|algorithm| algorithm.name() == alg)?;
-            let key = SigningKey::parse(algorithm, &private, Timestamp::from_seconds(record.created))?;
+            let key = SigningKey::parse(algorithm, &private)?;
             return (key.kid() == record.kid).then(|| Self::Signing(Box::new(key)));
         }
         if private.len() != 32 || thumbprint(&oct_members(&private)) != record.kid {
@@ -209,13 +270,13 @@ fn symmetric(purpose: Purpose, alg: &str, now: Timestamp, entropy: &Entropy) -> 
 
 fn signing_record(algorithm: Algorithm, now: Timestamp, entropy: &Entropy) -> Option<Record> {
     let private = signing::generate(algorithm, entropy)?;
-    let kid = SigningKey::parse(algorithm, &private, now)?.kid().to_owned();
+    let kid = SigningKey::parse(algorithm, &private)?.kid().to_owned();
     Some(record(kid, Purpose::Sig, algorithm.name(), now, &private))
 }
 
 fn record(kid: String, purpose: Purpose, alg: &str, now: Timestamp, private: &[u8]) -> Record {
     let private = Secret::new(URL_SAFE_NO_PAD.encode(private));
-    Record { kid, purpose, alg: alg.to_owned(), created: now.seconds(), private }
+    Record { kid, purpose, alg: alg.to_owned(), created: now.seconds(), from: None, private }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::clock::Timestamp;
 use crate::fault::{Code, Fault};
 
 /// Why a presented token is refused. The variants are for the log and for `keystile token inspect`; a caller sees only
@@ -168,6 +169,14 @@ pub enum KeysError {
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
+    },
+    /// The keys were rotated, and the new ones are not at work yet.
+    #[error("key {kid} is to take over at {} already; rotate after that", from.seconds())]
+    Pending {
+        /// The key.
+        kid: String,
+        /// When.
+        from: Timestamp,
     },
     /// A new key could not be made.
     #[error("cannot make a new key for {algorithm}")]

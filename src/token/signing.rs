@@ -19,7 +19,6 @@ use zeroize::Zeroizing;
 use super::jws::{Parts, TYPE};
 use super::refusal::{MintError, Refusal};
 use super::settings::Algorithm;
-use crate::clock::Timestamp;
 use crate::id::Entropy;
 use crate::secret::sha256;
 
@@ -33,7 +32,6 @@ const HMAC_BYTES: usize = 32;
 pub(super) struct SigningKey {
     kid: String,
     algorithm: Algorithm,
-    created: Timestamp,
     /// The header of its tokens, encoded.
     header: String,
     pair: Pair,
@@ -69,7 +67,7 @@ pub(super) fn generate(algorithm: Algorithm, entropy: &Entropy) -> Option<Zeroiz
 
 impl SigningKey {
     /// Reads the private bytes; nothing if they are not a key for this algorithm.
-    pub(super) fn parse(algorithm: Algorithm, private: &[u8], created: Timestamp) -> Option<Self> {
+    pub(super) fn parse(algorithm: Algorithm, private: &[u8]) -> Option<Self> {
         let (pair, verifier, members) = match algorithm {
             Algorithm::EdDsa => ed25519(private)?,
             Algorithm::Es256 => p256(private)?,
@@ -80,7 +78,7 @@ impl SigningKey {
         let header = URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"{alg}","typ":"{TYPE}","kid":"{kid}"}}"#));
         let public = !matches!(pair, Pair::Hmac(_));
         let jwk = public.then(|| format!(r#"{{{},"alg":"{alg}","kid":"{kid}","use":"sig"}}"#, *members));
-        Some(Self { kid, algorithm, created, header, pair, verifier, jwk })
+        Some(Self { kid, algorithm, header, pair, verifier, jwk })
     }
 
     /// The RFC 7638 thumbprint.
@@ -90,10 +88,6 @@ impl SigningKey {
 
     pub(super) fn algorithm(&self) -> Algorithm {
         self.algorithm
-    }
-
-    pub(super) fn created(&self) -> Timestamp {
-        self.created
     }
 
     /// The public key as a JWK (RFC 7517 §4), if it has one.
@@ -235,7 +229,7 @@ mod tests {
 
     fn made(algorithm: Algorithm) -> SigningKey {
         let private = generate(algorithm, &Entropy::system()).expect("a key");
-        SigningKey::parse(algorithm, &private, Timestamp::from_seconds(0)).expect("a key of its algorithm")
+        SigningKey::parse(algorithm, &private).expect("a key of its algorithm")
     }
 
     #[test]
@@ -256,7 +250,7 @@ mod tests {
         for algorithm in Algorithm::ALL {
             let private = generate(algorithm, &Entropy::system()).expect("a key");
             for other in Algorithm::ALL {
-                let parsed = SigningKey::parse(other, &private, Timestamp::from_seconds(0));
+                let parsed = SigningKey::parse(other, &private);
                 assert_eq!(parsed.is_some(), other == algorithm, "{algorithm:?} as {other:?}");
             }
         }

@@ -95,7 +95,8 @@ impl Bench {
     /// A token with these texts as header and claims, signed by the very key: a forger could not do better.
     fn signed(&self, header: &str, claims: &str) -> String {
         let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
-        let signature = self.authority.keys.signer().sign(signed.as_bytes()).expect("signs");
+        let signature =
+            self.authority.keys.load().signer(self.authority.clock.now()).sign(signed.as_bytes()).expect("signs");
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 

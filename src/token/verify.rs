@@ -65,7 +65,7 @@ pub(super) fn open(claims: &Claims<'_>, kid: &str, keys: &Keys) -> Result<Sealed
         bot: &claims.bot,
         jti: &claims.jti,
     };
-    seal::open(keys.sealing(), &claims.bnd, &context)
+    seal::open(keys.openers(), &claims.bnd, &context)
 }
 
 fn join(claims: Claims<'_>, sealed: Sealed, kid: &str) -> Verified {

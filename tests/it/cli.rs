@@ -233,7 +233,7 @@ fn keys_list_makes_the_keys_at_first_and_then_shows_the_same() {
     for key in keys {
         let mut names: Vec<&str> = key.as_object().unwrap().keys().map(String::as_str).collect();
         names.sort_unstable();
-        assert_eq!(names, ["algorithm", "created", "kid", "state", "use"]);
+        assert_eq!(names, ["algorithm", "created", "from", "kid", "state", "until", "use"]);
     }
     assert!(keys.iter().any(|key| key["algorithm"] == "EdDSA"), "{keys:?}");
     assert_eq!(said(&list()), said(&first));

@@ -47,6 +47,7 @@ mod readiness;
 mod replaced;
 mod replicas;
 mod rewriting;
+mod rotation;
 mod samples;
 mod scrubbing;
 mod sdk;

@@ -5,8 +5,24 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::*;
 
+const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+fn usage(algorithm: Algorithm) -> Use {
+    Use { algorithm, outlives: DAY }
+}
+
 fn open(path: &Path, algorithm: Algorithm) -> Result<Keys, KeysError> {
-    Keys::open(path, algorithm, Timestamp::from_seconds(1_800_000_000), &Entropy::system())
+    Keys::open(path, usage(algorithm), NOW, &Entropy::system())
+}
+
+fn rotate(path: &Path, now: Timestamp) -> Result<Keys, KeysError> {
+    let from = now.plus(Duration::from_secs(600));
+    Keys::rotate(path, usage(Algorithm::EdDsa), from, now, &Entropy::system())
+}
+
+fn states(keys: &Keys, now: Timestamp) -> Vec<&'static str> {
+    keys.infos(now).iter().map(|info| info.state).collect()
 }
 
 fn mode(path: &Path) -> u32 {
@@ -30,7 +46,7 @@ fn the_first_start_makes_keys_for_the_owner_alone() {
     let path = directory.path().join("certs").join("signing");
     let keys = open(&path, Algorithm::EdDsa).expect("opens");
     assert_eq!((mode(&path), mode(&path.join("keys.json"))), (0o700, 0o600));
-    let states: Vec<(&str, &str)> = keys.infos().iter().map(|info| (info.algorithm, info.state)).collect();
+    let states: Vec<(&str, &str)> = keys.infos(NOW).iter().map(|info| (info.algorithm, info.state)).collect();
     assert_eq!(states, [("EdDSA", "signing"), (SEAL, "sealing")]);
     let names: Vec<_> = fs::read_dir(&path).expect("lists").map(|entry| entry.expect("entry").file_name()).collect();
     assert_eq!(names.len(), 2, "nothing but keys and lock: {names:?}");
@@ -41,7 +57,7 @@ fn the_next_start_has_the_same_keys() {
     let directory = tempfile::tempdir().expect("a directory");
     for algorithm in Algorithm::ALL {
         let first = open(directory.path(), algorithm).expect("opens");
-        assert_eq!(first.infos(), open(directory.path(), algorithm).expect("opens").infos());
+        assert_eq!(first.infos(NOW), open(directory.path(), algorithm).expect("opens").infos(NOW));
     }
 }
 
@@ -50,12 +66,12 @@ fn a_new_algorithm_adds_a_signer_and_older_keys_go_on_verifying() {
     let directory = tempfile::tempdir().expect("a directory");
     let before = open(directory.path(), Algorithm::EdDsa).expect("opens");
     let after = open(directory.path(), Algorithm::Es256).expect("opens");
-    assert_eq!(after.signer().algorithm(), Algorithm::Es256);
-    assert!(after.signing_key(before.signer().kid()).is_some());
+    assert_eq!(after.signer(NOW).algorithm(), Algorithm::Es256);
+    assert!(after.signing_key(before.signer(NOW).kid()).is_some());
     assert_eq!(after.pseudonym("x", &["y"]), before.pseudonym("x", &["y"]));
     let back = open(directory.path(), Algorithm::EdDsa).expect("opens");
-    assert_eq!(back.signer().kid(), before.signer().kid());
-    assert_eq!(back.infos().len(), 3);
+    assert_eq!(back.signer(NOW).kid(), before.signer(NOW).kid());
+    assert_eq!(back.infos(NOW).len(), 3);
 }
 
 #[test]
@@ -65,7 +81,7 @@ fn two_processes_starting_at_once_use_the_same_keys() {
     for algorithm in [Algorithm::EdDsa, Algorithm::Es256, Algorithm::Hs256] {
         let infos: Vec<Vec<KeyInfo>> = std::thread::scope(|scope| {
             let starts: Vec<_> =
-                (0..16).map(|_| scope.spawn(|| open(&path, algorithm).expect("opens").infos())).collect();
+                (0..16).map(|_| scope.spawn(|| open(&path, algorithm).expect("opens").infos(NOW))).collect();
             starts.into_iter().map(|start| start.join().expect("ends")).collect()
         });
         assert!(infos.windows(2).all(|pair| pair[0] == pair[1]), "{infos:?}");
@@ -80,7 +96,7 @@ fn the_winner_of_a_race_without_a_lock_is_loaded_by_the_loser() {
         .update(&Entropy::system(), |present| {
             // Another machine's process, whose lock is not ours, is done first.
             let elsewhere = tempfile::tempdir().expect("a directory");
-            winner = Some(open(elsewhere.path(), Algorithm::EdDsa).expect("opens").infos());
+            winner = Some(open(elsewhere.path(), Algorithm::EdDsa).expect("opens").infos(NOW));
             fs::copy(elsewhere.path().join("keys.json"), directory.path().join("keys.json")).expect("copies");
             complete(
                 &Directory::at(directory.path()),
@@ -91,8 +107,8 @@ fn the_winner_of_a_race_without_a_lock_is_loaded_by_the_loser() {
             )
         })
         .expect("loads");
-    let loaded = Keys::parse(&Directory::at(directory.path()), &records, Algorithm::EdDsa).expect("parses");
-    assert_eq!(Some(loaded.infos()), winner);
+    let loaded = Keys::parse(&Directory::at(directory.path()), &records, usage(Algorithm::EdDsa)).expect("parses");
+    assert_eq!(Some(loaded.infos(NOW)), winner);
 }
 
 #[test]
@@ -145,4 +161,55 @@ fn a_complete_directory_needs_no_writing() {
     let before = fs::metadata(directory.path()).expect("exists").modified().expect("a time");
     open(directory.path(), Algorithm::EdDsa).expect("opens");
     assert_eq!(fs::metadata(directory.path()).expect("exists").modified().expect("a time"), before);
+}
+
+#[test]
+fn rotated_keys_are_published_before_they_sign_and_kept_until_their_last_token_has_ended() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let first = open(directory.path(), Algorithm::EdDsa).expect("opens");
+    let old = first.signer(NOW).kid().to_owned();
+    let keys = rotate(directory.path(), NOW).expect("rotates");
+    let (before, from) = (NOW.plus(Duration::from_secs(599)), NOW.plus(Duration::from_secs(600)));
+    let dead = from.plus(DAY).plus(Duration::from_millis(1));
+
+    assert_eq!(states(&keys, before), ["signing", "next", "next", "sealing"]);
+    assert_eq!(keys.signer(before).kid(), old);
+    assert_eq!(keys.jwks(before).matches("\"kid\"").count(), 2, "published before it signs");
+    assert_eq!(states(&keys, from), ["verifying", "signing", "sealing", "opening"]);
+    assert_ne!(keys.signer(from).kid(), old);
+    assert!(keys.signing_key(&old).is_some() && keys.jwks(from.plus(DAY)).contains(&old));
+    assert_eq!(states(&keys, dead), ["dead", "signing", "sealing", "dead"]);
+    assert!(!keys.jwks(dead).contains(&old));
+}
+
+#[test]
+fn a_rotation_forgets_the_dead_and_waits_for_one_that_is_under_way() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let old = open(directory.path(), Algorithm::EdDsa).expect("opens").signer(NOW).kid().to_owned();
+    rotate(directory.path(), NOW).expect("rotates");
+    assert!(matches!(rotate(directory.path(), NOW), Err(KeysError::Pending { .. })));
+
+    let second = NOW.plus(Duration::from_secs(3600));
+    let keys = rotate(directory.path(), second).expect("rotates");
+    assert!(keys.signing_key(&old).is_some() && keys.infos(second).len() == 6);
+    let third = NOW.plus(DAY * 2);
+    let keys = rotate(directory.path(), third).expect("rotates");
+    assert!(keys.signing_key(&old).is_none());
+    // Those of the second rotation are at work; those of the first took over two days ago, and were followed an hour later.
+    assert_eq!(states(&keys, third), ["signing", "next", "next", "sealing"]);
+    let read = open(directory.path(), Algorithm::EdDsa).expect("opens");
+    assert_eq!(read.infos(third), keys.infos(third));
+}
+
+#[test]
+fn a_directory_that_became_another_gateways_is_not_followed() {
+    let (directory, other) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    let keys = open(directory.path(), Algorithm::EdDsa).expect("opens");
+    open(other.path(), Algorithm::EdDsa).expect("opens");
+    rotate(directory.path(), NOW).expect("rotates");
+    let again = keys.read_again(directory.path(), usage(Algorithm::EdDsa)).expect("reads");
+    assert!(again.has_all_of(&keys) && !keys.has_all_of(&again));
+    fs::copy(other.path().join("keys.json"), directory.path().join("keys.json")).expect("copies");
+    let error = keys.read_again(directory.path(), usage(Algorithm::EdDsa)).err().expect("refused");
+    assert!(error.to_string().contains("subject"), "{error}");
 }

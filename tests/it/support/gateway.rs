@@ -177,6 +177,11 @@ impl TestGateway {
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
+    /// Its key directory.
+    pub(crate) fn keys(&self) -> PathBuf {
+        self.state.path().join("signing")
+    }
+
     /// The access records so far, each a JSON object.
     pub(crate) fn records(&self) -> Vec<Value> {
         let text = self.records.lock().unwrap().clone();
@@ -362,6 +367,12 @@ secret_sha256 = "{}"
 /// What the bearer of a token reads in it.
 pub(crate) fn claims(token: &str) -> Value {
     let part = token.split('.').nth(1).expect("a token has three parts");
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
+}
+
+/// The header of a token.
+pub(crate) fn header(token: &str) -> Value {
+    let part = token.split('.').next().expect("a token has three parts");
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
 }
 

@@ -1,0 +1,131 @@
+//! Keys are rotated with `keystile keys rotate` while replicas that share them are at work.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::support::gateway::{self, PUBLIC_URL, Session, TestGateway};
+use crate::support::program::{complained, run, said};
+use crate::support::vendor::TestVendor;
+
+/// A configuration for the command alone, with the gateway's key directory.
+fn configuration(gateway: &TestGateway, folder: &std::path::Path) -> String {
+    let file = folder.join("keystile.toml");
+    let text = format!("[server]\npublic_url = \"{PUBLIC_URL}\"\n[tokens]\nkeys = \"{}\"\n", gateway.keys().display());
+    fs::write(&file, text).unwrap();
+    file.display().to_string()
+}
+
+async fn published(gateway: &TestGateway) -> Vec<String> {
+    let set: Value = gateway.call(Method::GET, "/.well-known/jwks.json").send().await.unwrap().json().await.unwrap();
+    let mut kids: Vec<String> =
+        set["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect();
+    kids.sort();
+    kids
+}
+
+fn signer(session: &Session) -> String {
+    gateway::header(&session.token)["kid"].as_str().unwrap().to_owned()
+}
+
+async fn call(gateway: &TestGateway, session: &Session) -> u16 {
+    gateway.call(Method::GET, "/read").bearer_auth(&session.token).send().await.unwrap().status().as_u16()
+}
+
+fn listed(arguments: &[&str]) -> Vec<Value> {
+    let output = run(arguments);
+    assert!(output.status.success(), "{}", complained(&output));
+    serde_json::from_str(&said(&output)).unwrap()
+}
+
+#[tokio::test]
+async fn replicas_follow_a_rotation_without_a_restart_and_tokens_of_both_keys_verify_throughout() {
+    let (vendor, folder) = (TestVendor::echo(), tempfile::tempdir().unwrap());
+    let one = TestGateway::in_front_of(&vendor).start();
+    let two = TestGateway::in_front_of(&vendor).in_place_of(&one).start();
+    let file = configuration(&one, folder.path());
+    let before = one.mint("support").await;
+
+    let keys = listed(&["keys", "rotate", "-c", &file, "--delay", "1h", "--json"]);
+    let states: Vec<&str> = keys.iter().map(|key| key["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["signing", "next", "next", "sealing"]);
+    for gateway in [&one, &two] {
+        // Nobody restarts it.
+        let end = std::time::Instant::now() + Duration::from_secs(10);
+        while published(gateway).await.len() < 2 {
+            assert!(std::time::Instant::now() < end, "the next key is not published");
+        }
+    }
+    let meanwhile = two.mint("support").await;
+    assert_eq!(signer(&meanwhile), signer(&before), "published before it signs");
+    let again = run(&["keys", "rotate", "-c", &file]);
+    assert!(!again.status.success() && complained(&again).contains("rotate after that"), "{}", complained(&again));
+
+    for gateway in [&one, &two] {
+        gateway.clock.advance(Duration::from_secs(3601));
+    }
+    let wish = json!({"durationInSeconds": 86_400});
+    let (after, other) = (one.mint_with("support", wish.clone()).await, two.mint_with("support", wish).await);
+    assert_eq!((signer(&after), signer(&other)), (keys[1]["kid"].as_str().unwrap().to_owned(), signer(&after)));
+    let last = two.mint_with("support", json!({"durationInSeconds": 86_400})).await;
+    for session in [&after, &other, &last] {
+        assert_eq!((call(&one, session).await, call(&two, session).await), (200, 200));
+    }
+}
+
+#[tokio::test]
+async fn a_token_of_a_key_that_another_replica_has_just_read_is_good_at_once() {
+    let (vendor, folder) = (TestVendor::echo(), tempfile::tempdir().unwrap());
+    let one = TestGateway::in_front_of(&vendor).start();
+    let file = configuration(&one, folder.path());
+    let before = one.mint_with("support", json!({"durationInSeconds": 86_400})).await;
+    listed(&["keys", "rotate", "-c", &file, "--delay", "10s", "--json"]);
+    let two = TestGateway::in_front_of(&vendor).in_place_of(&one).start();
+    for gateway in [&one, &two] {
+        gateway.clock.advance(Duration::from_secs(60));
+    }
+    let after = two.mint("support").await;
+    assert_ne!(signer(&after), signer(&before));
+    // Whether it has looked by itself already or not.
+    assert_eq!((call(&one, &after).await, call(&one, &before).await), (200, 200));
+}
+
+#[tokio::test]
+async fn a_key_that_is_taken_away_takes_its_tokens_along_and_a_broken_file_changes_nothing() {
+    let (vendor, folder) = (TestVendor::echo(), tempfile::tempdir().unwrap());
+    let limits = "limits = { mint_per_ip = \"30/1m\", per_bot = \"1000000/1m\", per_session = \"1000000/1m\" }";
+    let gateway = TestGateway::in_front_of(&vendor).bot(limits).start();
+    let file = configuration(&gateway, folder.path());
+    let before = gateway.mint_with("support", json!({"durationInSeconds": 86_400})).await;
+    assert_eq!(call(&gateway, &before).await, 200, "it is in the cache now");
+    listed(&["keys", "rotate", "-c", &file, "--delay", "10s", "--json"]);
+    let keys = gateway.keys().join("keys.json");
+    let whole = fs::read_to_string(&keys).unwrap();
+
+    for broken in ["", "{\"keys\": []}", &whole[..whole.len() / 2]] {
+        fs::write(&keys, broken).unwrap();
+        let strange = before.token.replacen("eyJ", "eyK", 1);
+        let refused = gateway.call(Method::GET, "/read").bearer_auth(strange).send().await.unwrap();
+        assert_eq!((refused.status(), call(&gateway, &before).await), (http::StatusCode::UNAUTHORIZED, 200));
+    }
+    let mut contents: Value = serde_json::from_str(&whole).unwrap();
+    contents["keys"].as_array_mut().unwrap().retain(|key| key["kid"] != json!(signer(&before)));
+    fs::write(&keys, contents.to_string()).unwrap();
+    fs::set_permissions(&keys, fs::Permissions::from_mode(0o600)).unwrap();
+
+    let end = std::time::Instant::now() + Duration::from_secs(10);
+    let gone = loop {
+        let status = call(&gateway, &before).await;
+        if status != 200 {
+            break status;
+        }
+        assert!(std::time::Instant::now() < end, "tokens of a key that is gone are still good");
+    };
+    assert_eq!(gone, 401);
+    gateway.clock.advance(Duration::from_secs(60));
+    let after = gateway.mint("support").await;
+    assert_eq!(call(&gateway, &after).await, 200);
+}
