@@ -173,6 +173,8 @@ codes! {
     BindingTooLarge = "binding_too_large", 502, Vendor, "The vendor's session does not fit into a token";
     /// All connections that the vendor may have are in use; nothing was sent.
     VendorBusy = "vendor_busy", 503, Gateway, "All connections to the vendor are in use";
+    /// The vendor did not answer others, and is left alone for a while; nothing was sent.
+    VendorUnavailable = "vendor_unavailable", 503, Vendor, "The vendor does not answer just now";
     /// Every key of the vendor is refused or used up, as the vendor says.
     VendorKeysExhausted = "vendor_keys_exhausted", 503, Vendor, "All keys of the vendor are refused or used up";
     /// The vendor did not answer in time, and nothing is lost by asking again.
@@ -308,6 +310,7 @@ mod tests {
             Code::VendorTimeout,
             Code::VendorBusy,
             Code::VendorKeysExhausted,
+            Code::VendorUnavailable,
             // RULES fix these two as 502 although an operator must act: the fault lies behind the gateway.
             Code::VendorRefusedKey,
             Code::BindingTooLarge,

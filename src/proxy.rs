@@ -144,7 +144,7 @@ impl Proxy {
             }
             other => other,
         };
-        let sent = pool::send(&vendor.upstream, request, deadline, ended(&grant)).await;
+        let sent = pool::send(&vendor.upstream, who(&grant), request, deadline, ended(&grant)).await;
         let response = sent.map_err(|error| unanswered(error, is_safe, &grant))?;
         let now = self.clock.now();
         if target.route.carries_key {
@@ -200,9 +200,7 @@ impl Proxy {
         if !vendor.keys.has_another(grant.key_place(), now) {
             return;
         }
-        let session = grant.session().and_then(|verified| uuid::Uuid::try_parse(&verified.session.id).ok());
-        let session = session.map_or(0, |id| id.as_u128());
-        if vendor.keys.refuse(grant.key_place(), status, retry_after(headers, now), session, now) {
+        if vendor.keys.refuse(grant.key_place(), status, retry_after(headers, now), who(grant), now) {
             let key = grant.key_place() + 1;
             tracing::warn!(vendor = vendor.name.as_str(), key, %status, "a key of the vendor is set aside");
         }
@@ -229,7 +227,7 @@ impl Proxy {
         let vendor = target.vendor;
         let mut request = outgoing::request(&grant, target, incoming, &self.intake).await?;
         let accept = handshake.ask(request.headers_mut(), self.entropy.bytes())?;
-        let sent = pool::send_alone(&vendor.upstream, request, self.deadline(&grant)).await;
+        let sent = pool::send_alone(&vendor.upstream, who(&grant), request, self.deadline(&grant)).await;
         let mut response = sent.map_err(|error| unanswered(error, true, &grant))?;
         let now = self.clock.now();
         let keys = self.keys_of(vendor);
@@ -262,6 +260,11 @@ fn keys_of(vendor: &Vendor) -> Arc<Needles> {
 fn may_hold_token(grant: &CallGrant, response: &Response<pool::AnswerBody>) -> bool {
     let has_token = grant.session().is_some_and(|verified| verified.binding.token.is_some());
     has_token && response.status().is_success() && !response.body().is_end_stream()
+}
+
+/// Whose failures are counted as one's.
+fn who(grant: &CallGrant) -> u128 {
+    grant.session().and_then(|verified| uuid::Uuid::try_parse(&verified.session.id).ok()).map_or(0, |id| id.as_u128())
 }
 
 fn maybe_sent(detail: &'static str) -> Fault {
@@ -298,6 +301,10 @@ fn unanswered(error: SendError, is_safe: bool, grant: &CallGrant) -> Fault {
         }
         SendError::Busy => {
             Fault::new(Code::VendorBusy, "all connections to the vendor are in use; nothing was sent").retry_after(BUSY)
+        }
+        SendError::Open(wait) => {
+            Fault::new(Code::VendorUnavailable, "the vendor does not answer just now; nothing was sent")
+                .retry_after(*wait)
         }
         SendError::Timeout if is_safe => Fault::new(Code::VendorTimeout, "the vendor did not answer in time"),
         SendError::Lost(_) if is_safe => Fault::new(Code::VendorFailed, "the vendor broke off before its answer"),

@@ -7,6 +7,7 @@
 mod answer;
 mod arriving;
 mod body;
+mod breaker;
 mod connect;
 mod counted;
 mod dial;
@@ -25,12 +26,14 @@ mod upload;
 
 use std::error::Error;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use http::HeaderValue;
 use http::uri::{Scheme, Uri};
 use rustls::pki_types::ServerName;
 
 pub use self::body::{BodyError, RequestBody};
+pub use self::breaker::Breaker;
 use self::kept::Home;
 use self::settings::{Proxy, host_of, is_allowed};
 pub use self::settings::{Settings, Timeouts};
@@ -52,6 +55,7 @@ pub struct Upstream {
     base_digest: String,
     timeouts: Timeouts,
     proxy: Option<Proxy>,
+    breaker: Breaker,
 }
 
 impl Upstream {
@@ -113,6 +117,7 @@ impl Upstream {
             tls,
             timeouts,
             proxy,
+            breaker: Breaker::default(),
         })
     }
 
@@ -137,6 +142,11 @@ impl Upstream {
         &self.authority
     }
 
+    /// Whether it answers.
+    pub fn breaker(&self) -> &Breaker {
+        &self.breaker
+    }
+
     /// Its time-outs.
     pub fn timeouts(&self) -> Timeouts {
         self.timeouts
@@ -152,6 +162,9 @@ pub enum SendError {
     /// All connections that there may be were in use for too long; nothing was sent.
     #[error("all connections to the vendor are in use")]
     Busy,
+    /// It did not answer others, and is left alone for so long; nothing was sent.
+    #[error("the vendor is left alone for a while")]
+    Open(Duration),
     /// The call was sent, or a part of it, and then the connection ended.
     #[error("the connection to the vendor ended before its answer")]
     Lost(#[source] Box<dyn Error + Send + Sync>),

@@ -9,11 +9,12 @@ use http::{HeaderValue, StatusCode, header};
 use tokio::time::timeout;
 
 use super::Admin;
+use crate::session::Ledger;
 
 const UNREAD: &str = "not ready: the store was never read, so nobody knows which tokens were revoked\n";
 const UNREADABLE: &str = "not ready: the store's log has what this version cannot read, so nobody here knows which tokens \
                           were revoked; run the version that wrote it\n";
-const AWAY: &str = "ready\nthe store is away: no session can be opened, renewed or ended\n";
+const AWAY: &str = "the store is away: no session can be opened, renewed or ended\n";
 const LOCAL: &str = "limits count in this process only\n";
 /// A probe does not wait longer for what the store says of itself.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -23,7 +24,8 @@ pub(super) async fn live() -> Response {
     text(StatusCode::OK, "alive\n".to_owned())
 }
 
-/// 200 once the store's log was read to its end and for as long as it is understood, also while the store is away: tokens go on. The text says what is wrong.
+/// 200 once the store's log was read to its end and for as long as it is understood, also while the store is away (tokens
+/// go on) or a vendor does not answer (others do). The text says what is wrong.
 pub(super) async fn ready(State(admin): State<Arc<Admin>>) -> Response {
     let ledger = &admin.api.ledger;
     if ledger.is_unreadable() {
@@ -32,14 +34,21 @@ pub(super) async fn ready(State(admin): State<Arc<Admin>>) -> Response {
     if !ledger.was_read() {
         return text(StatusCode::SERVICE_UNAVAILABLE, UNREAD.to_owned());
     }
-    if ledger.is_away() {
-        let limits = if ledger.shares_rates() { LOCAL } else { "" };
-        return text(StatusCode::OK, format!("{AWAY}{limits}"));
-    }
-    let weaknesses = timeout(PATIENCE, ledger.weaknesses()).await;
     let mut answer = "ready\n".to_owned();
+    of_the_store(ledger, &mut answer).await;
     answer.push_str(admin.api.audit.complaint());
-    match weaknesses {
+    for (vendor, _) in admin.api.access.directory.vendors().filter(|(vendor, _)| vendor.upstream.breaker().is_open()) {
+        answer.push_str(&format!("vendor {} does not answer: its calls are refused for now\n", vendor.name));
+    }
+    text(StatusCode::OK, answer)
+}
+
+async fn of_the_store(ledger: &Ledger, answer: &mut String) {
+    if ledger.is_away() {
+        answer.push_str(AWAY);
+        return answer.push_str(if ledger.shares_rates() { LOCAL } else { "" });
+    }
+    match timeout(PATIENCE, ledger.weaknesses()).await {
         Ok(Ok(weaknesses)) => {
             weaknesses
                 .iter()
@@ -47,7 +56,6 @@ pub(super) async fn ready(State(admin): State<Arc<Admin>>) -> Response {
         }
         Ok(Err(_)) | Err(_) => answer.push_str("the store does not say how it is configured\n"),
     }
-    text(StatusCode::OK, answer)
 }
 
 fn text(status: StatusCode, body: String) -> Response {

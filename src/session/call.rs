@@ -81,7 +81,7 @@ impl OwnCall<'_> {
     /// Makes it.
     pub(super) async fn make(&self, values: &OwnValues<'_>, deadline: Instant) -> Result<Reply, CallError> {
         let request = self.request(values)?;
-        let sent = pool::send(&self.bot.vendor.upstream, request, deadline, pending()).await;
+        let sent = pool::send(&self.bot.vendor.upstream, values.who(), request, deadline, pending()).await;
         let response = sent.map_err(|error| self.unanswered(error))?;
         let (status, headers) = (response.status(), response.headers().clone());
         let body = self.whole(response, deadline).await;
@@ -172,6 +172,9 @@ impl OwnCall<'_> {
         match &error {
             SendError::Connect(_) => Fault::new(Code::VendorUnreachable, "the vendor cannot be reached"),
             SendError::Busy => Fault::new(Code::VendorBusy, "all connections to the vendor are in use"),
+            SendError::Open(wait) => {
+                Fault::new(Code::VendorUnavailable, "the vendor does not answer just now").retry_after(*wait)
+            }
             SendError::Timeout => Fault::new(Code::VendorTimeout, "the vendor did not answer in time"),
             // What was done in vain is nobody's loss: to ask again is right.
             SendError::Lost(_) | SendError::Ended | SendError::Caller(_) => {

@@ -34,16 +34,20 @@ const LONGEST_WAIT: Duration = Duration::from_millis(50);
 /// call goes to the next one; and where a vendor says over HTTP/2 that it has not begun with a call, it goes once to
 /// another one. Dropping the future ends the call: its connection is closed, or its stream reset.
 ///
+/// `who` makes the call: of the failures of one alone, one counts.
+///
 /// # Errors
 ///
-/// See [`SendError`]; all but [`SendError::Connect`] and [`SendError::Busy`] mean that the vendor may have received the
-/// call.
+/// See [`SendError`]; all but [`SendError::Connect`], [`SendError::Busy`] and [`SendError::Open`] mean that the vendor may
+/// have received the call.
 pub async fn send(
     upstream: &Upstream,
+    who: u128,
     mut request: Request<RequestBody>,
     deadline: Instant,
     ended: impl Future<Output = ()>,
 ) -> Result<Response<AnswerBody>, SendError> {
+    upstream.breaker.admit().map_err(SendError::Open)?;
     request.body_mut().end_at(deadline);
     let upload = request.body().upload();
     let begun = Instant::now();
@@ -65,10 +69,18 @@ pub async fn send(
             () = ended => SendError::Ended,
         }
     };
-    tokio::select! {
+    let outcome = tokio::select! {
         biased;
         result = exchange(upstream, request, upload.as_ref()) => result,
         error = given_up => Err(error),
+    };
+    note(upstream, &outcome, who);
+    outcome
+}
+
+fn note<T>(upstream: &Upstream, outcome: &Result<T, SendError>, who: u128) {
+    if upstream.breaker.note(outcome, who) {
+        tracing::error!(vendor = upstream.host, "the vendor does not answer; it is left alone for a while");
     }
 }
 
@@ -79,9 +91,11 @@ pub async fn send(
 /// See [`send`].
 pub async fn send_alone(
     upstream: &Upstream,
+    who: u128,
     request: Request<RequestBody>,
     deadline: Instant,
 ) -> Result<Response<AnswerBody>, SendError> {
+    upstream.breaker.admit().map_err(SendError::Open)?;
     let exchange = async {
         let mut sender = upgradable(upstream).await?;
         let answer = sender.try_send_request(request).await;
@@ -89,7 +103,9 @@ pub async fn send_alone(
         Ok(response.map(|body| AnswerBody::Http1(Http1Body::alone(body, &upstream.home))))
     };
     let late = deadline.min(Instant::now() + upstream.timeouts.connect + upstream.timeouts.header);
-    timeout_at(late, exchange).await.unwrap_or(Err(SendError::Timeout))
+    let outcome = timeout_at(late, exchange).await.unwrap_or(Err(SendError::Timeout));
+    note(upstream, &outcome, who);
+    outcome
 }
 
 async fn exchange(

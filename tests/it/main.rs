@@ -10,6 +10,7 @@ mod adding;
 mod admin;
 mod answers;
 mod audit;
+mod breaker;
 mod busy;
 mod chatbotkit;
 mod cli;

@@ -29,6 +29,7 @@ const NOT_PROVOKED: &[(Code, &str)] = &[
         "it needs a store that is away, as in `replicas`; its words are constant, the cause has no secret",
     ),
     (Code::AuditUnavailable, "it needs a file that cannot be written, as in `audit`; its words are constant"),
+    (Code::VendorUnavailable, "it needs a vendor that failed five times, as in `breaker`; its words are constant"),
     (Code::MisdirectedRequest, "it needs TLS; its words are constant, and the host is only compared"),
     (Code::HostNotAllowed, "it is the admin listener's; its words are constant, and the host is only compared"),
 ];

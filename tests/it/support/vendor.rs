@@ -47,6 +47,11 @@ pub(crate) struct TestVendor {
 }
 
 impl TestVendor {
+    /// Whatever is at this address.
+    pub(crate) fn at(url: String) -> Self {
+        Self { url, seen: Arc::default() }
+    }
+
     /// A vendor that answers each call with what `handler` makes of it.
     pub(crate) fn answering(handler: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Self {
         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

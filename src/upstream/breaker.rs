@@ -1,0 +1,200 @@
+//! A vendor that does not answer is left alone for a while: its calls are refused at once, not after everybody's patience.
+//!
+//! What counts are connections that cannot be had, and calls that are lost or not answered in time; of these one for each
+//! session, so that no visitor stops a vendor for all others. Any answer sets the count back, whatever it says. After a
+//! pause one call tries, and then the rest, or nobody for twice as long.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::SendError;
+
+/// So many failures in a row.
+const MOST: usize = 5;
+/// The first pause.
+const SHORTEST: Duration = Duration::from_secs(2);
+/// No pause is longer.
+const LONGEST: Duration = Duration::from_secs(30);
+/// So long nobody else tries when one does.
+const TRIAL: Duration = Duration::from_secs(5);
+
+/// Whether a vendor's calls are made.
+#[derive(Debug)]
+pub struct Breaker {
+    begun: Instant,
+    /// In milliseconds since the beginning: until then nobody calls. 0 where all may; `u64::MAX` is never stored.
+    open_until: AtomicU64,
+    /// How many failures count, read without the lock.
+    count: AtomicU64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Whose failures count; 0 for those that are nobody's.
+    failed: Vec<u128>,
+    pauses: u32,
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self { begun: Instant::now(), open_until: AtomicU64::new(0), count: AtomicU64::new(0), state: Mutex::default() }
+    }
+}
+
+impl Breaker {
+    /// Whether a call may be made now.
+    ///
+    /// # Errors
+    ///
+    /// How long until one may.
+    pub(super) fn admit(&self) -> Result<(), Duration> {
+        let until = self.open_until.load(Ordering::Relaxed);
+        if until == 0 {
+            return Ok(());
+        }
+        let now = self.now();
+        if now < until {
+            return Err(Duration::from_millis(until - now));
+        }
+        // Whoever moves the moment on is the one that tries.
+        let next = now.saturating_add(millis(TRIAL));
+        match self.open_until.compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => Ok(()),
+            Err(0) => Ok(()),
+            Err(later) => Err(Duration::from_millis(later.saturating_sub(now))),
+        }
+    }
+
+    /// Notes what came of a call of `who`. Says whether that stops the vendor's calls.
+    pub(super) fn note<T>(&self, outcome: &Result<T, SendError>, who: u128) -> bool {
+        match outcome {
+            Ok(_) => {
+                self.recover();
+                false
+            }
+            Err(SendError::Connect(_)) => self.fail(None),
+            Err(SendError::Lost(_) | SendError::Timeout) => self.fail(Some(who)),
+            Err(SendError::Busy | SendError::Open(_) | SendError::Ended | SendError::Caller(_)) => false,
+        }
+    }
+
+    /// Whether the vendor's calls are refused.
+    pub fn is_open(&self) -> bool {
+        self.open_until.load(Ordering::Relaxed) != 0
+    }
+
+    fn recover(&self) {
+        if self.count.load(Ordering::Relaxed) == 0 && self.open_until.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        *state = State::default();
+        self.count.store(0, Ordering::Relaxed);
+        self.open_until.store(0, Ordering::Relaxed);
+    }
+
+    fn fail(&self, who: Option<u128>) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if who.is_some_and(|who| state.failed.contains(&who)) {
+            return false;
+        }
+        if state.failed.len() < MOST {
+            state.failed.push(who.unwrap_or_default());
+            self.count.fetch_add(1, Ordering::Relaxed);
+        }
+        let (until, now) = (self.open_until.load(Ordering::Relaxed), self.now());
+        // What was sent before the pause began says nothing more; one that tried does.
+        let is_trial = until != 0 && state.pauses > 0;
+        if state.failed.len() < MOST || (is_trial && now + millis(TRIAL) < until) {
+            return false;
+        }
+        let pause = SHORTEST.saturating_mul(1 << state.pauses.min(8)).min(LONGEST);
+        state.pauses += 1;
+        self.open_until.store((now + millis(pause)).max(1), Ordering::Relaxed);
+        // The next to fail is the one that tries.
+        state.failed.truncate(MOST - 1);
+        until == 0
+    }
+
+    fn now(&self) -> u64 {
+        millis(self.begun.elapsed())
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused() -> Result<(), SendError> {
+        Err(SendError::Connect("refused".into()))
+    }
+
+    async fn pass(seconds: u64) {
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_vendor_that_cannot_be_reached_is_left_alone_and_tried_by_one() {
+        let breaker = Breaker::default();
+        for failure in 1..=5 {
+            assert_eq!(breaker.admit(), Ok(()));
+            assert_eq!(breaker.note(&refused(), 7), failure == 5);
+        }
+        assert!(breaker.is_open() && breaker.admit() == Err(SHORTEST));
+        pass(2).await;
+        assert_eq!((breaker.admit(), breaker.admit()), (Ok(()), Err(TRIAL)), "one tries");
+        assert!(!breaker.note(&refused(), 7), "that it is stopped was said");
+        assert_eq!(breaker.admit(), Err(SHORTEST * 2));
+        pass(4).await;
+        assert_eq!(breaker.admit(), Ok(()));
+        breaker.note(&Ok(()), 7);
+        assert!(!breaker.is_open() && breaker.admit().is_ok() && breaker.admit().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_visitor_does_not_stop_a_vendor_and_five_do() {
+        let breaker = Breaker::default();
+        for _ in 0..50 {
+            breaker.note::<()>(&Err(SendError::Timeout), 1);
+        }
+        assert!(!breaker.is_open());
+        for who in 2..=5 {
+            breaker.note::<()>(&Err(SendError::Lost("reset".into())), who);
+        }
+        assert!(breaker.is_open());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn any_answer_sets_the_count_back_and_what_is_nobodys_fault_does_not_count() {
+        let breaker = Breaker::default();
+        for _ in 0..10 {
+            for who in 1..=4 {
+                breaker.note::<()>(&Err(SendError::Timeout), who);
+            }
+            breaker.note(&Ok(()), 1);
+        }
+        for who in 1..=9 {
+            breaker.note::<()>(&Err(SendError::Busy), who);
+            breaker.note::<()>(&Err(SendError::Ended), who);
+        }
+        assert!(!breaker.is_open());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_tried_and_was_not_heard_of_again_is_followed_by_another() {
+        let breaker = Breaker::default();
+        assert_eq!((0..5).filter(|_| breaker.note(&refused(), 0)).count(), 1);
+        pass(2).await;
+        assert!(breaker.admit().is_ok());
+        pass(5).await;
+        assert!(breaker.admit().is_ok(), "its caller may have left");
+    }
+}
