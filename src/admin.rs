@@ -36,7 +36,7 @@ use crate::bot::Client;
 use crate::fault::{Blame, Code, Fault};
 use crate::gateway;
 use crate::id::RequestId;
-use crate::listen::{self, PrivateSocket};
+use crate::listen::{self, Drain, PrivateSocket};
 use crate::telemetry::audit::Trace;
 
 /// Connections at once: probes and a few operators.
@@ -53,6 +53,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 struct Admin {
     api: Arc<Api>,
     door: Door,
+    drain: Drain,
 }
 
 /// Where one comes in, and what is asked for there.
@@ -105,7 +106,7 @@ impl Bound {
     /// # Errors
     ///
     /// The place that the configuration names cannot be had.
-    pub fn new(settings: Settings, api: Arc<Api>) -> io::Result<Option<Self>> {
+    pub fn new(settings: Settings, api: Arc<Api>, drain: Drain) -> io::Result<Option<Self>> {
         let Settings { place: Some(place), is_written, operator } = settings else { return Ok(None) };
         let (door, listening, place) = match place {
             Place::Address(address) => match listen::bind(address, 1) {
@@ -126,7 +127,7 @@ impl Bound {
                 (Door::Socket(socket), listening, Place::Socket(path))
             }
         };
-        Ok(Some(Self { admin: Arc::new(Admin { api, door }), listening, place }))
+        Ok(Some(Self { admin: Arc::new(Admin { api, door, drain }), listening, place }))
     }
 
     /// Where it is.

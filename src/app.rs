@@ -4,10 +4,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::service::service_fn;
 use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
 
 use crate::access::{Access, Revoked};
 use crate::admin;
@@ -18,14 +20,19 @@ use crate::config::Settings;
 use crate::gateway::{Gateway, Routes};
 use crate::id::Entropy;
 use crate::limit::Limiter;
-use crate::listen;
+use crate::listen::{self, Drain, Phase};
 use crate::proxy::{Intake, Proxy};
 use crate::session::once::Repeats;
 use crate::session::{Ledger, Opener, Sharing};
 use crate::store::{self, Durability, StoreError};
 use crate::telemetry::audit::{Audit, AuditError};
 use crate::telemetry::{Output, Records};
-use crate::token::{Authority, KeysError};
+use crate::token::{Authority, KeysError, LEEWAY};
+
+/// How long clients have to hear why their streams end.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How often is looked whether all have ended.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// What the process gets from outside besides its configuration.
 #[derive(Clone, Debug)]
@@ -36,6 +43,8 @@ pub struct World {
     pub entropy: Entropy,
     /// Where access records go.
     pub records: Output,
+    /// The listening socket, where somebody else has opened it.
+    pub socket: Option<Arc<std::net::TcpListener>>,
 }
 
 /// Why the gateway did not start.
@@ -79,6 +88,7 @@ pub struct Bound {
     ledger: Arc<Ledger>,
     sharing: Sharing,
     durability: Durability,
+    ending: Ending,
     admin: Option<admin::Bound>,
     listener: listen::Bound,
 }
@@ -90,13 +100,13 @@ impl Bound {
     ///
     /// See [`StartError`].
     pub fn new(settings: Settings, world: World, page: Option<Bytes>) -> Result<Self, StartError> {
-        let World { clock, entropy, records } = world;
+        let World { clock, entropy, records, socket } = world;
         let issuer = settings.gateway.public_url.as_str();
         let authority = Arc::new(Authority::open(&settings.tokens, issuer, clock.clone(), entropy.clone())?);
         let longest = settings.bots.longest_body();
         let directory = Arc::new(Directory::new(settings.bots, |key| authority.fingerprint(key)));
         let limiter = Arc::new(Limiter::new(directory.bots().count()));
-        let revoked = Arc::new(Revoked::new(clock.clone()));
+        let (revoked, drain) = (Arc::new(Revoked::new(clock.clone())), Drain::default());
         let access = Arc::new(Access {
             authority: Arc::clone(&authority),
             directory: Arc::clone(&directory),
@@ -106,6 +116,12 @@ impl Bound {
             failures: settings.gateway.failed_credentials,
             revoked: Arc::clone(&revoked),
         });
+        let ending = Ending {
+            drain: drain.clone(),
+            revoked: Arc::clone(&revoked),
+            notice: settings.listen.notice,
+            limit: settings.listen.drain,
+        };
         let store = store::open(&settings.store, clock.clone())?;
         let ledger =
             Arc::new(Ledger::new(store, revoked, clock.clone(), settings.tokens.contact, settings.store.max_staleness));
@@ -116,14 +132,18 @@ impl Bound {
             access: Arc::clone(&access),
             opener,
             ledger: Arc::clone(&ledger),
-            repeats: Arc::new(Repeats { authority: Arc::clone(&authority), ledger: Arc::clone(&ledger) }),
+            repeats: Arc::new(Repeats {
+                authority: Arc::clone(&authority),
+                ledger: Arc::clone(&ledger),
+                open: Arc::default(),
+            }),
             audit,
             intake: intake.clone(),
             limiter: Arc::clone(&limiter),
             clock: clock.clone(),
         });
         let place = settings.admin.place.as_ref().map(ToString::to_string).unwrap_or_default();
-        let admin = admin::Bound::new(settings.admin, Arc::clone(&api));
+        let admin = admin::Bound::new(settings.admin, Arc::clone(&api), drain);
         let admin = admin.map_err(|source| StartError::Admin { place, source })?;
         let sharing = Sharing {
             ledger: Arc::clone(&ledger),
@@ -145,9 +165,13 @@ impl Bound {
             trusted: settings.listen.trusted.clone(),
             page,
         });
-        let listen::Settings { address, tls, workers, timeouts, bounds, trusted, proxy_protocol } = settings.listen;
-        let (sockets, address) =
-            listen::bind(address, workers).map_err(|source| StartError::Bind { address, source })?;
+        let listen::Settings { address, tls, workers, timeouts, bounds, trusted, proxy_protocol, .. } = settings.listen;
+        let is_shared = socket.is_some();
+        let bound = match socket {
+            Some(socket) => listen::shared(&socket, workers),
+            None => listen::bind(address, workers),
+        };
+        let (sockets, address) = bound.map_err(|source| StartError::Bind { address, source })?;
         let durability = settings.store.durability;
         Ok(Self {
             gateway,
@@ -155,6 +179,7 @@ impl Bound {
             ledger,
             sharing,
             durability,
+            ending,
             admin,
             listener: listen::Bound {
                 sockets,
@@ -163,6 +188,7 @@ impl Bound {
                 timeouts,
                 bounds,
                 balancers: proxy_protocol.then_some(trusted),
+                is_shared,
             },
         })
     }
@@ -192,7 +218,7 @@ impl Bound {
         let writer = self.gateway.records.start().map_err(StartError::Worker)?;
         let mut workers = vec![keeper(self.ledger, self.authority, self.sharing, self.durability, stopped.clone())?];
         workers.extend(self.admin.map(|admin| operated(admin, stopped.clone())).transpose()?);
-        let listen::Bound { sockets, tls, timeouts, bounds, balancers, .. } = self.listener;
+        let listen::Bound { sockets, tls, timeouts, bounds, balancers, is_shared, .. } = self.listener;
         for (number, socket) in sockets.into_iter().enumerate() {
             let terms = listen::Terms {
                 tls: tls.clone(),
@@ -200,6 +226,8 @@ impl Bound {
                 timeouts,
                 bounds: bounds.clone(),
                 balancers: balancers.clone(),
+                drain: self.ending.drain.clone(),
+                is_shared,
             };
             let (gateway, stopped) = (Arc::clone(&self.gateway), stopped.clone());
             let runtime =
@@ -213,7 +241,8 @@ impl Bound {
             workers.push(thread.map_err(StartError::Worker)?);
         }
         let gateway = self.gateway;
-        Ok(Running { gateway, stop, workers: Mutex::new(workers), writer: Mutex::new(Some(writer)) })
+        let (workers, writer) = (Mutex::new(workers), Mutex::new(Some(writer)));
+        Ok(Running { gateway, ending: self.ending, bounds, stop, workers, writer })
     }
 }
 
@@ -294,26 +323,74 @@ async fn worker(
         service_fn(move |request| Arc::clone(&gateway).serve(peer.clone(), request))
     };
     let number = terms.worker;
-    let accepting = listen::serve(socket, terms, service);
-    tokio::select! {
-        accepted = accepting => if let Err(error) = accepted {
+    let serving = async {
+        if let Err(error) = listen::serve(socket, terms, service).await {
             tracing::error!(%error, worker = number, "a worker cannot accept connections");
-        },
+        }
+        // What is open goes on.
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = serving => {}
         // An error means that nobody can ask to stop any more, which is as good as being asked.
         _asked = stopped.wait_for(|stop| *stop) => {}
     }
+}
+
+/// How it ends without ending its calls.
+#[derive(Debug)]
+struct Ending {
+    drain: Drain,
+    revoked: Arc<Revoked>,
+    notice: Duration,
+    limit: Duration,
 }
 
 /// A gateway at work. Dropping it does not stop it; [`Running::stop`] does.
 #[derive(Debug)]
 pub struct Running {
     gateway: Arc<Gateway>,
+    ending: Ending,
+    bounds: listen::Bounds,
     stop: watch::Sender<bool>,
     workers: Mutex<Vec<JoinHandle<()>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Running {
+    /// Lets calls end, for whoever stops it then: balancers are told first and, where `is_noticed`, given the time to hear
+    /// it; then nothing new is accepted, connections without a call are closed, and the rest is waited for. What is open
+    /// after the configured time ends as at its token's end. At once, when `hurried`.
+    pub async fn drain(&self, is_noticed: bool, hurried: impl Future<Output = ()>) {
+        let Ending { drain, revoked, notice, limit } = &self.ending;
+        let draining = async {
+            drain.enter(Phase::Noticed);
+            if is_noticed {
+                tracing::info!(notice = ?notice, "going away: not ready any more");
+                sleep(*notice).await;
+            }
+            drain.enter(Phase::Closing);
+            tracing::info!(connections = self.bounds.open(), limit = ?limit, "going away: calls end");
+            if timeout(*limit, self.all_ended()).await.is_err() {
+                tracing::info!(connections = self.bounds.open(), "going away: what is open is ended");
+                revoked.stop();
+                // An error means that some do not listen. They are cut.
+                let _all_heard = timeout(LEEWAY + LAST_WORDS, self.all_ended()).await;
+            }
+        };
+        tokio::select! {
+            () = draining => {}
+            () = hurried => tracing::info!("asked again: stopping at once"),
+        }
+    }
+
+    /// Waits until no connection is open, and no call is made whose caller has left.
+    async fn all_ended(&self) {
+        while self.bounds.open() > 0 || self.gateway.api.repeats.open() > 0 {
+            sleep(LOOK).await;
+        }
+    }
+
     /// Stops the workers and writes out the last records. Open calls are cut.
     pub fn stop(&self) {
         // Nobody listens when all workers have ended already.

@@ -80,7 +80,7 @@ impl Demo {
         let keys: Vec<(String, &str)> = vendors.iter().map(|vendor| (vendor.variable(), vendor.key.expose())).collect();
         let environment = Environment::given(state.path(), keys.iter().map(|(name, key)| (name.as_str(), *key)));
         let settings = config::parse("demo", &text, &environment)?;
-        let world = World { clock: Clock::system(), entropy, records };
+        let world = World { clock: Clock::system(), entropy, records, socket: None };
         let bound = Bound::new(settings, world, Some(page()))?;
         let url = format!("http://{}", bound.address());
         Ok(Self { url, client: client.secret, gateway: bound.start()?, _state: state })

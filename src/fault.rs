@@ -159,6 +159,8 @@ codes! {
     Internal = "internal", 500, Gateway, "The gateway failed";
     /// The gateway holds as many bodies as it has memory for.
     Overloaded = "overloaded", 503, Gateway, "The gateway has too much to do";
+    /// The process ends, and what is open with it.
+    ShuttingDown = "shutting_down", 503, Gateway, "The gateway is going away";
     /// The store is away: nothing new can be kept.
     StoreUnavailable = "store_unavailable", 503, Gateway, "The store cannot be reached";
     /// The audit record cannot be written: nothing is done that would not be on it.
@@ -304,6 +306,7 @@ mod tests {
             Code::StoreUnavailable,
             Code::AuditUnavailable,
             Code::Internal,
+            Code::ShuttingDown,
             Code::Overloaded,
             Code::VendorUnreachable,
             Code::VendorFailed,

@@ -5,6 +5,7 @@
 
 mod bounds;
 mod calls;
+mod drain;
 mod http1;
 mod http2;
 mod names;
@@ -28,10 +29,11 @@ use tokio::net::{TcpListener, TcpStream};
 
 use self::bounds::Slot;
 pub use self::bounds::{Bounds, Timeouts, some_time};
+pub use self::drain::{Drain, Phase};
 pub use self::names::Names;
 pub use self::private::PrivateSocket;
 pub use self::settings::Settings;
-pub use self::socket::{bind, free_address};
+pub use self::socket::{bind, free_address, handed_over, shared};
 use self::stream::Stream;
 pub use self::tls::Tls;
 use crate::net::Trusted;
@@ -40,6 +42,8 @@ use crate::net::Trusted;
 const PEEK_PAUSE: Duration = Duration::from_millis(5);
 /// But never longer than this: a request that came meanwhile waits for it.
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+/// How long a connection that was never used is kept when all are to be closed: its first call may be on its way.
+const UNUSED: Duration = Duration::from_secs(1);
 /// After the system had no socket to give: time for others to be closed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// What begins every HTTP/2 connection (RFC 9113 §3.4), as far as it tells it from HTTP/1.
@@ -90,9 +94,14 @@ pub struct Terms {
     pub bounds: Bounds,
     /// Who passes connections on and says so first (PROXY protocol); nobody else may connect then.
     pub balancers: Option<Trusted>,
+    /// The end of it all.
+    pub drain: Drain,
+    /// Whether others have the listening socket, too, so that its queue outlives this process.
+    pub is_shared: bool,
 }
 
-/// Accepts connections for ever and serves each with what `service` makes for its peer. Cancel-safe: dropping it stops
+/// Accepts connections until they are to be closed, and serves each with what `service` makes for its peer. Those that the
+/// kernel had accepted by then are served too: closing the socket would reset them. Cancel-safe: dropping it stops
 /// accepting; connections that are open go on.
 pub async fn serve<S, B>(
     listener: std::net::TcpListener,
@@ -105,15 +114,19 @@ where
 {
     let listener = TcpListener::from_std(listener)?;
     let terms = Arc::new(terms);
+    let begin = |stream: TcpStream, address: SocketAddr| {
+        // Without a place it is closed at once: the client, or the load balancer before it, can go elsewhere.
+        let Some(slot) = terms.bounds.connections.take() else { return };
+        let peer = Peer { address: address.ip().to_canonical(), may_forward: true, worker: terms.worker, names: None };
+        tokio::spawn(connection(stream, slot, Arc::clone(&terms), peer, service.clone()));
+    };
     loop {
-        match listener.accept().await {
-            Ok((stream, address)) => {
-                // Without a place it is closed at once: the client, or the load balancer before it, can go elsewhere.
-                let Some(slot) = terms.bounds.connections.take() else { continue };
-                let peer =
-                    Peer { address: address.ip().to_canonical(), may_forward: true, worker: terms.worker, names: None };
-                tokio::spawn(connection(stream, slot, Arc::clone(&terms), peer, service.clone()));
-            }
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = terms.drain.reached(Phase::Closing) => break,
+        };
+        match accepted {
+            Ok((stream, address)) => begin(stream, address),
             Err(error) => {
                 // Out of descriptors, or a client that had left already: neither is a reason to stop.
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -121,6 +134,16 @@ where
             }
         }
     }
+    if terms.is_shared {
+        // Whoever has the socket as well serves what waits in it.
+        return Ok(());
+    }
+    let listener = listener.into_std()?;
+    while let Ok((stream, address)) = listener.accept() {
+        stream.set_nonblocking(true)?;
+        begin(TcpStream::from_std(stream)?, address);
+    }
+    Ok(())
 }
 
 async fn connection<S, B>(
@@ -133,7 +156,7 @@ async fn connection<S, B>(
     S: HttpService<B>,
     B: AnswerBody,
 {
-    let Terms { tls, timeouts, bounds, .. } = &*terms;
+    let Terms { tls, timeouts, bounds, drain, .. } = &*terms;
     if let Some(balancers) = &terms.balancers {
         match Box::pin(passed_on(&mut stream, balancers, &peer, timeouts.handshake)).await {
             Some(Some(address)) => peer.address = address,
@@ -149,9 +172,15 @@ async fn connection<S, B>(
     let watch = stream.watch();
     // Each way of serving is on the heap by itself: a connection is as large as the one it takes, not as the largest.
     let Some(tls) = tls else {
-        return match within(timeouts.head, begins_http2(stream.tcp())).await {
-            Some(true) => Box::pin(http2::serve(stream, service(peer), *timeouts, bounds)).await,
-            Some(false) => Box::pin(http1::serve(stream, watch, service(peer), *timeouts, bounds)).await,
+        let begins = async {
+            tokio::select! {
+                begins = begins_http2(stream.tcp()) => Some(begins),
+                () = unused_when_closing(drain) => None,
+            }
+        };
+        return match within(timeouts.head, begins).await.flatten() {
+            Some(true) => Box::pin(http2::serve(stream, service(peer), *timeouts, bounds, drain)).await,
+            Some(false) => Box::pin(http1::serve(stream, watch, service(peer), *timeouts, bounds, drain)).await,
             None => tracing::debug!("a client sent nothing"),
         };
     };
@@ -159,9 +188,9 @@ async fn connection<S, B>(
         Some(Ok(stream)) => {
             peer.names = tls.names(&stream);
             if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-                Box::pin(http2::serve(stream, service(peer), *timeouts, bounds)).await;
+                Box::pin(http2::serve(stream, service(peer), *timeouts, bounds, drain)).await;
             } else {
-                Box::pin(http1::serve(stream, watch, service(peer), *timeouts, bounds)).await;
+                Box::pin(http1::serve(stream, watch, service(peer), *timeouts, bounds, drain)).await;
             }
         }
         Some(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
@@ -191,6 +220,12 @@ async fn passed_on(
             None
         }
     }
+}
+
+/// Waits until a connection without a call is to be closed.
+async fn unused_when_closing(drain: &Drain) {
+    drain.reached(Phase::Closing).await;
+    tokio::time::sleep(UNUSED).await;
 }
 
 async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
@@ -231,6 +266,8 @@ pub struct Bound {
     pub bounds: Bounds,
     /// Who passes connections on and says so first, if the PROXY protocol is spoken.
     pub balancers: Option<Trusted>,
+    /// Whether others have the sockets, too.
+    pub is_shared: bool,
 }
 
 #[cfg(test)]

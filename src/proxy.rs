@@ -33,7 +33,7 @@ use self::scrub::Needles;
 pub use self::socket::{Admit, Handshake, Socket, SocketTimeouts, asks_for_upgrade};
 pub use self::stream::{AnswerStream, Cut};
 use self::values::{AnswerValues, CallValues};
-use crate::access::{CallGrant, CallTarget};
+use crate::access::{CallGrant, CallTarget, Over};
 use crate::bot::{Directory, Vendor};
 use crate::clock::Clock;
 use crate::fault::{Code, Fault};
@@ -310,6 +310,10 @@ fn unanswered(error: SendError, is_safe: bool, grant: &CallGrant) -> Fault {
         SendError::Lost(_) if is_safe => Fault::new(Code::VendorFailed, "the vendor broke off before its answer"),
         SendError::Timeout => maybe_sent("the vendor did not answer in time; it may still carry the call out"),
         SendError::Lost(_) => maybe_sent("the vendor broke off before its answer; it may have carried the call out"),
+        // Who comes back to another process must not send it twice.
+        SendError::Ended if !is_safe && grant.over() == Some(Over::Stopping) => {
+            return maybe_sent("the gateway went away before the vendor's answer; it may still carry the call out");
+        }
         SendError::Ended => return gone(grant),
         SendError::Caller(BodyError::TooLong(limit)) => {
             return Fault::new(Code::BodyTooLarge, format!("the body is longer than {limit} bytes"));

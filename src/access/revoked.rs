@@ -33,6 +33,8 @@ pub enum Over {
     Replaced,
     /// The store was away since this process began, so that nobody knows.
     Unknown,
+    /// The process ends, and has waited.
+    Stopping,
 }
 
 impl Over {
@@ -42,6 +44,7 @@ impl Over {
             Self::Revoked => Code::TokenRevoked,
             Self::Replaced => Code::TokenReplaced,
             Self::Unknown => Code::StoreUnavailable,
+            Self::Stopping => Code::ShuttingDown,
         }
     }
 
@@ -50,6 +53,7 @@ impl Over {
         match self {
             Self::Revoked => "the session was ended; open a new one",
             Self::Replaced => "the visitor became known since; use the token that was made then",
+            Self::Stopping => "the gateway is going away; connect again",
             Self::Unknown => "what was revoked is not known yet; come back in a moment",
         }
     }
@@ -110,6 +114,8 @@ pub struct Revoked {
     numbers: AtomicU64,
     /// Whether the store's log was ever read to its end.
     is_read: AtomicBool,
+    /// Whether all that is open is to end.
+    is_stopping: AtomicBool,
     /// Until when what was read is fresh enough for bots that are strict, in milliseconds since the epoch.
     fresh_until: AtomicU64,
     /// Whether those who are strict were woken since, because it was not.
@@ -127,6 +133,7 @@ impl Revoked {
             marks: RwLock::default(),
             numbers: AtomicU64::new(0),
             is_read: AtomicBool::new(false),
+            is_stopping: AtomicBool::new(false),
             fresh_until: AtomicU64::new(0),
             is_stale: AtomicBool::new(false),
             clock,
@@ -202,7 +209,17 @@ impl Revoked {
         self.is_read.load(Ordering::Acquire)
     }
 
+    /// Ends all that is open: the process goes.
+    pub fn stop(&self) {
+        self.is_stopping.store(true, Ordering::Release);
+        self.epoch.fetch_add(1, Ordering::Release);
+        self.wake(|_, _, _| true);
+    }
+
     fn look_up(&self, verified: &Verified) -> Option<Over> {
+        if self.is_stopping.load(Ordering::Acquire) {
+            return Some(Over::Stopping);
+        }
         if !self.is_read.load(Ordering::Acquire) {
             return Some(Over::Unknown);
         }

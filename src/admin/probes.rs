@@ -9,11 +9,13 @@ use http::{HeaderValue, StatusCode, header};
 use tokio::time::timeout;
 
 use super::Admin;
+use crate::listen::Phase;
 use crate::session::Ledger;
 
 const UNREAD: &str = "not ready: the store was never read, so nobody knows which tokens were revoked\n";
 const UNREADABLE: &str = "not ready: the store's log has what this version cannot read, so nobody here knows which tokens \
                           were revoked; run the version that wrote it\n";
+const LEAVING: &str = "not ready: the process ends; its calls do before\n";
 const AWAY: &str = "the store is away: no session can be opened, renewed or ended\n";
 const LOCAL: &str = "limits count in this process only\n";
 /// A probe does not wait longer for what the store says of itself.
@@ -27,6 +29,9 @@ pub(super) async fn live() -> Response {
 /// 200 once the store's log was read to its end and for as long as it is understood, also while the store is away (tokens
 /// go on) or a vendor does not answer (others do). The text says what is wrong.
 pub(super) async fn ready(State(admin): State<Arc<Admin>>) -> Response {
+    if admin.drain.phase() > Phase::Open {
+        return text(StatusCode::SERVICE_UNAVAILABLE, LEAVING.to_owned());
+    }
     let ledger = &admin.api.ledger;
     if ledger.is_unreadable() {
         return text(StatusCode::SERVICE_UNAVAILABLE, UNREADABLE.to_owned());

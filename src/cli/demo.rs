@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use clap::Args;
 use serde_json::json;
 
-use super::serve::until_asked_to_stop;
+use super::serve::until_interrupted;
 use super::{Outcome, complain_of, say};
 use crate::demo::{Demo, DemoError};
 use crate::document::Environment;
@@ -36,7 +36,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     } else {
         say(what_to_try(&demo));
     }
-    until_asked_to_stop(&demo.gateway)
+    until_interrupted(&demo.gateway)
 }
 
 fn what_to_try(demo: &Demo) -> String {

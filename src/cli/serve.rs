@@ -1,6 +1,10 @@
 //! `keystile serve`
 
+use std::io;
+use std::sync::Arc;
+
 use rustix::process::DumpableBehavior;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{ConfigFile, Outcome, complain_of, complain_of_config};
 use crate::app::{Bound, Running, World};
@@ -8,6 +12,7 @@ use crate::clock::Clock;
 use crate::config;
 use crate::document::Environment;
 use crate::id::Entropy;
+use crate::listen;
 use crate::telemetry::{self, Output};
 
 pub(super) fn run(file: &ConfigFile) -> Outcome {
@@ -21,7 +26,14 @@ pub(super) fn run(file: &ConfigFile) -> Outcome {
     settings.doubts.iter().for_each(|doubt| tracing::warn!("{doubt}"));
     let public_url = settings.gateway.public_url.clone();
     let (workers, has_tls) = (settings.listen.workers, settings.listen.tls.is_some());
-    let world = World { clock: Clock::system(), entropy: Entropy::system(), records: Output::Stderr };
+    let socket = match listen::handed_over() {
+        Ok(socket) => socket.map(Arc::new),
+        Err(error) => {
+            complain_of(&error);
+            return Outcome::Failed;
+        }
+    };
+    let world = World { clock: Clock::system(), entropy: Entropy::system(), records: Output::Stderr, socket };
     let bound = match Bound::new(settings, world, None) {
         Ok(bound) => bound,
         Err(error) => {
@@ -61,15 +73,32 @@ fn prepare_process() {
     }
 }
 
-/// Waits for SIGINT or SIGTERM, then stops.
-pub(super) fn until_asked_to_stop(running: &Running) -> Outcome {
-    let waited = tokio::runtime::Builder::new_current_thread().enable_all().build().and_then(|runtime| {
+/// Waits for SIGTERM or SIGINT, and lets calls end; at once, when asked again. Only SIGTERM comes from what also tells
+/// balancers.
+fn until_asked_to_stop(running: &Running) -> Outcome {
+    stopped(running, async |mut signals| {
+        let is_terminated = signals.asked().await;
+        running
+            .drain(is_terminated, async {
+                let _which = signals.asked().await;
+            })
+            .await;
+    })
+}
+
+/// Waits for SIGTERM or SIGINT, and cuts what is open.
+pub(super) fn until_interrupted(running: &Running) -> Outcome {
+    stopped(running, async |mut signals| {
+        let _which = signals.asked().await;
+    })
+}
+
+fn stopped(running: &Running, until: impl AsyncFnOnce(Signals)) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let waited = runtime.and_then(|runtime| {
         runtime.block_on(async {
-            let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-            tokio::select! {
-                interrupted = tokio::signal::ctrl_c() => interrupted,
-                _terminated = terminate.recv() => Ok(()),
-            }
+            until(Signals::new()?).await;
+            Ok(())
         })
     });
     running.stop();
@@ -78,6 +107,25 @@ pub(super) fn until_asked_to_stop(running: &Running) -> Outcome {
         Err(error) => {
             complain_of(&error);
             Outcome::Failed
+        }
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for the next; says whether it is SIGTERM.
+    async fn asked(&mut self) -> bool {
+        tokio::select! {
+            _terminated = self.terminate.recv() => true,
+            _interrupted = self.interrupt.recv() => false,
         }
     }
 }

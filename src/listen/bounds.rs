@@ -56,6 +56,11 @@ pub struct Bounds {
 }
 
 impl Bounds {
+    /// How many connections are open.
+    pub fn open(&self) -> usize {
+        self.connections.open.load(Ordering::Relaxed)
+    }
+
     pub(super) fn read(table: &Table<'_>) -> Self {
         let number = |key, low, high| table.get(key).and_then(|value| value.integer(low, high));
         let most = number("connections", 1, 1 << 24).and_then(|most| usize::try_from(most).ok()).unwrap_or(32_768);

@@ -16,6 +16,8 @@ use std::time::Duration;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::drain::{Drain, Phase};
+
 /// What the body that was polled last has said. A worker polls one future at a time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Offer {
@@ -37,9 +39,15 @@ thread_local! {
 pub(super) struct Calls {
     open: AtomicUsize,
     begun: AtomicUsize,
+    drain: Drain,
 }
 
 impl Calls {
+    /// Of a connection that ends as `drain` says.
+    pub(super) fn new(drain: &Drain) -> Self {
+        Self { drain: drain.clone(), ..Self::default() }
+    }
+
     /// One more, open until what comes back is dropped.
     pub(super) fn begin(self: &Arc<Self>) -> Call {
         self.open.fetch_add(1, Ordering::Relaxed);
@@ -61,6 +69,13 @@ impl Calls {
 /// One open call.
 #[derive(Debug)]
 pub(super) struct Call(Arc<Calls>);
+
+impl Call {
+    /// Whether it is the connection's last: the next is to go elsewhere.
+    pub(super) fn is_last(&self) -> bool {
+        self.0.drain.phase() > Phase::Open
+    }
+}
 
 impl Drop for Call {
     fn drop(&mut self) {

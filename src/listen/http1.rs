@@ -6,15 +6,18 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use http::{HeaderValue, header};
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Sleep, sleep};
 
 use super::bounds::{Bounds, Timeouts};
 use super::calls::{Answer, Calls, Patience};
+use super::drain::{Drain, Phase};
 use super::stream::Watch;
-use super::{AnswerBody, HttpService, within};
+use super::{AnswerBody, HttpService, UNUSED, within};
 
 /// Bytes that wait to be written, beyond which an answer's body is not asked for more.
 const BUFFER: usize = 128 << 10;
@@ -43,15 +46,22 @@ pub(super) async fn serve<S, B>(
     service: S,
     timeouts: Timeouts,
     bounds: &Bounds,
+    drain: &Drain,
 ) where
     S: HttpService<B>,
     B: AnswerBody,
 {
-    let calls = Arc::new(Calls::default());
+    let calls = Arc::new(Calls::new(drain));
     let counted = Arc::clone(&calls);
     let service = service_fn(move |request| {
         let (answer, call) = (service.call(request), counted.begin());
-        async move { answer.await.map(|response| response.map(|body| Answer::new(body, call))) }
+        async move {
+            let mut response = answer.await?;
+            if call.is_last() {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, S::Error>(response.map(|body| Answer::new(body, call)))
+        }
     });
     let mut builder = Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(timeouts.head);
@@ -63,11 +73,25 @@ pub(super) async fn serve<S, B>(
 
     let mut patience = Patience::new(timeouts.send);
     let mut left = pin!(watch.left());
+    let (mut ear, mut is_last) = (drain.ear(), false);
+    let mut unused: Option<Pin<Box<Sleep>>> = None;
     let ended = poll_fn(|context| {
+        if !is_last && ear.hear(context) == Phase::Closing {
+            is_last = true;
+            if calls.begun() > 0 {
+                Pin::new(&mut connection).graceful_shutdown();
+            } else {
+                // hyper would close it at once, and with it a call that is on its way.
+                unused = Some(Box::pin(sleep(UNUSED)));
+            }
+        }
         match patience.poll(context, |context| Pin::new(&mut connection).poll(context)) {
             Poll::Ready(Ok(served)) => return Poll::Ready(served.map_err(Ended::Http)),
             Poll::Ready(Err(_unread)) => return Poll::Ready(Err(Ended::Unread)),
             Poll::Pending => {}
+        }
+        if unused.as_mut().is_some_and(|unused| unused.as_mut().poll(context).is_ready()) && calls.begun() == 0 {
+            return Poll::Ready(Ok(()));
         }
         // Between calls hyper reads, and sees it by itself.
         if calls.are_open() && left.as_mut().poll(context).is_ready() {

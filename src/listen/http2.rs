@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep};
 
 use super::bounds::{Bounds, Timeouts};
 use super::calls::{Answer, Calls, Patience};
+use super::drain::{Drain, Phase};
 use super::{AnswerBody, HttpService};
 
 /// Bytes of bodies that a client may send ahead of what is read: of all its streams together.
@@ -56,6 +57,7 @@ pub(super) async fn serve<S, B>(
     service: S,
     timeouts: Timeouts,
     bounds: &Bounds,
+    drain: &Drain,
 ) where
     S: HttpService<B>,
     B: AnswerBody,
@@ -89,7 +91,13 @@ pub(super) async fn serve<S, B>(
 
     let mut idle = pin!(sleep(timeouts.head));
     let (mut seen, mut is_told) = (0, false);
+    let (mut ear, mut is_last) = (drain.ear(), false);
     let served = poll_fn(|context| {
+        if ear.hear(context) == Phase::Closing && !is_last {
+            // GOAWAY: what is open goes on to its end, and nothing new begins.
+            is_last = true;
+            connection.as_mut().graceful_shutdown();
+        }
         loop {
             if let Poll::Ready(served) = connection.as_mut().poll(context) {
                 return Poll::Ready(served);

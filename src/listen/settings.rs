@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZero;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -27,6 +28,10 @@ pub struct Settings {
     pub trusted: Trusted,
     /// Whether connections begin with the PROXY protocol.
     pub proxy_protocol: bool,
+    /// How long connections are accepted after balancers were told that they will not be.
+    pub notice: Duration,
+    /// How long calls may go on after that.
+    pub drain: Duration,
 }
 
 impl Settings {
@@ -63,7 +68,18 @@ impl Settings {
                 "needs trusted_proxies, the networks of the load balancers: connections of all others are closed",
             );
         }
-        Self { address, tls, workers: workers.unwrap_or(cores), timeouts, bounds, trusted, proxy_protocol }
+        let time = |key: &str, default| table.get(key).and_then(|value| value.duration()).unwrap_or(default);
+        Self {
+            address,
+            tls,
+            workers: workers.unwrap_or(cores),
+            timeouts,
+            bounds,
+            trusted,
+            proxy_protocol,
+            notice: time("drain_notice", Duration::from_secs(5)),
+            drain: time("drain", Duration::from_secs(30)),
+        }
     }
 }
 

@@ -45,3 +45,24 @@ fn socket(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
+
+/// The socket that whoever started this process has handed it (systemd's `LISTEN_FDS`): its queue outlives the process.
+/// Nothing, if there is none.
+///
+/// # Errors
+///
+/// What was handed over is no listening socket.
+pub fn handed_over() -> io::Result<Option<TcpListener>> {
+    listenfd::ListenFd::from_env().take_tcp_listener(0)
+}
+
+/// The same socket for each of `workers`: all accept from one queue.
+///
+/// # Errors
+///
+/// There are no more descriptors.
+pub fn shared(socket: &TcpListener, workers: usize) -> io::Result<(Vec<TcpListener>, SocketAddr)> {
+    socket.set_nonblocking(true)?;
+    let sockets = (0..workers).map(|_| socket.try_clone()).collect::<io::Result<_>>()?;
+    Ok((sockets, socket.local_addr()?))
+}

@@ -31,6 +31,7 @@ mod guide;
 mod hostile;
 mod idempotency;
 mod keys;
+mod leaving;
 mod limits;
 mod lives;
 mod minting;

@@ -168,7 +168,7 @@ pub(super) fn settings(home: &Path, elsewhere: &str) -> Settings {
 
 /// The gateway with these settings and this clock, not yet started.
 pub(super) fn bound(settings: Settings, clock: Clock) -> Bound {
-    Bound::new(settings, World { clock, entropy: Entropy::system(), records: Output::Off }, None).unwrap()
+    Bound::new(settings, World { clock, entropy: Entropy::system(), records: Output::Off, socket: None }, None).unwrap()
 }
 
 /// The private members of the key file.

@@ -298,7 +298,8 @@ impl Builder {
         let environment = Environment::given(state.path(), [("KEY", KEY), ("OTHER_KEY", OTHER_KEY), ("PROXY", PROXY)]);
         let settings = config::parse("test", &text, &environment).unwrap_or_else(|error| panic!("{error}\n{text}"));
         let records = Arc::new(Mutex::new(Vec::new()));
-        let world = World { clock: self.clock.clone(), entropy, records: Output::Memory(Arc::clone(&records)) };
+        let world =
+            World { clock: self.clock.clone(), entropy, records: Output::Memory(Arc::clone(&records)), socket: None };
         let bound = Bound::new(settings, world, None).unwrap();
         let url = format!("http://{}", bound.address());
         let admin = bound.admin_place().map(|place| format!("http://{place}"));

@@ -30,11 +30,16 @@ pub(crate) fn complained(output: &Output) -> String {
 
 /// The address that the log says is listened on.
 pub(crate) async fn listening(log: &Path) -> String {
+    told(log, "address").await
+}
+
+/// What the log says of this when it says what is listened on.
+pub(crate) async fn told(log: &Path, name: &str) -> String {
     let mut address = None;
     let find = || {
         let text = std::fs::read_to_string(log).unwrap();
         let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        lines.filter(|line| line["message"] == "listening").find_map(|line| Some(line["address"].as_str()?.to_owned()))
+        lines.filter(|line| line["message"] == "listening").find_map(|line| Some(line[name].as_str()?.to_owned()))
     };
     super::eventually("listening", || {
         address = find();
@@ -70,6 +75,11 @@ impl Running {
     /// The id of its process.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Waits for its end, for which somebody has asked.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        self.child.wait().unwrap()
     }
 
     /// Asks it to stop, as a supervisor does, and waits for its end.

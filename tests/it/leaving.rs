@@ -1,0 +1,250 @@
+//! A process goes, and its calls do not: what is open ends in its own time, and the next process takes the connections.
+
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use command_fds::{CommandFdExt, FdMapping};
+use futures_util::future::join_all;
+use keystile::bot::NewClient;
+use keystile::id::Entropy;
+use reqwest::{Client, RequestBuilder, StatusCode};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::support::eventually;
+use crate::support::program::{Running, keystile, listening, told};
+use crate::support::vendor::{TestVendor, streaming};
+
+const KEY: &str = "sk-leaving-0123456789abcdef";
+
+/// A folder in which the program is run, in front of a vendor.
+struct Home {
+    folder: TempDir,
+    owner: NewClient,
+    http: Client,
+}
+
+/// The program at work.
+struct At {
+    running: Running,
+    url: String,
+    admin: String,
+    log: PathBuf,
+}
+
+impl Home {
+    fn new(vendor: &TestVendor, server: &str) -> Self {
+        let owner = NewClient::make("website", &Entropy::system());
+        let folder = tempfile::tempdir().unwrap();
+        let text = format!(
+            r#"
+[server]
+listen     = "127.0.0.1:0"
+public_url = "http://127.0.0.1:8080"
+workers    = 2
+{server}
+
+[admin]
+listen = "127.0.0.1:0"
+
+[vendors.acme]
+profile  = "openai"
+base_url = "{}"
+keys     = [{{ env = "LEAVING_KEY" }}]
+
+[bots.support]
+vendor     = "acme"
+vendor_id  = "model-1"
+visibility = "private"
+owners     = ["website"]
+limits     = {{ mint_per_ip = "off", per_bot = "off", per_session = "off", streams = "off" }}
+
+[clients.website]
+secret_sha256 = "{}"
+"#,
+            vendor.url, owner.secret_sha256
+        );
+        std::fs::write(folder.path().join("keystile.toml"), text).unwrap();
+        Self { folder, owner, http: Client::new() }
+    }
+
+    fn prepare(&self, mut command: Command) -> Command {
+        command.current_dir(self.folder.path()).env("LEAVING_KEY", KEY);
+        command
+    }
+
+    async fn started(&self, command: Command, log: &str) -> At {
+        let log = self.folder.path().join(log);
+        let running = Running::start(&mut self.prepare(command), &log);
+        let url = format!("http://{}", listening(&log).await);
+        let admin = format!("http://{}", told(&log, "admin").await);
+        At { running, url, admin, log }
+    }
+
+    async fn start(&self) -> At {
+        let mut command = keystile();
+        command.args(["serve", "-c", "keystile.toml"]);
+        self.started(command, "log").await
+    }
+
+    /// The same with a listening socket that was opened before.
+    async fn start_with(&self, socket: &TcpListener, log: &str) -> At {
+        let program = env!("CARGO_BIN_EXE_keystile");
+        let mut command = Command::new("bash");
+        command.args(["-c", &format!("LISTEN_FDS=1 LISTEN_PID=$$ exec {program} serve -c keystile.toml")]);
+        let parent_fd = OwnedFd::from(socket.try_clone().unwrap());
+        command.fd_mappings(vec![FdMapping { parent_fd, child_fd: 3 }]).unwrap();
+        self.started(command, log).await
+    }
+
+    async fn mint(&self, at: &At) -> String {
+        let call = self.http.post(format!("{}/v1/bots/support/sessions", at.url));
+        let answer = call.bearer_auth(self.owner.secret.expose()).json(&json!({})).send().await.unwrap();
+        let answer: Value = answer.json().await.unwrap();
+        answer["token"].as_str().unwrap().to_owned()
+    }
+
+    fn say(&self, http: &Client, at: &str, token: &str) -> RequestBuilder {
+        let call = http.post(format!("{at}/v1/chat/completions")).bearer_auth(token);
+        call.json(&json!({"messages": [{"role": "user", "content": "hi"}]}))
+    }
+
+    async fn ready(&self, at: &At) -> StatusCode {
+        self.http.get(format!("{}/readyz", at.admin)).send().await.unwrap().status()
+    }
+}
+
+impl At {
+    fn ask_to_stop(&self) {
+        let asked = Command::new("bash").args(["-c", &format!("kill -TERM {}", self.running.id())]).status();
+        assert!(asked.unwrap().success());
+    }
+}
+
+#[tokio::test]
+async fn asked_to_stop_it_is_not_ready_goes_on_accepting_and_then_lets_calls_end() {
+    let (vendor, senders) = streaming("text/plain");
+    let home = Home::new(&vendor, "drain_notice = \"1s\"\ndrain = \"20s\"");
+    let mut at = home.start().await;
+    let token = home.mint(&at).await;
+    let mut open = home.say(&home.http, &at.url, &token).send().await.unwrap();
+    let sender = senders.lock().unwrap().pop().unwrap();
+    sender.send("first ".into()).await.unwrap();
+    assert_eq!(open.chunk().await.unwrap().unwrap(), "first ");
+    let mut idle = TcpStream::connect(at.url.trim_start_matches("http://")).await.unwrap();
+    let jwks = b"GET /.well-known/jwks.json HTTP/1.1\r\nhost: gateway\r\n\r\n";
+    idle.write_all(jwks).await.unwrap();
+    assert!(idle.read(&mut [0; 4096]).await.unwrap() > 0);
+
+    at.ask_to_stop();
+    let end = Instant::now() + Duration::from_secs(10);
+    while home.ready(&at).await != StatusCode::SERVICE_UNAVAILABLE {
+        assert!(Instant::now() < end, "it is still ready");
+    }
+    // Balancers have not all heard of it yet.
+    let late = Client::new().get(format!("{}/.well-known/jwks.json", at.url)).send().await.unwrap();
+    assert_eq!(late.status(), 200);
+    assert_eq!(late.headers()["connection"], "close", "the next call goes elsewhere");
+
+    let mut rest = Vec::new();
+    idle.read_to_end(&mut rest).await.unwrap();
+    assert!(rest.is_empty(), "an idle connection is closed when the time for that has come");
+    eventually("the socket is closed", || std::net::TcpStream::connect(at.url.trim_start_matches("http://")).is_err())
+        .await;
+    sender.send("last".into()).await.unwrap();
+    drop(sender);
+    assert_eq!(open.text().await.unwrap(), "last", "its call comes to its end");
+    assert_eq!(at.running.wait().code(), Some(0));
+}
+
+#[tokio::test]
+async fn streams_that_do_not_end_are_told_why_they_do() {
+    let (vendor, senders) = streaming("text/event-stream");
+    let home = Home::new(&vendor, "drain_notice = \"0s\"\ndrain = \"200ms\"");
+    let mut at = home.start().await;
+    let token = home.mint(&at).await;
+    let mut open = home.say(&home.http, &at.url, &token).send().await.unwrap();
+    let sender = senders.lock().unwrap().pop().unwrap();
+    sender.send("data: one\n\n".into()).await.unwrap();
+    assert_eq!(open.chunk().await.unwrap().unwrap(), "data: one\n\n");
+
+    at.ask_to_stop();
+    let rest = open.text().await.unwrap();
+    assert!(rest.contains("event: error") && rest.contains("shutting_down"), "{rest}");
+    assert_eq!(at.running.wait().code(), Some(0));
+    eventually("the end of the vendor's call", || sender.is_closed()).await;
+    let log = std::fs::read_to_string(&at.log).unwrap();
+    assert!(log.contains("\"code\":\"shutting_down\"") && !log.contains(KEY), "{log}");
+}
+
+#[tokio::test]
+async fn asked_twice_it_stops_at_once() {
+    let (vendor, senders) = streaming("text/event-stream");
+    let home = Home::new(&vendor, "drain_notice = \"1h\"\ndrain = \"1h\"");
+    let mut at = home.start().await;
+    let token = home.mint(&at).await;
+    let open = home.say(&home.http, &at.url, &token).send().await.unwrap();
+    let _sender = senders.lock().unwrap().pop().unwrap();
+    at.ask_to_stop();
+    let end = Instant::now() + Duration::from_secs(10);
+    while home.ready(&at).await != StatusCode::SERVICE_UNAVAILABLE {
+        assert!(Instant::now() < end, "it is still ready");
+    }
+    at.ask_to_stop();
+    assert_eq!(at.running.wait().code(), Some(0));
+    drop(open);
+}
+
+#[tokio::test]
+async fn a_process_hands_its_socket_over_to_the_next_and_no_call_fails() {
+    let vendor = TestVendor::echo();
+    let home = Arc::new(Home::new(&vendor, "drain_notice = \"0s\"\ndrain = \"20s\""));
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut at = home.start_with(&socket, "log0").await;
+    let token = home.mint(&at).await;
+    let url = at.url.clone();
+    let (stop, done, failed) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
+    let load = |is_new: bool| {
+        let (home, url, token) = (Arc::clone(&home), url.clone(), token.clone());
+        let (stop, done, failed) = (&stop, &done, &failed);
+        async move {
+            let idle = if is_new { 0 } else { 1 };
+            let http = Client::builder().pool_max_idle_per_host(idle).build().unwrap();
+            while !stop.load(Ordering::Relaxed) {
+                match home.say(&http, &url, &token).send().await {
+                    Ok(answer) if answer.status() == 200 => {
+                        done.fetch_add(1, Ordering::Relaxed);
+                    }
+                    other => {
+                        eprintln!("{other:?}");
+                        failed.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            }
+        }
+    };
+    let hand_over = async {
+        for round in 1..=4 {
+            let next = home.start_with(&socket, &format!("log{round}")).await;
+            let before = done.load(Ordering::Relaxed);
+            at.ask_to_stop();
+            assert_eq!(at.running.wait().code(), Some(0), "round {round}");
+            at = next;
+            eventually("calls of the next process", || done.load(Ordering::Relaxed) > before + 50).await;
+        }
+        stop.store(true, Ordering::Relaxed);
+    };
+    // Clients that connect anew for each call.
+    let ((), _) = tokio::join!(hand_over, join_all((0..8).map(|_| load(true))));
+    let (done, failed) = (done.into_inner(), failed.into_inner());
+    println!("handed over four times: {done} calls, {failed} failed");
+    assert_eq!(failed, 0);
+    assert_eq!(at.running.terminate().code(), Some(0));
+}
