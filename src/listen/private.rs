@@ -1,11 +1,12 @@
 //! A Unix socket that its owner alone can connect to.
 
-use std::fs::{File, Permissions};
+use std::fs::{File, Permissions, TryLockError};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -13,8 +14,12 @@ use socket2::{Domain, SockAddr, Socket, Type};
 const BACKLOG: i32 = 128;
 /// Its owner reads and writes: connecting takes the right to write.
 const OWNERS: u32 = 0o600;
+/// How long another gateway that starts may hold the folder.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// What others must not have of it.
 const OTHERS: u32 = 0o177;
+/// What nobody else must have of its folder: the right to write there.
+const EVERYBODY: u32 = 0o002;
 
 /// A socket of mode 0600 that listens: who comes through it is its owner, or root. To have one is evidence of that mode.
 /// Its file goes with it.
@@ -37,7 +42,12 @@ impl PrivateSocket {
         // Two that start at once must not each take the other's for one of the dead.
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let folder = File::open(folder)?;
-        folder.lock()?;
+        if folder.metadata()?.mode() & EVERYBODY != 0 {
+            let why =
+                "everybody can write in its folder, and could put a socket of their own there for operators to find";
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+        }
+        let _is_locked = lock(&folder)?;
         make_free(path)?;
         // The mode that a socket has before it is bound is the one that its file begins with. What sets it afterwards, by
         // its name, could be made to set that of another file.
@@ -72,6 +82,25 @@ impl Drop for PrivateSocket {
         let is_own = std::fs::symlink_metadata(&self.path).is_ok_and(|found| place(&found) == self.file);
         // If it cannot be removed, the next start finds a file of the dead.
         let _removed = is_own.then(|| std::fs::remove_file(&self.path));
+    }
+}
+
+/// Locks the folder, and says whether it could: everybody who can read it can hold it, for ever, which must not keep a
+/// gateway from starting. One of ours holds it for a moment only.
+fn lock(folder: &File) -> io::Result<bool> {
+    let began = Instant::now();
+    loop {
+        match folder.try_lock() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) if began.elapsed() > PATIENCE => {
+                tracing::warn!(
+                    "the folder of the admin listener's socket is locked by another process; it is used all the same"
+                );
+                return Ok(false);
+            }
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
+        }
     }
 }
 
@@ -128,6 +157,25 @@ mod tests {
         std::fs::write(&path, "somebody's notes").unwrap();
         assert_eq!(PrivateSocket::bind(&path).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "somebody's notes");
+    }
+
+    #[test]
+    fn a_folder_in_which_everybody_can_write_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(folder.path(), Permissions::from_mode(0o1777)).unwrap();
+        let path = folder.path().join("admin.sock");
+        assert_eq!(PrivateSocket::bind(&path).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn whoever_locks_the_folder_and_does_not_let_go_keeps_no_gateway_from_starting() {
+        let folder = tempfile::tempdir().unwrap();
+        let stranger = File::open(folder.path()).unwrap();
+        stranger.lock().unwrap();
+        let path = folder.path().join("admin.sock");
+        let _socket = PrivateSocket::bind(&path).unwrap();
+        UnixStream::connect(&path).unwrap();
     }
 
     #[test]
