@@ -42,6 +42,8 @@ pub enum Kind {
     Client,
     /// Wrong credentials from an address.
     Failure,
+    /// What the store keeps of answers to a session.
+    KeptAnswer,
 }
 
 /// Whom a limit counts.
@@ -77,6 +79,7 @@ impl fmt::Display for Key {
             Kind::Session => "session",
             Kind::Client => "client",
             Kind::Failure => "failure",
+            Kind::KeptAnswer => "kept-answer",
         };
         write!(formatter, "{kind}:{scope}:{subject:x}")
     }

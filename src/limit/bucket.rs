@@ -12,12 +12,17 @@ use crate::document::Rate;
 /// The part of a rate that a replica may take before it says so: what is less costs the store nothing, and is what limits
 /// may be wrong by, for each replica.
 const TRIFLE: u32 = 16;
+/// So many times its rate a key can owe, see the store's `share.lua`: no word of the store's makes it more.
+const MOST_OWED: u64 = 16;
 
 /// The new state of a key after one more at `now`, or how long to wait.
 fn admit(rate: Rate, full_at: u64, now: Timestamp) -> Result<u64, Duration> {
     let now = micros(now);
     let interval = rate.interval_micros();
     let window = interval.saturating_mul(u64::from(rate.count()));
+    // Nobody owes so much: it was noted before the clock was set back, and nobody waits until it is that late again.
+    let is_possible = full_at <= now.saturating_add(window.saturating_mul(2 * MOST_OWED));
+    let full_at = if is_possible { full_at } else { now };
     let next = full_at.max(now).saturating_add(interval);
     match next.checked_sub(now.saturating_add(window)) {
         None | Some(0) => Ok(next),
@@ -32,8 +37,10 @@ pub(super) fn micros(moment: Timestamp) -> u64 {
 /// When a key is full again of which all replicas together said that it is in `full_in`, and which had `more` since.
 fn together(rate: Rate, full_in: Duration, more: u32, now: Timestamp) -> u64 {
     let full_in = u64::try_from(full_in.as_micros()).unwrap_or(u64::MAX);
-    let more = rate.interval_micros().saturating_mul(u64::from(more));
-    micros(now).saturating_add(full_in).saturating_add(more)
+    let interval = rate.interval_micros();
+    let most = interval.saturating_mul(u64::from(rate.count())).saturating_mul(MOST_OWED);
+    let more = interval.saturating_mul(u64::from(more));
+    micros(now).saturating_add(full_in.saturating_add(more).min(most))
 }
 
 /// A key in a map, behind the map's lock.
@@ -120,5 +127,28 @@ impl Bucket {
     pub fn learn(&self, rate: Rate, full_in: Duration, now: Timestamp) {
         let together = together(rate, full_in, self.untold.load(Ordering::Relaxed), now);
         self.full_at.fetch_max(together, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATE: Rate = Rate::new(6, Duration::from_secs(60));
+
+    #[test]
+    fn no_word_of_the_stores_locks_a_key_for_ever() {
+        let (bucket, now) = (Bucket::default(), Timestamp::from_seconds(1_000));
+        bucket.learn(RATE, Duration::MAX, now);
+        assert_eq!(bucket.wait(RATE, now), Some(Duration::from_secs(15 * 60 + 10)));
+        let later = now.plus(Duration::from_secs(16 * 60));
+        assert_eq!(bucket.take(RATE, later), Ok(()));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_leaves_nobody_waiting_until_it_is_that_late_again() {
+        let (bucket, late, now) = (Bucket::default(), Timestamp::from_seconds(900_000), Timestamp::from_seconds(1_000));
+        assert!((0..6).all(|_| bucket.take(RATE, late).is_ok()) && bucket.take(RATE, late).is_err());
+        assert!((0..6).all(|_| bucket.take(RATE, now).is_ok()) && bucket.take(RATE, now).is_err());
     }
 }
