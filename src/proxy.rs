@@ -33,7 +33,7 @@ use self::scrub::Needles;
 pub use self::socket::{Admit, Handshake, Socket, SocketTimeouts, asks_for_upgrade};
 pub use self::stream::{AnswerStream, Cut};
 use self::values::{AnswerValues, CallValues};
-use crate::access::{CallGrant, CallTarget, Over};
+use crate::access::{CallGrant, CallTarget};
 use crate::bot::{Directory, Vendor};
 use crate::clock::Clock;
 use crate::fault::{Code, Fault};
@@ -104,14 +104,18 @@ impl Proxy {
     ///
     /// # Errors
     ///
-    /// The body is too long, too slow, or not what the route takes.
+    /// The body is too long, too slow, or not what the route takes; the token ended before it had come.
     pub async fn held(
         &self,
         grant: &CallGrant,
         target: &CallTarget<'_>,
         incoming: Incoming,
     ) -> Result<Incoming, Fault> {
-        outgoing::held(grant, grant.route(target), incoming, &self.intake).await
+        let held = outgoing::held(grant, grant.route(target), incoming, &self.intake);
+        let held = tokio::time::timeout_at(self.deadline(grant), held).await.map_err(|_elapsed| expired())??;
+        // A body may have been long in coming.
+        over(grant)?;
+        Ok(held)
     }
 
     /// Makes the call. `open` counts it as open until its answer has ended.
@@ -161,10 +165,12 @@ impl Proxy {
             let rewritten = tokio::select! {
                 rewritten = rewriting => rewritten,
                 () = ended(&grant) => Err(gone(&grant)),
+                () = tokio::time::sleep_until(deadline) => Err(expired()),
             };
             return rewritten.map(|answer| answer.map(Answered::Whole)).map_err(|fault| {
                 // The call was carried out, and nobody may repeat it blindly.
-                let is_lost = !is_safe && matches!(fault.code(), Code::VendorTimeout | Code::VendorFailed);
+                let is_refused = fault.code() == Code::VendorRefusedKey;
+                let is_lost = !is_safe && !is_refused;
                 if is_lost {
                     maybe_sent("the vendor's answer could not be read").because(format!("{fault:?}"))
                 } else {
@@ -310,11 +316,10 @@ fn unanswered(error: SendError, is_safe: bool, grant: &CallGrant) -> Fault {
         SendError::Lost(_) if is_safe => Fault::new(Code::VendorFailed, "the vendor broke off before its answer"),
         SendError::Timeout => maybe_sent("the vendor did not answer in time; it may still carry the call out"),
         SendError::Lost(_) => maybe_sent("the vendor broke off before its answer; it may have carried the call out"),
-        // Who comes back to another process must not send it twice.
-        SendError::Ended if !is_safe && grant.over() == Some(Over::Stopping) => {
-            return maybe_sent("the gateway went away before the vendor's answer; it may still carry the call out");
+        SendError::Ended { is_whole: true } if !is_safe => {
+            maybe_sent("the call was ended before the vendor's answer; the vendor may have carried it out")
         }
-        SendError::Ended => return gone(grant),
+        SendError::Ended { .. } => return gone(grant),
         SendError::Caller(BodyError::TooLong(limit)) => {
             return Fault::new(Code::BodyTooLarge, format!("the body is longer than {limit} bytes"));
         }

@@ -173,7 +173,10 @@ pub enum SendError {
     Timeout,
     /// Whoever makes the call may do so no more.
     #[error("the call was given up before its answer")]
-    Ended,
+    Ended {
+        /// Whether the vendor may have all of it, and carry it out.
+        is_whole: bool,
+    },
     /// The caller's own body broke off while it was being sent.
     #[error("the caller's body could not be sent")]
     Caller(#[source] BodyError),

@@ -177,7 +177,7 @@ impl OwnCall<'_> {
             }
             SendError::Timeout => Fault::new(Code::VendorTimeout, "the vendor did not answer in time"),
             // What was done in vain is nobody's loss: to ask again is right.
-            SendError::Lost(_) | SendError::Ended | SendError::Caller(_) => {
+            SendError::Lost(_) | SendError::Ended { .. } | SendError::Caller(_) => {
                 Fault::new(Code::VendorFailed, format!("the vendor broke off when it was to {}", self.purpose))
             }
         }

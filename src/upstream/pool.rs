@@ -66,7 +66,8 @@ pub async fn send(
         sleep_until(deadline.min(begun + UNWATCHED.min(upstream.timeouts.header))).await;
         tokio::select! {
             () = late => SendError::Timeout,
-            () = ended => SendError::Ended,
+            // An upload that was cut is no call: the vendor sees that its end is missing.
+            () = ended => SendError::Ended { is_whole: upload.as_ref().is_none_or(|upload| upload.has_ended()) },
         }
     };
     let outcome = tokio::select! {
