@@ -200,16 +200,17 @@ impl Gateway {
         let incoming = Incoming { method: head.method, query, headers: head.headers, body, token, count };
         let Some(handshake) = handshake else {
             let told = target.route.identifies.then(|| Told::of(&grant, scene)).flatten();
-            let response = match key {
-                None => self.proxy.forward(grant, target, incoming, open).await?,
-                Some(key) => {
-                    let call = once::Call::new(grant, target, incoming, open);
-                    Box::pin(self.made_once(&key, head.uri.path(), call)).await?
+            let response = match (key, told) {
+                (None, None) => self.proxy.forward(grant, target, incoming, open).await?,
+                (None, told) => {
+                    let call = once::Call::new(grant, target, incoming, open, told);
+                    Box::pin(self.made_to_its_end(call)).await?
+                }
+                (Some(key), told) => {
+                    let call = once::Call::new(grant, target, incoming, open, told);
+                    Box::pin(self.made_once(&key, head.uri.path(), caller, call)).await?
                 }
             };
-            if let Some(told) = told {
-                Box::pin(self.api.told_by_route(told, response.status())).await?;
-            }
             return Ok(response.map(|answer| match answer {
                 Answered::Stream(stream) => Payload::Stream(stream),
                 Answered::Whole(bytes) => Payload::whole(bytes),
@@ -411,10 +412,10 @@ fn limited(detail: &'static str, policy: &'static str, rate: Rate, wait: Duratio
 }
 
 /// Whom the limits of a session count: its id is a UUID of our own, 128 bits. A client that calls as an owner counts as
-/// one session.
+/// one session of each bot: another bot's rate would not fit what was noted by this one's.
 fn caller_key(grant: &CallGrant) -> u128 {
     if let Some(client) = grant.owner() {
-        return digest_key(client.name.as_bytes());
+        return digest_key(format!("{} {}", client.name, grant.bot().name).as_bytes());
     }
     grant.session().and_then(|verified| uuid::Uuid::try_parse(&verified.session.id).ok()).map_or(0, |id| id.as_u128())
 }

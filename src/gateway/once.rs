@@ -1,28 +1,39 @@
 //! Conversation calls that are made once: `Idempotency-Key` on what changes something and is answered as a whole.
 //!
 //! Such a call is read whole before it is sent, as what was asked for must be known first, and goes on when its caller
-//! leaves. An answer in JSON is kept. Of any other, and of a stream, only that the call was made: it passes as it comes,
+//! leaves; so does one that tells the vendor who the visitor is, as that is put on record. An answer in JSON is kept. Of any other, and of a stream, only that the call was made: it passes as it comes,
 //! and to ask again is 409 `maybe_sent`. A call that never reached the vendor, or that the vendor was too busy for, may
 //! be made again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{Method, Response, StatusCode};
 use http_body_util::BodyExt;
 
-use super::Gateway;
-use crate::access::{CallGrant, CallTarget};
+use super::{Gateway, caller_key};
+use crate::access::{CallGrant, CallTarget, Caller};
+use crate::api::Told;
 use crate::bot::Vendor;
+use crate::document::Rate;
 use crate::fault::{Code, Fault};
 use crate::id::hex;
-use crate::limit::OpenCall;
+use crate::limit::{Key, Kind, OpenCall};
 use crate::proxy::{Answered, EXPIRES_IN, Incoming, is_json};
 use crate::secret::sha256;
-use crate::session::once::{Kept, KeptAnswer, Repeatable};
+use crate::session::once::{Kept, KeptAnswer, REPLAYED, Repeatable};
 
 /// The longest answer that is kept.
 const LONGEST: usize = 1 << 20;
+/// How many pieces of answers the store keeps for a session: 4 MiB in ten minutes. Without a bound, visitors of a vendor
+/// that echoes could fill it, and with it everybody's.
+const SHARE: Rate = Rate::new(1024, Duration::from_secs(600));
+/// Such a piece.
+const PIECE: usize = 4 << 10;
+/// A longer one counts as an open call until its caller has taken it: who asks for it again and again and reads nothing
+/// must not fill the memory.
+const SHORT: usize = 16 << 10;
 
 /// A granted call, by itself: it may outlive the request that asked for it.
 pub(super) struct Call {
@@ -34,7 +45,19 @@ pub(super) struct Call {
     values: Vec<String>,
     incoming: Incoming,
     open: Option<OpenCall>,
+    /// What is put on record once the vendor has taken it.
+    told: Option<Told>,
 }
+
+/// An answer, and that its caller has not taken it yet.
+struct Untaken {
+    bytes: Bytes,
+    _open: OpenCall,
+}
+
+/// Marks an answer that is too much for its session's share of the store.
+#[derive(Clone, Copy, Debug)]
+struct Unkept;
 
 /// Whether a call of this method changes something, so that it matters whether it is made twice.
 pub(super) fn matters(method: &Method) -> bool {
@@ -42,27 +65,65 @@ pub(super) fn matters(method: &Method) -> bool {
 }
 
 impl Gateway {
-    /// Makes the call, or answers what it was answered before; `path` is the request's.
+    /// Makes the call, or answers what it was answered before; `path` is the request's, which `caller` makes.
     pub(super) async fn made_once(
         self: &Arc<Self>,
         key: &str,
         path: &str,
+        caller: &Caller,
         call: Call,
     ) -> Result<Response<Answered>, Fault> {
-        let Call { grant, vendor, number, values, incoming, open } = call;
+        let Call { grant, vendor, number, values, incoming, open, told } = call;
         // Nobody asks this one for what is in the path.
         let target = CallTarget { route: route(&vendor, number)?, vendor: &vendor, number, values: &[] };
         let incoming = self.proxy.held(&grant, &target, incoming).await?;
-        let call = Call { grant, vendor, number, values, incoming, open };
+        let [open, untaken] = open.map_or([None, None], |open| open.shared().map(Some));
+        let call = Call { grant, vendor, number, values, incoming, open, told };
         let digest = hex(&sha256(call.incoming.body.read()));
         let query = call.incoming.query.as_deref().unwrap_or_default();
         let bot = call.grant.bot().name.as_str();
         let client = call.grant.owner().map(|client| client.name.as_str()).unwrap_or_default();
-        let session = call.grant.session().map(|verified| verified.session.id.as_str()).unwrap_or_default();
-        let whose = ["call", client, session, bot, key];
+        let who = whoever(&call.grant, caller);
+        let whose = ["call", client, &who, bot, key];
         let once = self.api.repeats.once(&whose, &[call.incoming.method.as_str(), path, query, &digest]);
+        let (gateway, watch) = (Arc::clone(self), call.grant.watch());
+        let share = Key::new(Kind::KeptAnswer, 0, caller_key(&call.grant));
+        let made = async move {
+            let answer = gateway.forward(call).await?;
+            whole(answer).await.map(|answer| gateway.within(share, answer))
+        };
+        let answer = self.api.repeats.make(once, made).await?;
+        // The store may have been slow: what is answered again is for whoever may ask now.
+        if answer.headers().contains_key(&REPLAYED)
+            && let Some(over) = watch.and_then(|watch| watch.over())
+        {
+            return Err(over.into());
+        }
+        Ok(answer.map(|answered| match (answered, untaken) {
+            (Answered::Whole(bytes), Some(open)) if bytes.len() > SHORT => {
+                Answered::Whole(Bytes::from_owner(Untaken { bytes, _open: open }))
+            }
+            (answered, _) => answered,
+        }))
+    }
+
+    /// The answer, marked where what is kept of `share` already leaves it no room.
+    fn within(&self, share: Key, mut answer: Response<Answered>) -> Response<Answered> {
+        if let Answered::Whole(bytes) = answer.body() {
+            let (pieces, now) = (bytes.len() / PIECE + 1, self.clock.now());
+            if !(0..pieces).all(|_| self.limiter.take(share, SHARE, now).is_ok()) {
+                answer.extensions_mut().insert(Unkept);
+            }
+        }
+        answer
+    }
+
+    /// Makes a call that is put on record, to its end.
+    pub(super) async fn made_to_its_end(self: &Arc<Self>, call: Call) -> Result<Response<Answered>, Fault> {
         let gateway = Arc::clone(self);
-        self.api.repeats.make(once, async move { gateway.forward(call).await }).await
+        // A task of its own: a caller that leaves meanwhile does not leave what it told without its record.
+        let task = tokio::spawn(async move { gateway.forward(call).await });
+        task.await.unwrap_or_else(|_panicked| Err(Fault::new(Code::Internal, "the call could not be made")))
     }
 
     async fn forward(&self, call: Call) -> Result<Response<Answered>, Fault> {
@@ -70,18 +131,41 @@ impl Gateway {
         let (vendor, number) = (Arc::clone(&call.vendor), call.number);
         let target = CallTarget { route: route(&vendor, number)?, vendor: &vendor, number, values: &values };
         let answer = self.proxy.forward(call.grant, &target, call.incoming, call.open).await?;
-        if is_json(answer.headers()) || answer.status() == StatusCode::NO_CONTENT {
-            whole(answer).await
-        } else {
-            Ok(answer)
+        if let Some(told) = call.told {
+            self.api.told_by_route(told, answer.status()).await?;
         }
+        Ok(answer)
     }
 }
 
 impl Call {
-    pub(super) fn new(grant: CallGrant, target: &CallTarget<'_>, incoming: Incoming, open: Option<OpenCall>) -> Self {
+    pub(super) fn new(
+        grant: CallGrant,
+        target: &CallTarget<'_>,
+        incoming: Incoming,
+        open: Option<OpenCall>,
+        told: Option<Told>,
+    ) -> Self {
         let values = target.values.iter().map(|value| (*value).to_owned()).collect();
-        Self { grant, vendor: Arc::clone(target.vendor), number: target.number, values, incoming, open }
+        Self { grant, vendor: Arc::clone(target.vendor), number: target.number, values, incoming, open, told }
+    }
+}
+
+impl AsRef<[u8]> for Untaken {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Whose key it is, of a client's or a session's: everybody can be a client whose secret is in a page.
+fn whoever(grant: &CallGrant, caller: &Caller) -> String {
+    match (grant.session(), grant.owner()) {
+        (Some(verified), _) => verified.session.id.clone(),
+        (None, Some(client)) if client.is_browser => {
+            let page = caller.origin.as_ref().map(|origin| origin.as_str()).unwrap_or_default();
+            format!("{page} {}", caller.address)
+        }
+        (None, _) => String::new(),
     }
 }
 
@@ -89,8 +173,11 @@ fn route(vendor: &Vendor, number: usize) -> Result<&crate::vendor::Route, Fault>
     vendor.profile.routes.get(number).ok_or_else(|| Fault::new(Code::NotFound, "there is no such call"))
 }
 
-/// An answer as a whole, if it is no longer than can be kept.
+/// An answer as a whole, if it is one that can be kept.
 async fn whole(answer: Response<Answered>) -> Result<Response<Answered>, Fault> {
+    if !is_json(answer.headers()) && answer.status() != StatusCode::NO_CONTENT {
+        return Ok(answer);
+    }
     let (mut head, answered) = answer.into_parts();
     let Answered::Stream(mut stream) = answered else { return Ok(Response::from_parts(head, answered)) };
     let mut read = BytesMut::new();
@@ -114,6 +201,9 @@ impl Repeatable for Response<Answered> {
             return None;
         }
         let Answered::Whole(bytes) = self.body() else { return Some(Kept::Made) };
+        if self.extensions().get::<Unkept>().is_some() {
+            return Some(Kept::Made);
+        }
         let mut whole = Response::new(Bytes::clone(bytes));
         (*whole.status_mut(), *whole.headers_mut()) = (self.status(), self.headers().clone());
         Some(KeptAnswer::of(&whole, None).map_or(Kept::Made, Kept::Answer))
@@ -121,17 +211,8 @@ impl Repeatable for Response<Answered> {
 
     /// Where the vendor may have carried it out, it is not made again.
     fn kept_of(fault: &Fault) -> Option<Kept> {
-        let is_lost = matches!(
-            fault.code(),
-            Code::MaybeSent
-                | Code::VendorTimeout
-                | Code::VendorFailed
-                | Code::TokenExpired
-                | Code::TokenRevoked
-                | Code::TokenReplaced
-                | Code::StoreUnavailable
-                | Code::Internal
-        );
+        let is_lost =
+            matches!(fault.code(), Code::MaybeSent | Code::VendorTimeout | Code::VendorFailed | Code::Internal);
         is_lost.then_some(Kept::Made)
     }
 

@@ -26,7 +26,7 @@ use crate::token::Authority;
 /// Where a caller writes the key of a call.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Marks an answer that was given before.
-const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+pub const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 /// So long a key stands for its call.
 const REMEMBERED: Duration = Duration::from_secs(10 * 60);
 /// The longest key.

@@ -3,14 +3,18 @@
 
 mod program;
 
+use std::sync::Arc;
+
 use keystile::bot::NewClient;
 use keystile::id::Entropy;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
+use tokio::sync::{Notify, mpsc};
 
 use crate::support::gateway::{PAGE, Session, TestGateway};
 use crate::support::program::{complained, keystile, said};
 use crate::support::vendor::TestVendor;
+use crate::support::{eventually, wire};
 
 const EMAIL: &str = "ada.lovelace@example.com";
 const NAME: &str = "Augusta Ada King";
@@ -136,6 +140,39 @@ async fn sessions_by_a_vendors_own_calls_are_on_record_too() {
     let (answer, record) = recorded(&gateway, gateway.post("/refresh").bearer_auth(&session.token)).await;
     says(&record, "session.renew", json!({"bearer": session.id}), &session);
     assert!(answer["token"].is_string() && record["expires"].is_string(), "{answer} {record}");
+}
+
+#[tokio::test]
+async fn what_a_visitor_told_the_vendor_is_on_record_though_the_visitor_has_left() {
+    let profile = "title = \"Own\"\n[identify]\ncall = \"POST /upsert\"\n[[route]]\ncall = \"POST /upsert\"\n";
+    let (heard, mut all) = mpsc::unbounded_channel();
+    let release = Arc::new(Notify::new());
+    let may_answer = Arc::clone(&release);
+    let vendor = TestVendor::raw(move |_, mut stream| {
+        let (heard, may_answer) = (heard.clone(), Arc::clone(&may_answer));
+        async move {
+            while let Some(call) = wire::next_call(&mut stream).await {
+                let _listening = heard.send(call);
+                may_answer.notified().await;
+                wire::write(&mut stream, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+            }
+        }
+    });
+    let gateway = TestGateway::with_profile(&vendor, profile).start();
+    let session = gateway.mint("support").await;
+    let head = ["content-length: 2", "content-type: application/json"];
+    for more in ["x-note: none", "idempotency-key: the-same"] {
+        let before = gateway.audit().len();
+        let head = wire::head(&session, "POST /upsert", &[head[0], head[1], more]);
+        let client = wire::send(&gateway, format!("{head}{{}}")).await;
+        assert!(all.recv().await.unwrap().starts_with("POST /upsert"));
+        let left = gateway.records().len();
+        drop(client);
+        eventually("the record of the call that was left", || gateway.records().len() > left).await;
+        release.notify_one();
+        eventually("the audit record", || gateway.audit().len() > before).await;
+        assert_eq!(gateway.audit().last().unwrap()["action"], "session.contact", "{more}");
+    }
 }
 
 #[tokio::test]

@@ -10,10 +10,10 @@ use reqwest::{RequestBuilder, Response};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 
-use crate::support::eventually;
 use crate::support::gateway::{Session, TestGateway, refusal};
 use crate::support::redis::TestRedis;
 use crate::support::vendor::{Answer, TestVendor, streamed, whole};
+use crate::support::{eventually, wire};
 
 const KEY: &str = "8e03978e-40d5-43e8-bc93-6894a57f9324";
 
@@ -241,4 +241,46 @@ async fn a_replica_answers_what_another_was_answered_and_without_the_store_no_su
     let plain = one.post(&format!("/sessions/{}/say", session.id)).bearer_auth(&session.token);
     assert_eq!(plain.json(&json!({"text": "hi"})).send().await.unwrap().status(), 200);
     assert_eq!(vendor.seen().len(), 2);
+}
+
+#[tokio::test]
+async fn who_may_not_call_any_more_gets_no_kept_answer_however_late_the_body_comes() {
+    let vendor = TestVendor::echo();
+    let gateway = TestGateway::in_front_of(&vendor).start();
+    let session = gateway.mint("support").await;
+    let call = gateway.post("/echo").bearer_auth(&session.token).header("idempotency-key", KEY);
+    assert_eq!(call.header("content-type", "application/json").body("{}").send().await.unwrap().status(), 200);
+
+    let key = format!("idempotency-key: {KEY}");
+    let headers = [key.as_str(), "content-type: application/json", "content-length: 2", "expect: 100-continue"];
+    let mut client = wire::send(&gateway, wire::head(&session, "POST /echo", &headers)).await;
+    // The call was granted by then.
+    wire::read_until(&mut client, "100 Continue").await;
+    let path = format!("/v1/sessions/{}", session.id);
+    let ended = gateway.call(Method::DELETE, &path).bearer_auth(&session.token).send().await.unwrap();
+    assert_eq!(ended.status(), 204);
+
+    wire::write(&mut client, "{}").await;
+    let answer = wire::read_until(&mut client, "\"}").await;
+    assert!(answer.contains("HTTP/1.1 401 ") && answer.contains("token_revoked"), "{answer}");
+}
+
+#[tokio::test]
+async fn one_session_does_not_fill_the_store_with_its_answers() {
+    let long = json!({"text": "x".repeat(500 << 10)}).to_string();
+    let answers: Vec<Answer> = (0..10).map(|_| whole(200, "application/json", long.clone())).collect();
+    let (vendor, gateway) = answering(answers);
+    let (greedy, modest) = (gateway.mint("support").await, gateway.mint("support").await);
+    let say = |session: &Session, key: usize| {
+        let call = gateway.post(&format!("/sessions/{}/say", session.id)).bearer_auth(&session.token);
+        call.header("idempotency-key", key.to_string()).json(&json!({"text": "hi"})).send()
+    };
+    for key in 0..9 {
+        assert_eq!(say(&greedy, key).await.unwrap().status(), 200, "{key}");
+    }
+    assert_eq!(say(&modest, 0).await.unwrap().status(), 200);
+    assert_eq!(say(&greedy, 0).await.unwrap().status(), 200, "it is kept");
+    assert_eq!(refusal(say(&greedy, 8).await.unwrap()).await, (409, "maybe_sent".to_owned()));
+    assert_eq!(say(&modest, 0).await.unwrap().status(), 200, "another's is kept");
+    assert_eq!(vendor.seen().len(), 10);
 }
