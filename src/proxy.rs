@@ -233,7 +233,10 @@ impl Proxy {
         let vendor = target.vendor;
         let mut request = outgoing::request(&grant, target, incoming, &self.intake).await?;
         let accept = handshake.ask(request.headers_mut(), self.entropy.bytes())?;
-        let sent = pool::send_alone(&vendor.upstream, who(&grant), request, self.deadline(&grant)).await;
+        let sent = tokio::select! {
+            sent = pool::send_alone(&vendor.upstream, who(&grant), request, self.deadline(&grant)) => sent,
+            () = ended(&grant) => Err(SendError::Ended { is_whole: false }),
+        };
         let mut response = sent.map_err(|error| unanswered(error, true, &grant))?;
         let now = self.clock.now();
         let keys = self.keys_of(vendor);

@@ -62,6 +62,26 @@ async fn a_call_that_only_reads_is_401_when_its_session_is_ended() {
 }
 
 #[tokio::test]
+async fn a_handshake_that_waits_is_cut_when_its_session_is_ended() {
+    let (vendor, mut heard) = mute();
+    let profile = "title = \"Own\"\n[[route]]\ncall = \"GET /talk\"\nallow = { header = [\"Upgrade\"] }\n";
+    let gateway = TestGateway::with_profile(&vendor, profile).start();
+    let session = gateway.mint("support").await;
+    let version = "sec-websocket-version: 13";
+    let key = "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==";
+    let headers = ["connection: Upgrade", "upgrade: websocket", version, key];
+    let mut client = wire::send(&gateway, wire::head(&session, "GET /talk", &headers)).await;
+
+    let path = format!("/v1/sessions/{}", session.id);
+    let ended = gateway.call(Method::DELETE, &path).bearer_auth(&session.token).send().await.unwrap();
+    assert_eq!(ended.status(), 204);
+
+    let answer = wire::read_until(&mut client, "token_revoked").await;
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+    assert!(heard.recv().await.unwrap().starts_with("GET /talk"), "the vendor's call has ended");
+}
+
+#[tokio::test]
 async fn an_upload_is_cut_when_its_session_is_ended() {
     let (vendor, mut heard) = mute();
     let gateway = TestGateway::in_front_of(&vendor).start();
