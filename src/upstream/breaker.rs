@@ -78,7 +78,7 @@ impl Breaker {
             }
             Err(SendError::Connect(_)) => self.fail(None),
             Err(SendError::Lost(_) | SendError::Timeout) => self.fail(Some(who)),
-            Err(SendError::Busy | SendError::Open(_) | SendError::Ended | SendError::Caller(_)) => false,
+            Err(SendError::Busy | SendError::Open(_) | SendError::Ended { .. } | SendError::Caller(_)) => false,
         }
     }
 
@@ -183,7 +183,7 @@ mod tests {
         }
         for who in 1..=9 {
             breaker.note::<()>(&Err(SendError::Busy), who);
-            breaker.note::<()>(&Err(SendError::Ended), who);
+            breaker.note::<()>(&Err(SendError::Ended { is_whole: false }), who);
         }
         assert!(!breaker.is_open());
     }
