@@ -30,7 +30,6 @@ const NOT_PROVOKED: &[(Code, &str)] = &[
     ),
     (Code::AuditUnavailable, "it needs a file that cannot be written, as in `audit`; its words are constant"),
     (Code::VendorUnavailable, "it needs a vendor that failed five times, as in `breaker`; its words are constant"),
-    (Code::ShuttingDown, "it needs a process that ends, as in `leaving`; its words are constant"),
     (Code::MisdirectedRequest, "it needs TLS; its words are constant, and the host is only compared"),
     (Code::HostNotAllowed, "it is the admin listener's; its words are constant, and the host is only compared"),
 ];

@@ -92,6 +92,8 @@ listen = "127.0.0.1:0"
 public_url = "https://chat.example.com"
 workers = 2
 failed_credentials = "40/1h"
+drain_notice = "0s"
+drain = "0s"
 timeouts = {{ body = "1s" }}
 limits = {{ bodies = "64KiB" }}
 [tokens]
