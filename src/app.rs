@@ -386,7 +386,8 @@ impl Running {
 
     /// Waits until no connection is open, and no call is made whose caller has left.
     async fn all_ended(&self) {
-        while self.bounds.open() > 0 || self.gateway.api.repeats.open() > 0 {
+        let Ending { drain, .. } = &self.ending;
+        while drain.is_accepting() || self.bounds.open() > 0 || self.gateway.api.repeats.open() > 0 {
             sleep(LOOK).await;
         }
     }

@@ -114,6 +114,7 @@ where
 {
     let listener = TcpListener::from_std(listener)?;
     let terms = Arc::new(terms);
+    let _until_the_last = terms.drain.accepting();
     let begin = |stream: TcpStream, address: SocketAddr| {
         // Without a place it is closed at once: the client, or the load balancer before it, can go elsewhere.
         let Some(slot) = terms.bounds.connections.take() else { return };

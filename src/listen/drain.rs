@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::task::Context;
 
 use tokio::sync::Notify;
@@ -27,12 +27,18 @@ pub struct Drain(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     phase: AtomicU8,
+    /// How many still accept.
+    accepting: AtomicUsize,
     told: Arc<Notify>,
 }
 
 impl Default for Drain {
     fn default() -> Self {
-        Self(Arc::new(Shared { phase: AtomicU8::new(Phase::Open as u8), told: Arc::default() }))
+        Self(Arc::new(Shared {
+            phase: AtomicU8::new(Phase::Open as u8),
+            accepting: AtomicUsize::new(0),
+            told: Arc::default(),
+        }))
     }
 }
 
@@ -52,6 +58,17 @@ impl Drain {
         self.0.told.notify_waiters();
     }
 
+    /// Whether anybody accepts connections: then there may be one more than is counted.
+    pub fn is_accepting(&self) -> bool {
+        self.0.accepting.load(Ordering::Acquire) > 0
+    }
+
+    /// Says that somebody accepts, until what comes back is dropped.
+    pub(super) fn accepting(&self) -> Accepting {
+        self.0.accepting.fetch_add(1, Ordering::AcqRel);
+        Accepting(self.clone())
+    }
+
     /// Waits until `phase` has come.
     pub async fn reached(&self, phase: Phase) {
         loop {
@@ -67,6 +84,15 @@ impl Drain {
     pub(super) fn ear(&self) -> Ear {
         let told = Box::pin(Arc::clone(&self.0.told).notified_owned());
         Ear { drain: self.clone(), told, is_woken: false, heard: Phase::Open }
+    }
+}
+
+/// Somebody accepts.
+pub(super) struct Accepting(Drain);
+
+impl Drop for Accepting {
+    fn drop(&mut self) {
+        self.0.0.accepting.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
