@@ -12,13 +12,16 @@ use crate::support::redis::TestRedis;
 use crate::support::vendor::{TestVendor, streaming};
 use crate::support::{eventually, wire};
 
-/// A vendor that listens and never answers. It says what it heard of each call, once that has ended.
+/// A vendor that listens and never answers. Of each call it says what it heard first, and all once that has ended.
 fn mute() -> (TestVendor, mpsc::UnboundedReceiver<String>) {
     let (heard, all) = mpsc::unbounded_channel();
     let vendor = TestVendor::raw(move |_, mut stream| {
         let heard = heard.clone();
         async move {
-            let mut text = Vec::new();
+            let mut text = vec![0; 4096];
+            let length = stream.read(&mut text).await.unwrap();
+            text.truncate(length);
+            let _listening = heard.send(String::from_utf8_lossy(&text).into_owned());
             let _broken_off = stream.read_to_end(&mut text).await;
             let _listening = heard.send(String::from_utf8_lossy(&text).into_owned());
         }
@@ -34,6 +37,7 @@ async fn a_call_that_waits_for_its_answer_is_cut_when_its_session_is_ended() {
     let head = wire::head(&session, "POST /echo", &["content-length: 2", "content-type: application/json"]);
     let mut client = wire::send(&gateway, format!("{head}{{}}")).await;
 
+    assert!(heard.recv().await.is_some(), "the vendor has the call");
     let path = format!("/v1/sessions/{}", session.id);
     let ended = gateway.call(Method::DELETE, &path).bearer_auth(&session.token).send().await.unwrap();
     assert_eq!(ended.status(), 204);
@@ -52,6 +56,7 @@ async fn a_call_that_only_reads_is_401_when_its_session_is_ended() {
     let session = gateway.mint("support").await;
     let mut client = wire::send(&gateway, wire::head(&session, "GET /read", &[])).await;
 
+    assert!(heard.recv().await.is_some(), "the vendor has the call");
     let path = format!("/v1/sessions/{}", session.id);
     let ended = gateway.call(Method::DELETE, &path).bearer_auth(&session.token).send().await.unwrap();
     assert_eq!(ended.status(), 204);
@@ -72,6 +77,7 @@ async fn a_handshake_that_waits_is_cut_when_its_session_is_ended() {
     let headers = ["connection: Upgrade", "upgrade: websocket", version, key];
     let mut client = wire::send(&gateway, wire::head(&session, "GET /talk", &headers)).await;
 
+    assert!(heard.recv().await.is_some(), "the vendor has the call");
     let path = format!("/v1/sessions/{}", session.id);
     let ended = gateway.call(Method::DELETE, &path).bearer_auth(&session.token).send().await.unwrap();
     assert_eq!(ended.status(), 204);
@@ -89,6 +95,7 @@ async fn an_upload_is_cut_when_its_session_is_ended() {
     let mut client = wire::send(&gateway, wire::head(&session, "POST /echo", &["transfer-encoding: chunked"])).await;
     client.write_all(b"3\r\none\r\n").await.unwrap();
 
+    assert!(heard.recv().await.is_some(), "the vendor has the call");
     let path = format!("/v1/sessions/{}", session.id);
     let ended = gateway.call(Method::DELETE, &path).bearer_auth(gateway.owner.expose()).send().await.unwrap();
     assert_eq!(ended.status(), 204);

@@ -148,10 +148,27 @@ impl Gateway {
         let away = |source| CallError::Connect { place: self.place.to_string(), source };
         match &self.place {
             Place::Address(address) => exchanged(TcpStream::connect(address).await.map_err(away)?, request).await,
-            Place::Socket(path) => exchanged(UnixStream::connect(path).await.map_err(away)?, request).await,
+            Place::Socket(path) => {
+                let stream = UnixStream::connect(path).await.map_err(away)?;
+                is_trusted(&stream).map_err(away)?;
+                exchanged(stream, request).await
+            }
         }
         .map_err(CallError::Unreadable)
     }
+}
+
+/// Whether a gateway of this user's, or root's, is at the other end: what is told to another could be told to anybody.
+fn is_trusted(stream: &UnixStream) -> io::Result<()> {
+    let (peer, own) = (stream.peer_cred()?.uid(), rustix::process::geteuid());
+    // Root calls gateways of any user.
+    if peer == 0 || own.is_root() || peer == own.as_raw() {
+        return Ok(());
+    }
+    Err(io::Error::new(
+        io::ErrorKind::PermissionDenied,
+        format!("user {peer} listens there, who is neither you nor root"),
+    ))
 }
 
 async fn exchanged<S>(

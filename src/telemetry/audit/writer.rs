@@ -120,7 +120,17 @@ impl Drop for Writer {
     }
 }
 
+/// However the thread ends: without it nothing is written.
+struct Failing<'f>(&'f AtomicBool);
+
+impl Drop for Failing<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 fn serve<S: Sink>(mut log: Log<S>, waiting: &Receiver<Waiting>, clock: &Clock, is_failing: &AtomicBool) {
+    let _at_its_end = Failing(is_failing);
     while let Ok(first) = waiting.recv() {
         let mut batch = vec![first];
         batch.extend(waiting.try_iter().take(MOST_AT_ONCE - 1));

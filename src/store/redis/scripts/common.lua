@@ -130,6 +130,12 @@ local function forget(number)
     redis.call('ZREM', key('log-until'), number)
 end
 
+-- When a rate is full again, in microseconds: never longer from now than sixteen times all of it, whatever stands there.
+local function full_at(name, interval, count)
+    local stored = tonumber(redis.call('GET', name) or '0') or 0
+    return math.min(math.max(stored, micros), micros + interval * count * 16)
+end
+
 -- The session, if it can still be changed; otherwise why not.
 local function going_on(id)
     local record = read(id)

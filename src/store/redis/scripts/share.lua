@@ -5,9 +5,9 @@
 -- what sixteen processes could take at once before they hear of each other.
 local answer = { 'ok' }
 for at = 1, #ARGV, 4 do
-    local name, interval = key('rate', ARGV[at]), tonumber(ARGV[at + 1])
-    local full = math.max(tonumber(redis.call('GET', name) or '0'), micros) + interval * tonumber(ARGV[at + 3])
-    local left = math.min(full - micros, interval * tonumber(ARGV[at + 2]) * 16)
+    local name, interval, count = key('rate', ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+    local full = full_at(name, interval, count) + interval * tonumber(ARGV[at + 3])
+    local left = math.min(full - micros, interval * count * 16)
     redis.call('SET', name, int(micros + left), 'PX', int(math.max(math.ceil(left / 1000), 1)))
     answer[#answer + 1] = int(left)
 end

@@ -1,7 +1,7 @@
 -- ARGV: key, microseconds between two, how many at once. GCRA: what is kept is when the key is full again.
-local name, interval = key('rate', ARGV[1]), tonumber(ARGV[2])
-local full = math.max(tonumber(redis.call('GET', name) or '0'), micros) + interval
-local wait = full - micros - interval * tonumber(ARGV[3])
+local name, interval, count = key('rate', ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local full = full_at(name, interval, count) + interval
+local wait = full - micros - interval * count
 if wait > 0 then
     return { 'wait', int(wait) }
 end
