@@ -1,10 +1,11 @@
-//! The admin listener: probes for all who reach it, and an API for operators.
+//! The admin listener: probes and metrics for all who reach it, and an API for operators.
 //!
 //! It is a listener of its own, on one thread: an operator gets through however busy the workers are. It speaks plain
 //! HTTP/1.1, at an address or at a Unix socket. Pages are kept out, whatever they have ([`door`]); the API needs the
 //! operators' secret, but at a socket, where the system lets nobody else in. What is not built answers 404.
 
 mod door;
+mod metrics;
 mod probes;
 mod sessions;
 mod settings;
@@ -36,7 +37,7 @@ use crate::bot::Client;
 use crate::fault::{Blame, Code, Fault};
 use crate::gateway;
 use crate::id::RequestId;
-use crate::listen::{self, Drain, PrivateSocket};
+use crate::listen::{self, Bounds, Drain, PrivateSocket};
 use crate::telemetry::audit::Trace;
 
 /// Connections at once: probes and a few operators.
@@ -54,6 +55,8 @@ struct Admin {
     api: Arc<Api>,
     door: Door,
     drain: Drain,
+    /// What knows how many connections clients have.
+    clients: Bounds,
 }
 
 /// Where one comes in, and what is asked for there.
@@ -101,12 +104,13 @@ pub struct Bound {
 
 impl Bound {
     /// Binds the socket. Nothing where the configuration has no such listener, or says nothing of it and its usual
-    /// address is taken: a second gateway on the machine starts all the same, and says so.
+    /// address is taken: a second gateway on the machine starts all the same, and says so. `clients` are the bounds of the
+    /// gateway's own listener.
     ///
     /// # Errors
     ///
     /// The place that the configuration names cannot be had.
-    pub fn new(settings: Settings, api: Arc<Api>, drain: Drain) -> io::Result<Option<Self>> {
+    pub fn new(settings: Settings, api: Arc<Api>, drain: Drain, clients: Bounds) -> io::Result<Option<Self>> {
         let Settings { place: Some(place), is_written, operator } = settings else { return Ok(None) };
         let (door, listening, place) = match place {
             Place::Address(address) => match listen::bind(address, 1) {
@@ -127,7 +131,7 @@ impl Bound {
                 (Door::Socket(socket), listening, Place::Socket(path))
             }
         };
-        Ok(Some(Self { admin: Arc::new(Admin { api, door, drain }), listening, place }))
+        Ok(Some(Self { admin: Arc::new(Admin { api, door, drain, clients }), listening, place }))
     }
 
     /// Where it is.
@@ -194,6 +198,7 @@ impl Admin {
         Router::new()
             .route("/livez", get(probes::live))
             .route("/readyz", get(probes::ready))
+            .route("/metrics", get(metrics::read))
             .route("/v1/bots/{bot}/sessions", post(sessions::open))
             .route("/v1/sessions", get(sessions::list).delete(sessions::end_all))
             .route("/v1/sessions/{id}", get(sessions::show).delete(sessions::end))

@@ -39,6 +39,7 @@ use crate::session::once::Repeats;
 use crate::session::{Ledger, Opened, Opener, RawWish, Wish};
 use crate::store::Taken;
 use crate::telemetry::audit::{Audit, Event, Trace};
+use crate::telemetry::metrics::Metrics;
 
 /// The token, on the answers of vendors' session calls.
 pub const TOKEN: HeaderName = HeaderName::from_static("keystile-token");
@@ -75,6 +76,8 @@ pub struct Api {
     pub limiter: Arc<Limiter>,
     /// The time.
     pub clock: Clock,
+    /// Counts what is done.
+    pub metrics: Arc<Metrics>,
 }
 
 /// What is learned of a request while it is handled, for the answer's CORS headers and the record.

@@ -104,6 +104,8 @@ impl Bound {
         let issuer = settings.gateway.public_url.as_str();
         let authority = Arc::new(Authority::open(&settings.tokens, issuer, clock.clone(), entropy.clone())?);
         let longest = settings.bots.longest_body();
+        let records = Records::new(settings.listen.workers, records);
+        let metrics = Arc::clone(records.metrics());
         let directory = Arc::new(Directory::new(settings.bots, |key| authority.fingerprint(key)));
         let limiter = Arc::new(Limiter::new(directory.bots().count()));
         let (revoked, drain) = (Arc::new(Revoked::new(clock.clone())), Drain::default());
@@ -141,9 +143,11 @@ impl Bound {
             intake: intake.clone(),
             limiter: Arc::clone(&limiter),
             clock: clock.clone(),
+            metrics: Arc::clone(&metrics),
         });
         let place = settings.admin.place.as_ref().map(ToString::to_string).unwrap_or_default();
-        let admin = admin::Bound::new(settings.admin, Arc::clone(&api), drain);
+        let clients = settings.listen.bounds.clone();
+        let admin = admin::Bound::new(settings.admin, Arc::clone(&api), drain, clients);
         let admin = admin.map_err(|source| StartError::Admin { place, source })?;
         let sharing = Sharing {
             ledger: Arc::clone(&ledger),
@@ -153,11 +157,12 @@ impl Bound {
         };
         let prefix = settings.gateway.api.as_str();
         let gateway = Arc::new(Gateway {
-            routes: Routes::new(&directory, prefix, page.is_some()),
+            routes: Routes::new(&directory, prefix, page.is_some(), &metrics),
             key_headers: directory.key_headers(),
             own: api.router(prefix),
             proxy: Proxy::new(&directory, intake, settings.gateway.sockets, clock.clone(), entropy),
-            records: Records::new(settings.listen.workers, records),
+            records,
+            counted: metrics.bots(directory.bots().map(|bot| (bot.number, bot.name.as_str()))),
             access,
             api,
             limiter,

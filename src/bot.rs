@@ -9,6 +9,7 @@ mod read;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::HeaderName;
@@ -37,6 +38,20 @@ pub struct Vendor {
     pub upstream: Upstream,
     /// Its keys.
     pub keys: VendorKeys,
+    /// How many secrets were masked in what it answered.
+    masked: AtomicU64,
+}
+
+impl Vendor {
+    /// Notes that so many secrets were masked in what it answered.
+    pub fn masked(&self, hits: u32) {
+        self.masked.fetch_add(hits.into(), Ordering::Relaxed);
+    }
+
+    /// How many were, so far.
+    pub fn masked_so_far(&self) -> u64 {
+        self.masked.load(Ordering::Relaxed)
+    }
 }
 
 /// Where a vendor's paths stand on this gateway.
@@ -178,7 +193,8 @@ impl Directory {
                 let key = |secret: Secret| VendorKey { fingerprint: fingerprint(&secret), secret };
                 let keys = VendorKeys::new(vendor.keys.into_iter().map(key).collect(), vendor.per_key);
                 let (name, profile, upstream) = (vendor.name, vendor.profile, vendor.upstream);
-                (Arc::new(Vendor { name, index, profile, upstream, keys }), vendor.mount)
+                let masked = AtomicU64::new(0);
+                (Arc::new(Vendor { name, index, profile, upstream, keys, masked }), vendor.mount)
             })
             .collect();
         let bots = settings.bots.into_iter().filter_map(|bot| {

@@ -47,7 +47,7 @@ use crate::proxy::{Admit, Answered, Handshake, Inbound, Incoming, Proxy, Upgrade
 use crate::secret::Secret;
 use crate::session::once::key_of;
 use crate::telemetry::audit::Trace;
-use crate::telemetry::{Received, Record, Records};
+use crate::telemetry::{Received, Record, Records, metrics};
 use crate::vendor::Place as Slot;
 
 /// Everything that a request meets. Shared by all workers, and only read.
@@ -71,6 +71,8 @@ pub struct Gateway {
     pub trusted: Trusted,
     /// Where records go.
     pub records: Arc<Records>,
+    /// The bots, as they are counted.
+    pub counted: metrics::Bots,
     /// Where vendors' clients put their keys, and so our tokens.
     pub key_headers: Vec<HeaderName>,
     /// A page at `/`: the demo's.
@@ -99,7 +101,10 @@ impl Gateway {
         let ending = Ending::of(&request, host.is_err());
         let preflight_of = host.as_ref().ok().copied().filter(|_| cors.is_preflight(request.method()));
         let found = host.map_err(Missing::from).and_then(|host| self.routes.find(host, request.method(), path));
-        record.route = found.as_ref().ok().map(|place| Arc::clone(&place.entry.label));
+        if let Ok(place) = &found {
+            record.route = Some(Arc::clone(&place.entry.label));
+            record.series.route = place.entry.counted;
+        }
         let shape = match &found {
             Ok(place) => place.entry.endpoint.vendor(),
             Err(missing) => missing.vendor,
@@ -355,6 +360,7 @@ impl Gateway {
             Ok(response) => response,
             Err(fault) => {
                 record.code = Some(fault.code());
+                record.series.limit = answer::limit_of(&fault);
                 let vendor = scene.bot.get().map(|bot| &bot.vendor).or(shape).map(|vendor| vendor.name.as_str());
                 answer::log(&fault, &record, vendor.unwrap_or("-"));
                 answer::of(&fault, shape.map(|vendor| vendor.profile.as_ref()), record.id)
@@ -376,7 +382,10 @@ impl Gateway {
         response.headers_mut().append(header::VARY, header::HeaderValue::from_static("Origin"));
         answer::identify(response.headers_mut(), record.id);
         record.status = Some(response.status());
-        record.bot = scene.bot.get().map(|bot| bot.name.clone());
+        if let Some(bot) = scene.bot.get() {
+            record.bot = Some(bot.name.clone());
+            record.series.bot = self.counted.at(bot.number);
+        }
         if record.session.is_none() {
             record.session = scene.session.get().cloned();
         }

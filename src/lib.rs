@@ -10,7 +10,7 @@
 //! | [`demo`] | the gateway before simulated vendors, on loopback; [`demo::vendor`] knows the ground only, and tests use it too |
 //! | [`app`] | the only place where everything is put together: bind, run, stop |
 //! | [`config`] | text → settings that cannot be wrong; each module reads its own section |
-//! | [`admin`] | probes and the API of operators, on a listener of their own |
+//! | [`admin`] | probes, metrics and the API of operators, on a listener of their own |
 //! | [`gateway`] | the life of a request; every fault becomes an answer here |
 //! | [`api`] | the gateway's own calls, and the session calls of vendors' own clients |
 //! | [`session`] | what a visitor may ask for; a session opened with the vendor and minted as a token |
@@ -23,7 +23,7 @@
 //! | [`token`] | our own tokens: minted, verified, sealed, remembered; their keys |
 //! | [`store`] | what outlives a process: sessions, revocations, answers given once; SQLite or Redis |
 //! | [`listen`] | sockets, TLS, HTTP connections; knows nothing of tokens |
-//! | [`telemetry`] | the log, one record a request, and the audit record of what is done to sessions |
+//! | [`telemetry`] | the log, one record a request, what is counted of these, and the audit record of what is done to sessions |
 //! | [`fault`] | one table from cause to status, code and whose fault it is |
 //! | [`clock`], [`id`], [`secret`], [`net`], [`text`], [`document`] | the ground: time, randomness, secrets, addresses, strangers' text, TOML with its lines |
 //!

@@ -1,10 +1,12 @@
-//! What is told about the process while it runs: the log, a record of every request, and the [`audit`] record.
+//! What is told about the process while it runs: the log, a record of every request, the [`metrics`] that come of these, and
+//! the [`audit`] record.
 //!
 //! Logs and records go to standard error, as text for a terminal and as JSON Lines otherwise. Nothing that a client
 //! wrote gets into a record: routes are templates, methods are of a closed list. In the log no text of a stranger ends a
 //! line, steers a terminal or turns text around, and only warnings of libraries are in it, see [`is_ours`].
 
 pub mod audit;
+pub mod metrics;
 mod panics;
 mod record;
 
@@ -20,6 +22,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, fmt};
 
+pub use self::metrics::Series;
 pub use self::panics::tell_of_panics;
 pub use self::record::{Output, Received, Record, Records};
 use crate::text::harmless;

@@ -196,6 +196,11 @@ impl Revoked {
         self.clock.now().millis() <= self.fresh_until.load(Ordering::Acquire)
     }
 
+    /// Until when what was read is fresh.
+    pub fn fresh_until(&self) -> Timestamp {
+        Timestamp::from_millis(self.fresh_until.load(Ordering::Acquire))
+    }
+
     /// Wakes what is open of bots that are strict, once, if what was read is not fresh any more.
     pub fn look_at_freshness(&self) {
         if self.is_fresh() || self.is_stale.swap(true, Ordering::AcqRel) {

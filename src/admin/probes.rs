@@ -19,7 +19,7 @@ const LEAVING: &str = "not ready: the process ends; its calls do before\n";
 const AWAY: &str = "the store is away: no session can be opened, renewed or ended\n";
 const LOCAL: &str = "limits count in this process only\n";
 /// A probe does not wait longer for what the store says of itself.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// 200 for as long as the process runs.
 pub(super) async fn live() -> Response {

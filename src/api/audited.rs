@@ -14,6 +14,7 @@ use crate::clock::Timestamp;
 use crate::fault::{Code, Fault};
 use crate::store::Scope;
 use crate::telemetry::audit::{Action, Event, Trace, Who};
+use crate::telemetry::metrics::Deed;
 use crate::token::{ContactSource, Session};
 
 /// When to come back if the record cannot be written.
@@ -64,13 +65,29 @@ pub(super) fn with_token(event: Event, session: &Session) -> Event {
     Event { expires: Some(session.expires), ..about(event, session) }
 }
 
+/// What is counted of an event; ends are counted also where they cannot be put on record.
+fn deed_of(event: &Event) -> Option<Deed> {
+    match event.action {
+        Action::Mint if event.replayed => Some(Deed::Replayed),
+        Action::Mint => Some(Deed::Opened),
+        Action::Renew => Some(Deed::Renewed),
+        Action::Contact => Some(Deed::Recognised),
+        Action::Revoke | Action::RevokeAll => None,
+    }
+}
+
 impl Api {
     /// Puts `event` on record, before what it tells of is answered.
     pub(super) async fn put_on_record(&self, event: Event) -> Result<(), Fault> {
+        let (deed, bot) = (deed_of(&event), event.bot.clone());
         self.audit.write(event).await.map_err(|unwritten| {
             let detail = "what is done to sessions cannot be put on record just now; come back in a moment";
             Fault::new(Code::AuditUnavailable, detail).retry_after(AWAY).because(unwritten)
-        })
+        })?;
+        if let Some(deed) = deed {
+            self.metrics.done(deed, bot.as_deref());
+        }
+        Ok(())
     }
 
     /// Puts on record that `session` was opened; one of which there is no record is ended again.
@@ -118,7 +135,13 @@ impl Api {
         let api = Arc::clone(self);
         // A task of its own: a caller that leaves meanwhile does not leave an end without its record.
         let task = tokio::spawn(async move {
+            let ended = Deed::Ended(match &scope {
+                Scope::Session(_) => "session",
+                Scope::Contact(_) => "contact",
+                Scope::Bot(_) => "bot",
+            });
             let at = api.ledger.revoke(scope).await?;
+            api.metrics.done(ended, event.bot.as_deref());
             let request = event.trace.request;
             if let Err(error) = api.audit.write(event).await {
                 tracing::error!(%request, %error, "what this request ended is not on record");

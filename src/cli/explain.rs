@@ -19,6 +19,7 @@ use crate::config;
 use crate::fault::{Code, Fault};
 use crate::gateway::{Endpoint, Missing, Place, Routes};
 use crate::proxy::masked;
+use crate::telemetry::metrics::Metrics;
 use crate::vendor::Profile;
 
 /// Why a call of an unknown bot is refused.
@@ -52,7 +53,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     let own = settings.gateway.public_url.parse().ok().and_then(|url| host_of(&url)).unwrap_or_default();
     // Which key is which matters to tokens only.
     let directory = Directory::new(settings.bots, |_key| String::new());
-    let routes = Routes::new(&directory, &settings.gateway.api, false);
+    let routes = Routes::new(&directory, &settings.gateway.api, false, &Metrics::new(1));
     let host = asked.host.as_ref().unwrap_or(&own);
     let (sheet, outcome) = match routes.find(host, &asked.method, &asked.path) {
         Ok(place) => {

@@ -24,6 +24,11 @@ impl Quota {
         Self { policy, rate, full_in }
     }
 
+    /// The name that callers know its rate by.
+    pub const fn policy(self) -> &'static str {
+        self.policy
+    }
+
     /// Nothing is free, and the next one in `wait`.
     pub fn none(policy: &'static str, rate: Rate, wait: Duration) -> Self {
         let others = Duration::from_micros(rate.interval_micros().saturating_mul(u64::from(rate.count() - 1)));

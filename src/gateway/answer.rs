@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use serde_json::{Value, json};
 
 use super::body::Payload;
-use crate::fault::{Blame, Code, Fault};
+use crate::fault::{Blame, Code, Fault, Quota};
 use crate::id::RequestId;
 use crate::telemetry::Record;
 use crate::vendor::{ErrorShape, Expired, Profile};
@@ -144,6 +144,16 @@ pub(super) fn log(fault: &Fault, record: &Record, vendor: &str) {
         Blame::Client => tracing::debug!(%id, code, route, "refused: {fault:?}"),
         Blame::Gateway => tracing::error!(%id, code, route, "failed: {fault:?}"),
         Blame::Vendor => tracing::warn!(%id, code, route, vendor, "vendor: {fault:?}"),
+    }
+}
+
+/// The limit that refused a call, as the metrics know it.
+pub(super) fn limit_of(fault: &Fault) -> Option<&'static str> {
+    match fault.code() {
+        Code::TooManyStreams => Some("streams"),
+        Code::TooManySessions => Some("sessions"),
+        Code::TooManyFailures => Some("failed_credentials"),
+        _ => fault.quota().map(Quota::policy),
     }
 }
 

@@ -11,6 +11,7 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::proxy::{AnswerStream, Cut, Socket};
 use crate::telemetry::Record;
+use crate::telemetry::metrics::Open;
 
 /// What an answer is made of.
 pub(super) enum Payload {
@@ -56,13 +57,19 @@ pub struct Body {
 
 impl Body {
     /// The body of an answer. A WebSocket begins its work here: what agreed to it is all done.
-    pub(super) fn new(payload: Payload, record: Box<Record>) -> Self {
+    pub(super) fn new(payload: Payload, mut record: Box<Record>) -> Self {
         match payload {
             Payload::Socket(socket) => {
+                record.goes_on_as(Open::Socket);
                 socket.start(record);
                 Self { payload: Payload::whole(Bytes::new()), record: None }
             }
-            payload => Self { payload, record: Some(record) },
+            payload => {
+                if matches!(&payload, Payload::Stream(stream) if stream.has_events()) {
+                    record.goes_on_as(Open::Stream);
+                }
+                Self { payload, record: Some(record) }
+            }
         }
     }
 }

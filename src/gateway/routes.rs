@@ -11,6 +11,7 @@ use crate::api::Api;
 use crate::bot::{Directory, Mount, Vendor, VendorSettings};
 use crate::fault::{Code, Fault};
 use crate::session::once::IDEMPOTENCY_KEY;
+use crate::telemetry::metrics::{self, Metrics};
 use crate::vendor::{self, Accept, Captures, Found, HeaderPattern, Pattern, Profile, Table};
 
 /// What a call is.
@@ -42,6 +43,8 @@ pub(crate) struct Entry {
     pub(crate) endpoint: Endpoint,
     /// Its template, for records.
     pub(crate) label: Arc<str>,
+    /// Under which it is counted.
+    pub(super) counted: metrics::Route,
     /// Its method, for preflights.
     pub(super) method: Method,
     /// Headers that it declares, for preflights.
@@ -139,8 +142,8 @@ pub fn clashes(vendors: &[VendorSettings], prefix: &str) -> Vec<(usize, Clash)> 
 }
 
 impl Routes {
-    /// The table of a directory whose calls do not clash.
-    pub fn new(directory: &Directory, prefix: &str, has_page: bool) -> Self {
+    /// The table of a directory whose calls do not clash; `metrics` count them.
+    pub fn new(directory: &Directory, prefix: &str, has_page: bool, metrics: &Metrics) -> Self {
         let mut own: Vec<String> = Api::calls(prefix);
         let page = "GET /";
         if has_page {
@@ -154,6 +157,7 @@ impl Routes {
                     let entry = Entry {
                         endpoint,
                         label: call.as_str().into(),
+                        counted: metrics.route(call, Api::is_opening(call)),
                         method: pattern.method.clone(),
                         headers: if Api::is_opening(call) { vec![IDEMPOTENCY_KEY.to_string()] } else { Vec::new() },
                         patterns: Vec::new(),
@@ -171,7 +175,7 @@ impl Routes {
             };
             for (pattern, route) in calls_of(&vendor.profile, mount) {
                 // Settings with a clash are refused before they come here.
-                let _clash_free = target.insert(&pattern, entry(vendor, &pattern, route)).is_ok();
+                let _clash_free = target.insert(&pattern, entry(vendor, &pattern, route, metrics)).is_ok();
             }
         }
         Self { any, hosts }
@@ -197,7 +201,7 @@ impl Routes {
     }
 }
 
-fn entry(vendor: &Arc<Vendor>, pattern: &Pattern, route: Option<usize>) -> Entry {
+fn entry(vendor: &Arc<Vendor>, pattern: &Pattern, route: Option<usize>, metrics: &Metrics) -> Entry {
     let declared = route.and_then(|at| vendor.profile.routes.get(at)).and_then(|route| route.allow.header.as_ref());
     let patterns = declared.into_iter().flatten().filter(|header| header.exact().is_none()).cloned().collect();
     let declared = declared.into_iter().flatten().filter_map(|header| header.exact()).map(str::to_owned);
@@ -214,5 +218,6 @@ fn entry(vendor: &Arc<Vendor>, pattern: &Pattern, route: Option<usize>) -> Entry
         Some(at) => Endpoint::Route(Arc::clone(vendor), at),
         None => Endpoint::SessionCall(Arc::clone(vendor)),
     };
-    Entry { endpoint, label: pattern.as_str().into(), method: pattern.method.clone(), headers, patterns }
+    let counted = metrics.route(pattern.as_str(), route.is_none());
+    Entry { endpoint, label: pattern.as_str().into(), counted, method: pattern.method.clone(), headers, patterns }
 }

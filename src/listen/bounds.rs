@@ -1,7 +1,7 @@
 //! How long a client may take for each part, and how much of the process it may have.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::document::{Table, Value};
@@ -80,11 +80,20 @@ impl Bounds {
     }
 }
 
+impl Bounds {
+    /// How many connections are open, and how many were refused because too many were.
+    pub fn connections(&self) -> (usize, u64) {
+        let Connections { open, refused, .. } = &*self.connections;
+        (open.load(Ordering::Relaxed), refused.load(Ordering::Relaxed))
+    }
+}
+
 /// The open connections of the process.
 #[derive(Debug, Default)]
 pub(super) struct Connections {
     most: usize,
     open: AtomicUsize,
+    refused: AtomicU64,
     is_full: AtomicBool,
 }
 
@@ -95,6 +104,7 @@ impl Connections {
         if self.open.fetch_add(1, Ordering::Relaxed) < self.most {
             return Some(slot);
         }
+        self.refused.fetch_add(1, Ordering::Relaxed);
         if !self.is_full.swap(true, Ordering::Relaxed) {
             // Said once until there is room again: whoever fills the gateway must not fill its log.
             tracing::warn!(connections = self.most, "no more connections are accepted: server.limits.connections");

@@ -14,6 +14,7 @@ use super::json;
 use super::scrub::{Needles, mask_header, mask_whole};
 use super::stream::AnswerStream;
 use crate::access::CallGrant;
+use crate::bot::Vendor;
 use crate::clock::Timestamp;
 use crate::fault::{Code, Fault};
 use crate::limit::OpenCall;
@@ -36,7 +37,7 @@ pub(super) fn ends_in(grant: &CallGrant, now: Timestamp) -> Duration {
 
 /// The head of an answer.
 fn headers(from: &HeaderMap, needles: &Needles, grant: &CallGrant, now: Timestamp) -> HeaderMap {
-    let mut headers = passing(from, needles);
+    let mut headers = passing(from, needles, &grant.bot().vendor);
     if let Some(expires) = grant.expires() {
         headers.insert(EXPIRES_IN, HeaderValue::from(expires.since(now).as_secs()));
     }
@@ -91,6 +92,7 @@ pub(super) async fn rewritten(
     let needles = needles(keys, grant);
     let hits = mask_whole(&needles, &mut text);
     if hits > 0 {
+        grant.bot().vendor.masked(hits);
         tracing::error!(bot = grant.bot().name.as_str(), hits, "a secret was masked in a vendor's answer");
     }
     let body = match json::replace(&text, ours) {
@@ -152,13 +154,14 @@ fn usable(status: StatusCode, headers: &HeaderMap) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The headers that pass, without what could give a secret away.
-fn passing(from: &HeaderMap, needles: &Needles) -> HeaderMap {
+/// The headers of an answer of `vendor` that pass, without what could give a secret away.
+fn passing(from: &HeaderMap, needles: &Needles, vendor: &Vendor) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(from.len() + 8);
     for (name, value) in from.iter().filter(|(name, _)| passes(name)) {
         let value = match mask_header(needles, value.as_bytes()) {
             None => value.clone(),
             Some(masked) => {
+                vendor.masked(1);
                 tracing::error!(header = name.as_str(), "a secret was masked in a header of a vendor's answer");
                 HeaderValue::from_bytes(&masked).unwrap_or_else(|_| HeaderValue::from_static("*"))
             }

@@ -217,6 +217,7 @@ impl Socket {
         let report = Pump::new(sides, directions, terms, received, admit, grant.watch()).run().await;
         drop(open);
         if report.hits > 0 {
+            grant.bot().vendor.masked(report.hits);
             let (bot, hits) = (grant.bot().name.as_str(), report.hits);
             tracing::error!(bot, hits, "a secret was masked in a vendor's messages");
         }

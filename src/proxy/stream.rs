@@ -129,6 +129,11 @@ impl AnswerStream {
         self.cut
     }
 
+    /// Whether it is a stream of events or lines.
+    pub fn has_events(&self) -> bool {
+        self.format != Format::Plain
+    }
+
     /// Puts back what was read so far.
     pub fn put_back(&mut self, read: Bytes) {
         self.front = Some(read);
@@ -318,6 +323,7 @@ impl Drop for AnswerStream {
     fn drop(&mut self) {
         let hits = self.scrubber.hits();
         if hits > 0 {
+            self.grant.bot().vendor.masked(hits);
             let bot = self.grant.bot().name.as_str();
             tracing::error!(bot, hits, "a secret was masked in a vendor's answer");
         }

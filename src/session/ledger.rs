@@ -254,6 +254,12 @@ impl Ledger {
         self.revoked.was_ever_read()
     }
 
+    /// How long ago the log was last read to its end, if it ever was.
+    pub fn staleness(&self) -> Option<Duration> {
+        let now = self.clock.now();
+        self.was_read().then(|| now.plus(self.max_staleness).since(self.revoked.fresh_until()))
+    }
+
     /// Whether vendors may be called at all.
     ///
     /// # Errors

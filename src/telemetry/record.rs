@@ -2,7 +2,7 @@
 //!
 //! A worker formats its record into a buffer of its own; a thread writes the buffers out every [`INTERVAL`]. So a
 //! request costs no system call for it, and a slow terminal slows nobody. When nobody reads, a buffer grows to
-//! [`LONGEST_BUFFER`]; what comes after is counted and said, not kept.
+//! [`LONGEST_BUFFER`]; what comes after is counted and said, not kept. The metrics are counted at the same place.
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
@@ -16,6 +16,7 @@ use http::{Method, StatusCode};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::metrics::{Ended, Metrics, Open, Series};
 use crate::clock::Timestamp;
 use crate::fault::Code;
 use crate::id::RequestId;
@@ -42,6 +43,7 @@ pub enum Output {
 #[derive(Debug)]
 pub struct Records {
     buffers: Vec<Mutex<Buffer>>,
+    metrics: Arc<Metrics>,
     is_text: bool,
     output: Output,
     dropped: AtomicU64,
@@ -61,7 +63,13 @@ impl Records {
     pub fn new(workers: usize, output: Output) -> Arc<Self> {
         let is_text = matches!(output, Output::Stderr) && std::io::stderr().is_terminal();
         let buffers = (0..workers.max(1)).map(|_| Mutex::default()).collect();
-        Arc::new(Self { buffers, is_text, output, dropped: AtomicU64::new(0), stopping: AtomicBool::new(false) })
+        let (metrics, dropped, stopping) = (Arc::new(Metrics::new(workers)), AtomicU64::new(0), AtomicBool::new(false));
+        Arc::new(Self { buffers, metrics, is_text, output, dropped, stopping })
+    }
+
+    /// What is counted of them.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
     }
 
     /// Starts the thread that writes them out. [`Records::stop`] ends it.
@@ -112,6 +120,8 @@ impl Records {
     }
 
     fn add(&self, worker: usize, record: &Record) {
+        let duration = record.started.elapsed();
+        self.metrics.count(worker, &record.ended(duration));
         if matches!(self.output, Output::Off) {
             return;
         }
@@ -126,7 +136,7 @@ impl Records {
             *second = record.at.seconds();
             *date = format_date(*second);
         }
-        let line = Line { bytes, date, record };
+        let line = Line { bytes, date, record, duration };
         if self.is_text { line.text() } else { line.json() }
     }
 }
@@ -155,6 +165,8 @@ pub struct Record {
     pub status: Option<StatusCode>,
     /// Why the call was not served, or its answer cut.
     pub code: Option<Code>,
+    /// Whose counts it is in.
+    pub series: Series,
     /// Bytes of the request's body.
     pub received: Received,
     /// Bytes of the answer's body.
@@ -168,6 +180,8 @@ pub struct Record {
     at: Timestamp,
     started: Instant,
     first_byte: Option<Duration>,
+    /// What it is besides a call, while it is open.
+    is_also: Option<Open>,
 }
 
 /// How much of a request's body has come.
@@ -204,6 +218,7 @@ impl Received {
 impl Record {
     /// The record of a request that has just come.
     pub fn begin(records: &Arc<Records>, worker: usize, client: IpAddr, method: &Method, at: Timestamp) -> Self {
+        records.metrics.opens(worker, Open::Call, 1);
         Self {
             id: RequestId::next(),
             bot: None,
@@ -211,6 +226,7 @@ impl Record {
             route: None,
             status: None,
             code: None,
+            series: Series::default(),
             received: Received::Known(0),
             bytes_out: 0,
             is_complete: false,
@@ -221,6 +237,15 @@ impl Record {
             at,
             started: Instant::now(),
             first_byte: None,
+            is_also: None,
+        }
+    }
+
+    /// Its answer goes on as this, until the record ends.
+    pub fn goes_on_as(&mut self, what: Open) {
+        if self.is_also.is_none() {
+            self.records.metrics.opens(self.worker, what, 1);
+            self.is_also = Some(what);
         }
     }
 
@@ -228,6 +253,19 @@ impl Record {
     pub fn sent(&mut self, bytes: usize) {
         self.first_byte.get_or_insert_with(|| self.started.elapsed());
         self.bytes_out = self.bytes_out.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+    }
+
+    fn ended(&self, duration: Duration) -> Ended {
+        Ended {
+            series: self.series,
+            status: self.status.map(|status| status.as_u16()),
+            code: self.code,
+            is_complete: self.is_complete,
+            received: self.received.bytes(),
+            sent: self.bytes_out,
+            first_byte: self.first_byte,
+            duration,
+        }
     }
 
     fn status_number(&self) -> u16 {
@@ -239,6 +277,9 @@ impl Drop for Record {
     fn drop(&mut self) {
         let records = Arc::clone(&self.records);
         records.add(self.worker, self);
+        for what in [Some(Open::Call), self.is_also].into_iter().flatten() {
+            records.metrics.opens(self.worker, what, -1);
+        }
     }
 }
 
@@ -262,6 +303,7 @@ struct Line<'l> {
     bytes: &'l mut Vec<u8>,
     date: &'l str,
     record: &'l Record,
+    duration: Duration,
 }
 
 impl Line<'_> {
@@ -292,7 +334,7 @@ impl Line<'_> {
         if let Some(first_byte) = record.first_byte {
             self.number("first_byte_us", micros(first_byte));
         }
-        self.number("duration_us", micros(record.started.elapsed()));
+        self.number("duration_us", micros(self.duration));
         self.bytes.extend_from_slice(if record.is_complete {
             b",\"complete\":true}\n"
         } else {
@@ -321,7 +363,7 @@ impl Line<'_> {
             let _written = write!(text, " {} ({})", code.name(), code.blame().name());
         }
         let (bytes_in, bytes_out) = (record.received.bytes(), record.bytes_out);
-        let _written = write!(text, " in={bytes_in} out={bytes_out} {:?} id={}", record.started.elapsed(), record.id);
+        let _written = write!(text, " in={bytes_in} out={bytes_out} {:?} id={}", self.duration, record.id);
         text.push_str(if record.is_complete { "\n" } else { " cut\n" });
         self.bytes.extend_from_slice(text.as_bytes());
     }

@@ -176,6 +176,11 @@ impl VendorKeys {
         self.keys.get(place).is_some_and(|kept| kept.until.load(Ordering::Relaxed) <= now.millis())
     }
 
+    /// How many are set aside.
+    pub fn set_aside(&self, now: Timestamp) -> usize {
+        (0..self.keys.len()).filter(|place| !self.is_free(*place, now)).count()
+    }
+
     /// The vendor said with `status` that the key at `place` is refused or used up, to a call of `session`. Answers
     /// whether the key is set aside now.
     pub fn refuse(
@@ -310,6 +315,7 @@ mod tests {
     fn what_a_key_that_is_set_aside_would_have_got_goes_to_all_others() {
         let keys = keys(4);
         assert!(keys.refuse(1, StatusCode::TOO_MANY_REQUESTS, None, 1, NOW));
+        assert_eq!((keys.set_aside(NOW), keys.set_aside(after(60))), (1, 0));
         let mut counts = [0; 4];
         for _ in 0..30 {
             counts[keys.next(NOW).unwrap()] += 1;

@@ -34,6 +34,7 @@ mod keys;
 mod leaving;
 mod limits;
 mod lives;
+mod metrics;
 mod minting;
 mod modest;
 mod once;
