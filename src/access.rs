@@ -32,6 +32,7 @@ use crate::document::Rate;
 use crate::fault::{Code, Fault};
 use crate::limit::{Key, Kind, Limiter};
 use crate::net::Neighbourhood;
+use crate::telemetry::traces::Span;
 use crate::token::{Authority, Refusal, Verified};
 
 /// Who is calling: proven, not claimed; but for a page's origin, which is a browser's word.
@@ -56,6 +57,8 @@ pub struct Caller {
     pub origin: Option<Origin>,
     /// Whether the browser says that the page is the gateway's own.
     pub is_same_origin: bool,
+    /// The span of the request.
+    pub span: Span,
 }
 
 impl Caller {
@@ -80,7 +83,7 @@ impl Caller {
             (Some(_), Some(_)) => return Err(Fault::new(Code::BadRequest, "the request has two Origin headers")),
         };
         let is_same_origin = headers.get("sec-fetch-site").is_some_and(|site| site == "same-origin");
-        Ok(Self { address, origin, is_same_origin })
+        Ok(Self { address, origin, is_same_origin, span: Span::default() })
     }
 }
 
@@ -123,6 +126,17 @@ impl Access {
     }
 
     fn identify_by(
+        &self,
+        credential: Credential<'_>,
+        caller: &Caller,
+        verify: fn(&Authority, &str) -> Result<Arc<Verified>, Refusal>,
+    ) -> Result<Principal, Fault> {
+        let mut part = caller.span.part("verify");
+        let proven = self.proven(credential, caller, verify);
+        proven.inspect_err(|fault| part.failed(fault.code()))
+    }
+
+    fn proven(
         &self,
         credential: Credential<'_>,
         caller: &Caller,

@@ -40,6 +40,7 @@ use crate::session::{Ledger, Opened, Opener, RawWish, Wish};
 use crate::store::Taken;
 use crate::telemetry::audit::{Audit, Event, Trace};
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::traces::Span;
 
 /// The token, on the answers of vendors' session calls.
 pub const TOKEN: HeaderName = HeaderName::from_static("keystile-token");
@@ -108,6 +109,8 @@ struct Opening {
     address: Option<IpAddr>,
     /// Who asks for it.
     event: Event,
+    /// The span of the request.
+    span: Span,
 }
 
 /// A fault on its way through axum: `gateway` takes it out again and renders it.
@@ -184,11 +187,20 @@ impl Api {
 
     /// Opens a session as it was granted: the one way to do it.
     async fn open(&self, opening: &Opening) -> Result<(Opened, Wish), Fault> {
-        let Opening { grant, wish, address, event } = opening;
+        let mut mint = opening.span.part("mint");
+        let opened = self.open_within(opening, mint.span()).await;
+        if let Err(fault) = &opened {
+            mint.failed(fault.code());
+        }
+        opened
+    }
+
+    async fn open_within(&self, opening: &Opening, span: &Span) -> Result<(Opened, Wish), Fault> {
+        let Opening { grant, wish, address, event, .. } = opening;
         let wish = wish.checked(grant)?;
         // Its token would be good for nothing here, and the vendor's session would be left behind.
         self.ledger.is_in_force()?;
-        let opened = self.opener.open(grant, &wish).await?;
+        let opened = self.opener.open(grant, &wish, span).await?;
         self.ledger.open(grant.bot(), &opened, *address).await?;
         self.put_opened_on_record(&opened.session, event.clone()).await?;
         Ok((opened, wish))

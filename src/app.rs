@@ -28,6 +28,7 @@ use crate::store::{self, Durability, StoreError};
 use crate::telemetry::audit::{Audit, AuditError};
 use crate::telemetry::{Output, Records};
 use crate::token::{Authority, KeysError, LEEWAY};
+use crate::upstream::collector::{self, Carrier, Carrying};
 
 /// How long clients have to hear why their streams end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -91,6 +92,7 @@ pub struct Bound {
     ending: Ending,
     admin: Option<admin::Bound>,
     listener: listen::Bound,
+    carrier: Option<Carrier>,
 }
 
 impl Bound {
@@ -155,6 +157,7 @@ impl Bound {
             directory: Arc::clone(&directory),
             clock: clock.clone(),
         };
+        let (traces, carrier) = collector::open(settings.traces);
         let prefix = settings.gateway.api.as_str();
         let gateway = Arc::new(Gateway {
             routes: Routes::new(&directory, prefix, page.is_some(), &metrics),
@@ -168,6 +171,7 @@ impl Bound {
             limiter,
             clock,
             trusted: settings.listen.trusted.clone(),
+            traces,
             page,
         });
         let listen::Settings { address, tls, workers, timeouts, bounds, trusted, proxy_protocol, .. } = settings.listen;
@@ -186,6 +190,7 @@ impl Bound {
             durability,
             ending,
             admin,
+            carrier,
             listener: listen::Bound {
                 sockets,
                 address,
@@ -221,6 +226,7 @@ impl Bound {
     pub fn start(self) -> Result<Running, StartError> {
         let (stop, stopped) = watch::channel(false);
         let writer = self.gateway.records.start().map_err(StartError::Worker)?;
+        let carrying = self.carrier.map(Carrier::start).transpose().map_err(StartError::Worker)?;
         let mut workers = vec![keeper(self.ledger, self.authority, self.sharing, self.durability, stopped.clone())?];
         workers.extend(self.admin.map(|admin| operated(admin, stopped.clone())).transpose()?);
         let listen::Bound { sockets, tls, timeouts, bounds, balancers, is_shared, .. } = self.listener;
@@ -246,8 +252,8 @@ impl Bound {
             workers.push(thread.map_err(StartError::Worker)?);
         }
         let gateway = self.gateway;
-        let (workers, writer) = (Mutex::new(workers), Mutex::new(Some(writer)));
-        Ok(Running { gateway, ending: self.ending, bounds, stop, workers, writer })
+        let (workers, writer, carrying) = (Mutex::new(workers), Mutex::new(Some(writer)), Mutex::new(carrying));
+        Ok(Running { gateway, ending: self.ending, bounds, stop, workers, writer, carrying })
     }
 }
 
@@ -360,6 +366,7 @@ pub struct Running {
     stop: watch::Sender<bool>,
     workers: Mutex<Vec<JoinHandle<()>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
+    carrying: Mutex<Option<Carrying>>,
 }
 
 impl Running {
@@ -408,6 +415,10 @@ impl Running {
         }
         if let Some(writer) = lock(&self.writer).take() {
             self.gateway.records.stop(writer);
+        }
+        // After the workers: a call that was cut has a span, too.
+        if let Some(carrying) = lock(&self.carrying).take() {
+            carrying.stop();
         }
     }
 }

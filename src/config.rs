@@ -13,6 +13,7 @@ use crate::listen;
 use crate::store;
 use crate::telemetry::audit;
 use crate::token;
+use crate::upstream::collector;
 
 /// Everything that the configuration says.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub struct Settings {
     pub store: store::Settings,
     /// `[audit]`
     pub audit: audit::Settings,
+    /// `[traces]`
+    pub traces: collector::Settings,
     /// `[vendors.*]`, `[bots.*]`, `[clients.*]`
     pub bots: bot::Settings,
     /// What is allowed in it and hardly meant.
@@ -99,7 +102,7 @@ pub fn load_tokens(file: &Path) -> Result<(token::Settings, String), ConfigError
     // Keys of the document itself count, too: `[token]` would mean other keys than those that were meant.
     problems.retain(|problem| {
         let section = problem.path.split('.').next().unwrap_or_default();
-        problem.file == name && !["vendors", "bots", "clients", "store", "audit", "admin"].contains(&section)
+        problem.file == name && !["vendors", "bots", "clients", "store", "audit", "admin", "traces"].contains(&section)
     });
     match settings {
         Some(settings) if problems.is_empty() => Ok((settings.tokens, settings.gateway.public_url)),
@@ -166,6 +169,7 @@ pub fn read(file: &str, text: &str, environment: &Environment, problems: &Proble
     let tokens = token::Settings::read(&root.section("tokens"), environment.folder());
     let store = store::Settings::read(&root.section("store"), environment);
     let audit = audit::Settings::read(&root.section("audit"), environment);
+    let traces = collector::Settings::read(&root.section("traces"), environment);
     let bots = bot::Settings::read(&root, environment, problems, tokens.default_ttl, &gateway.public_url);
     let longest = bots.longest_body();
     if longest > gateway.bodies {
@@ -180,7 +184,7 @@ pub fn read(file: &str, text: &str, environment: &Environment, problems: &Proble
             problems.add(file, vendor.line, &format!("vendors.{}.mount", vendor.name), clash.to_string());
         }
     }
-    Some(Settings { listen, gateway, admin, tokens, store, audit, bots, doubts: problems.doubts() })
+    Some(Settings { listen, gateway, admin, tokens, store, audit, traces, bots, doubts: problems.doubts() })
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+pub use self::cause::Causes;
 pub use self::quota::Quota;
 use crate::document::Rate;
 use crate::text::shown;

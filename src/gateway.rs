@@ -47,6 +47,7 @@ use crate::proxy::{Admit, Answered, Handshake, Inbound, Incoming, Proxy, Upgrade
 use crate::secret::Secret;
 use crate::session::once::key_of;
 use crate::telemetry::audit::Trace;
+use crate::telemetry::traces::Traces;
 use crate::telemetry::{Received, Record, Records, metrics};
 use crate::vendor::Place as Slot;
 
@@ -69,6 +70,8 @@ pub struct Gateway {
     pub clock: Clock,
     /// Whose word counts of where a request comes from.
     pub trusted: Trusted,
+    /// What traces requests.
+    pub traces: Traces,
     /// Where records go.
     pub records: Arc<Records>,
     /// The bots, as they are counted.
@@ -92,6 +95,8 @@ impl Gateway {
         let (address, unclear) = client.map_or_else(|fault| (peer.address, Some(fault)), |address| (address, None));
         let mut record = Box::new(Record::begin(&self.records, peer.worker, address, request.method(), now));
         record.id = id;
+        let trusted = self.is_from_proxy(&peer).then(|| request.headers());
+        record.span = self.traces.begin(trusted, now);
         let peer = Peer { address, ..peer };
         record.received = Received::of(request.body().size_hint().exact());
         let cors = Cors::of(request.headers());
@@ -126,7 +131,7 @@ impl Gateway {
 
     /// Whose request it is, and its id: as the proxies before the gateway say, where they are believed.
     fn source(&self, peer: &Peer, headers: &HeaderMap) -> (Result<IpAddr, Fault>, RequestId) {
-        if self.trusted.is_empty() || !peer.may_forward || !self.trusted.has(peer.address) {
+        if !self.is_from_proxy(peer) {
             return (Ok(peer.address), RequestId::next());
         }
         let id = headers.get(&answer::REQUEST_ID).and_then(|id| RequestId::given(id.as_bytes()));
@@ -134,6 +139,11 @@ impl Gateway {
             Fault::new(Code::BadRequest, "X-Forwarded-For and Forwarded name different clients; send one of them")
         });
         (client, id.unwrap_or_else(RequestId::next))
+    }
+
+    /// Whether the request came from a proxy whose word counts.
+    fn is_from_proxy(&self, peer: &Peer) -> bool {
+        !self.trusted.is_empty() && peer.may_forward && self.trusted.has(peer.address)
     }
 
     async fn answer(
@@ -145,7 +155,7 @@ impl Gateway {
         scene: &Arc<Scene>,
         record: &mut Record,
     ) -> Result<Response<Payload>, Fault> {
-        let caller = Caller::new(peer.address, request.headers())?;
+        let caller = Caller { span: record.span.clone(), ..Caller::new(peer.address, request.headers())? };
         let values: Vec<&str> = place.captures.of(path).collect();
         // What is not on the path of a conversation call is on the heap: each connection has room for the largest of these,
         // and each call moves it.
@@ -195,14 +205,15 @@ impl Gateway {
         record.session = grant.session().map(|verified| verified.session.id.clone());
         let open = self.admit(&grant, target.route.renews)?;
         if target.route.renews {
-            return Box::pin(self.api.renewed_by_route(&grant, target, scene))
+            return Box::pin(self.api.renewed_by_route(&grant, target, scene, &caller.span))
                 .await
                 .map(|answer| answer.map(Payload::whole));
         }
         let key = if once::matters(&head.method) { key_of(&head.headers)? } else { None };
         let query = head.uri.query().map(str::to_owned);
         let count = record.received.counter();
-        let incoming = Incoming { method: head.method, query, headers: head.headers, body, token, count };
+        let span = record.span.clone();
+        let incoming = Incoming { method: head.method, query, headers: head.headers, body, token, count, span };
         let Some(handshake) = handshake else {
             let told = target.route.identifies.then(|| Told::of(&grant, scene)).flatten();
             let response = match (key, told) {

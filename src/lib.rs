@@ -17,13 +17,13 @@
 //! | [`proxy`] | a granted call on its way out, its answer on the way back: rewritten, streamed, scrubbed |
 //! | [`access`] | who is calling, and may they: credential → principal → grant |
 //! | [`bot`] | bots, vendors as this gateway offers them, clients: the data that the configuration gives |
-//! | [`upstream`] | vendors as places: addresses, connections of one worker, keys |
+//! | [`upstream`] | vendors as places: addresses, connections of one worker, keys; the collector of traces as one |
 //! | [`limit`] | how much: rates and counts, decided in the process |
 //! | [`vendor`] | vendors are files: profiles, templates, paths |
 //! | [`token`] | our own tokens: minted, verified, sealed, remembered; their keys |
 //! | [`store`] | what outlives a process: sessions, revocations, answers given once; SQLite or Redis |
 //! | [`listen`] | sockets, TLS, HTTP connections; knows nothing of tokens |
-//! | [`telemetry`] | the log, one record a request, what is counted of these, and the audit record of what is done to sessions |
+//! | [`telemetry`] | the log, one record a request, what is counted of these and traces, and the audit record of what is done to sessions |
 //! | [`fault`] | one table from cause to status, code and whose fault it is |
 //! | [`clock`], [`id`], [`secret`], [`net`], [`text`], [`document`] | the ground: time, randomness, secrets, addresses, strangers' text, TOML with its lines |
 //!

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::Body;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -40,6 +40,7 @@ use crate::fault::{Code, Fault};
 use crate::id::Entropy;
 use crate::limit::OpenCall;
 use crate::secret::Secret;
+use crate::telemetry::traces::{Part, Span};
 use crate::token::LEEWAY;
 use crate::upstream::keys::retry_after;
 use crate::upstream::{BodyError, SendError, pool};
@@ -57,6 +58,17 @@ pub fn masked<'s>(secrets: impl IntoIterator<Item = &'s Secret>, text: &[u8]) ->
     let mut text = text.to_vec();
     scrub::mask_whole(&Needles::of(secrets), &mut text);
     text
+}
+
+/// Begins the span of a call to the vendor, and tells the vendor of it. It ends with the head of the answer.
+pub(crate) fn vendor_call<B>(span: &Span, vendor: &Vendor, request: &mut Request<B>) -> Part {
+    let mut part = span.call("vendor", request.headers_mut());
+    let (host, port) = vendor.upstream.server();
+    part.text("http.request.method", request.method().as_str());
+    part.text("server.address", host);
+    part.number("server.port", port);
+    part.text("keystile.vendor", &vendor.name);
+    part
 }
 
 /// Sends granted calls to vendors.
@@ -132,6 +144,7 @@ impl Proxy {
     ) -> Result<Response<Answered>, Fault> {
         let vendor = target.vendor;
         let is_safe = incoming.method.is_safe();
+        let span = incoming.span.clone();
         let deadline = self.deadline(&grant);
         let ours = if target.route.answer.is_empty() { Vec::new() } else { self.ours(&grant, target, &incoming) };
         // A body that is held back must not carry its call past the end of the token.
@@ -148,8 +161,12 @@ impl Proxy {
             }
             other => other,
         };
+        let mut part = vendor_call(&span, vendor, &mut request);
         let sent = pool::send(&vendor.upstream, who(&grant), request, deadline, ended(&grant)).await;
-        let response = sent.map_err(|error| unanswered(error, is_safe, &grant))?;
+        let response = sent.map_err(|error| unanswered(error, is_safe, &grant));
+        let response = response.inspect_err(|fault| part.failed(fault.code()))?;
+        part.answered(response.status());
+        drop(part);
         let now = self.clock.now();
         if target.route.carries_key {
             self.judge_key(&grant, response.status(), response.headers());
@@ -231,13 +248,18 @@ impl Proxy {
         open: Option<OpenCall>,
     ) -> Result<Upgrade, Fault> {
         let vendor = target.vendor;
+        let span = incoming.span.clone();
         let mut request = outgoing::request(&grant, target, incoming, &self.intake).await?;
         let accept = handshake.ask(request.headers_mut(), self.entropy.bytes())?;
+        let mut part = vendor_call(&span, vendor, &mut request);
         let sent = tokio::select! {
             sent = pool::send_alone(&vendor.upstream, who(&grant), request, self.deadline(&grant)) => sent,
             () = ended(&grant) => Err(SendError::Ended { is_whole: false }),
         };
-        let mut response = sent.map_err(|error| unanswered(error, true, &grant))?;
+        let response = sent.map_err(|error| unanswered(error, true, &grant));
+        let mut response = response.inspect_err(|fault| part.failed(fault.code()))?;
+        part.answered(response.status());
+        drop(part);
         let now = self.clock.now();
         let keys = self.keys_of(vendor);
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {

@@ -1,5 +1,5 @@
-//! What is told about the process while it runs: the log, a record of every request, the [`metrics`] that come of these, and
-//! the [`audit`] record.
+//! What is told about the process while it runs: the log, a record of every request, the [`metrics`] that come of these,
+//! the [`audit`] record, and [`traces`] for whoever collects them.
 //!
 //! Logs and records go to standard error, as text for a terminal and as JSON Lines otherwise. Nothing that a client
 //! wrote gets into a record: routes are templates, methods are of a closed list. In the log no text of a stranger ends a
@@ -9,6 +9,7 @@ pub mod audit;
 pub mod metrics;
 mod panics;
 mod record;
+pub mod traces;
 
 use std::fmt::Debug;
 use std::io::{IsTerminal, Write};

@@ -1,4 +1,4 @@
-//! Vendors as places to connect to: addresses, connections, keys.
+//! Vendors as places to connect to: addresses, connections, keys; and the [`collector`] of traces.
 //!
 //! Connections speak HTTP/2 where the vendor offers it over TLS, HTTP/1.1 otherwise, and belong to the worker that opened
 //! them: [`pool`] sends a call, `kept` has the connections that are there, `connect` makes new ones, `egress` says where
@@ -8,6 +8,7 @@ mod answer;
 mod arriving;
 mod body;
 mod breaker;
+pub mod collector;
 mod connect;
 mod counted;
 mod dial;
@@ -140,6 +141,11 @@ impl Upstream {
     /// The `Host` of its calls.
     pub fn authority(&self) -> &HeaderValue {
         &self.authority
+    }
+
+    /// Its host and port.
+    pub fn server(&self) -> (&str, u16) {
+        (&self.host, self.port)
     }
 
     /// Whether it answers.

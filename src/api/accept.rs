@@ -16,6 +16,7 @@ use crate::access::{CallGrant, CallTarget, Caller, Credential, Principal};
 use crate::bot::{Bot, Vendor, Visibility};
 use crate::fault::{Code, Fault};
 use crate::session::{Opened, Wish};
+use crate::telemetry::traces::Span;
 use crate::vendor::{Accept, Place, Reply, Values, Variable};
 
 impl Api {
@@ -67,7 +68,8 @@ impl Api {
         let once = self.once(&head, held.as_deref().unwrap_or_default(), &grant, caller, Some(accept))?;
         let address = visitor_of(&grant, caller);
         let event = opening(&grant, scene.trace);
-        let opening = Opening { grant, wish, address, event: event.clone() };
+        let span = caller.span.clone();
+        let opening = Opening { grant, wish, address, event: event.clone(), span };
         let minted = self.make_once(once, event, minted(Arc::clone(self), opening)).await?;
         let _first = scene.session.set(minted.session);
         Ok(minted.response)
@@ -153,9 +155,10 @@ impl Api {
         grant: &CallGrant,
         target: &CallTarget<'_>,
         scene: &Scene,
+        span: &Span,
     ) -> Result<Response<Bytes>, Fault> {
         let hold = grant.hold().ok_or_else(|| Fault::new(Code::SessionTokenRequired, "send a session's token"))?;
-        let opened = self.opener.renew(&hold, grant.bot().ttl.default).await?;
+        let opened = self.opener.renew(&hold, grant.bot().ttl.default, span).await?;
         self.ledger.renew(&opened.session, opened.session.expires).await?;
         self.put_renewed_on_record(&hold, &opened.session, scene).await?;
         let values = ReplyValues { bot: grant.bot(), opened: &opened, wish: None };

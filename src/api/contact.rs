@@ -32,7 +32,7 @@ pub(super) async fn recognise(Path(id): Path<String>, call: Call, body: Body) ->
     call.is_about(grant.bot(), Some(&grant.verified().session.id));
     let _left = api.admit_client(grant.bot(), grant.client()).await?;
     let recognition = api.recognition(&mut fields, &grant)?;
-    let opened = api.opener.identify(&grant, &recognition).await?;
+    let opened = api.opener.identify(&grant, &recognition, &call.caller.span).await?;
     let event = Event::new(Action::Contact, Who::Client(grant.client().name.clone()), call.scene.trace);
     let event = with_token(event, &opened.session);
     let known = known(Arc::clone(api), opened, recognition, keeps, event);

@@ -49,7 +49,8 @@ pub(super) async fn open(Path(name): Path<String>, call: Call, body: Body) -> Re
     let address = named.or_else(|| visitor_of(&grant, &call.caller));
     let once = api.once(&call.head, &body, &grant, &call.caller, None)?;
     let event = opening(&grant, call.scene.trace);
-    let opening = Opening { grant, wish, address, event: event.clone() };
+    let span = call.caller.span.clone();
+    let opening = Opening { grant, wish, address, event: event.clone(), span };
     let minted = api.make_once(once, event, minted(Arc::clone(api), opening)).await?;
     call.is_about(&bot, Some(&minted.session));
     Ok(minted.response.map(Body::from))
@@ -85,7 +86,8 @@ impl Api {
         let wish = raw_wish(fields)?;
         let once = self.once(&head, &body, &grant, caller, None)?;
         let event = opening(&grant, trace);
-        let opening = Opening { grant, wish, address, event: event.clone() };
+        let span = caller.span.clone();
+        let opening = Opening { grant, wish, address, event: event.clone(), span };
         let minted = self.make_once(once, event, minted(Arc::clone(self), opening)).await?;
         Ok((minted.session, minted.response.map(Body::from)))
     }

@@ -117,7 +117,7 @@ pub(super) async fn renew(Path(id): Path<String>, call: Call, body: Body) -> Res
     call.is_about(grant.bot(), Some(&grant.verified().session.id));
     api.admit_held(&grant, &call.scene)?;
     let ttl = duration(&grant, call.members(body, LONGEST_BODY).await?)?;
-    let opened = api.opener.renew(&grant, ttl).await?;
+    let opened = api.opener.renew(&grant, ttl, &call.caller.span).await?;
     api.ledger.renew(&opened.session, opened.session.expires).await?;
     api.put_renewed_on_record(&grant, &opened.session, &call.scene).await?;
     Ok(answered(StatusCode::OK, &api.minted(&opened, &[])))

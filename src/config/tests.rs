@@ -203,12 +203,14 @@ fn every_key_that_the_reader_asks_for_is_documented() {
 fn no_key_is_documented_that_the_reader_does_not_know() {
     let found = problems(&in_force(true));
     // The examples name files and variables that are not there; that they were looked for says that the keys are known.
-    let absent: [&[&str]; 8] = [
+    let absent: [&[&str]; 10] = [
         &["server.tls: ", "certs/tls.crt cannot be read"],
         &["store.ca: ", "certs/redis-ca.crt cannot be read"],
         &["store.ca: ", "only a Redis at rediss://"],
         &["store.password: ", "a file has no password"],
         &["store.password.env: ", "REDIS_PASSWORD is not set"],
+        &["traces.ca: ", "certs/collector-ca.crt cannot be read"],
+        &["traces.headers.authorization.env: ", "OTLP_AUTHORIZATION is not set"],
         &["vendors.acme.ca: ", "certs/acme-ca.crt cannot be read"],
         &["vendors.acme.client_cert: ", "certs/acme.crt cannot be read"],
         &["vendors.acme.proxy_credentials.env: ", "ACME_PROXY is not set"],
@@ -229,7 +231,8 @@ fn the_defaults_that_are_documented_are_the_defaults() {
         let timeouts = bots.split_once("timeouts: ").map(|(_, rest)| rest.split('}').next().unwrap().to_owned());
         let (_, bots) = bots.split_once("bots: [").unwrap();
         let listen = (settings.listen.address, settings.listen.tls.is_some(), &settings.admin.place);
-        format!("{listen:?}\n{:?}\n{:?}\n{}\n{bots}", settings.gateway, settings.tokens, timeouts.unwrap())
+        let (gateway, tokens, traces) = (&settings.gateway, &settings.tokens, &settings.traces);
+        format!("{listen:?}\n{gateway:?}\n{tokens:?}\n{traces:?}\n{}\n{bots}", timeouts.unwrap())
     };
     assert_ne!(DOCUMENTED, in_force(false));
     assert_eq!(shown(&absent), shown(&written));

@@ -13,6 +13,16 @@ use rustls::CertificateError;
 
 use crate::text::shown;
 
+/// An error of which there is no fault, and what lies below it, each behind a colon.
+#[derive(Debug)]
+pub struct Causes<'e>(pub &'e (dyn Error + Send + Sync + 'static));
+
+impl fmt::Display for Causes<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write(formatter, self.0)
+    }
+}
+
 /// Writes `error` and its sources, each behind a colon.
 pub(super) fn write(formatter: &mut fmt::Formatter<'_>, error: &(dyn Error + Send + Sync + 'static)) -> fmt::Result {
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);

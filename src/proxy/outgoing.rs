@@ -20,6 +20,7 @@ use super::values::CallValues;
 use crate::access::{CallGrant, CallTarget};
 use crate::fault::{Code, Fault};
 use crate::secret::Secret;
+use crate::telemetry::traces::Span;
 use crate::upstream::RequestBody;
 use crate::vendor::{Proven, Route, Values};
 
@@ -37,6 +38,8 @@ pub struct Incoming {
     pub token: Option<Secret>,
     /// What counts the body, where its length was not declared.
     pub count: Option<Arc<AtomicU64>>,
+    /// The span of the request.
+    pub span: Span,
 }
 
 /// The body of a client's call.
@@ -141,8 +144,8 @@ pub(super) fn uri(route: &Route, values: &impl Values, prefix: &str, query: Opti
     PathAndQuery::from_maybe_shared(Bytes::from(text)).map(Uri::from).map_err(failed)
 }
 
-/// Headers that never pass: those of the connection, of HTTP itself, of credentials, of where the caller is, and what
-/// would make the answer unreadable for the scrubber.
+/// Headers that never pass: those of the connection, of HTTP itself, of credentials, of where the caller is, of traces (ours
+/// are written, see [`traces`](crate::telemetry::traces)), and what would make the answer unreadable for the scrubber.
 ///
 /// `_` counts as `-`: CGI and what came after it (WSGI, PHP) read both alike, so that `x_runas_user_id` would be trusted
 /// as `X-RunAs-User-Id` there.
@@ -152,6 +155,7 @@ fn is_reserved(name: &str) -> bool {
     }
     match name.as_bytes()[0] {
         b'a' => matches!(name, "authorization" | "accept-encoding"),
+        b'b' => matches!(name, "baggage"),
         b'c' => {
             matches!(name, "connection" | "content-length" | "cookie" | "cookie2" | "client-ip" | "cf-connecting-ip")
         }
@@ -165,7 +169,9 @@ fn is_reserved(name: &str) -> bool {
         b'p' => name == "proxy" || name.starts_with("proxy-"),
         b'r' => matches!(name, "range" | "referer" | "remote-user"),
         b's' => name.starts_with("sec-"),
-        b't' => matches!(name, "te" | "trailer" | "transfer-encoding" | "true-client-ip"),
+        b't' => {
+            matches!(name, "te" | "traceparent" | "tracestate" | "trailer" | "transfer-encoding" | "true-client-ip")
+        }
         b'u' => matches!(name, "upgrade"),
         b'v' => matches!(name, "via"),
         b'x' => {

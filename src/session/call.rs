@@ -14,8 +14,9 @@ use crate::bot::Bot;
 use crate::clock::Timestamp;
 use crate::fault::{Code, Fault, Said};
 use crate::net::percent_encode;
-use crate::proxy::{is_told, masked};
+use crate::proxy::{is_told, masked, vendor_call};
 use crate::secret::Secret;
+use crate::telemetry::traces::Span;
 use crate::text::shown;
 use crate::upstream::keys::retry_after;
 use crate::upstream::pool::AnswerBody;
@@ -34,6 +35,8 @@ pub(super) struct OwnCall<'c> {
     /// What it is made for, as a caller reads it: "open a session".
     pub(super) purpose: &'static str,
     pub(super) now: Timestamp,
+    /// What it is a part of.
+    pub(super) span: &'c Span,
 }
 
 /// Why there is no answer that could be used.
@@ -80,9 +83,13 @@ impl Reply {
 impl OwnCall<'_> {
     /// Makes it.
     pub(super) async fn make(&self, values: &OwnValues<'_>, deadline: Instant) -> Result<Reply, CallError> {
-        let request = self.request(values)?;
-        let sent = pool::send(&self.bot.vendor.upstream, values.who(), request, deadline, pending()).await;
-        let response = sent.map_err(|error| self.unanswered(error))?;
+        let mut request = self.request(values)?;
+        let vendor = &self.bot.vendor;
+        let mut part = vendor_call(self.span, vendor, &mut request);
+        let sent = pool::send(&vendor.upstream, values.who(), request, deadline, pending()).await;
+        let response = sent.map_err(|error| self.unanswered(error));
+        let response = response.inspect_err(|fault| part.failed(fault.code()))?;
+        part.answered(response.status());
         let (status, headers) = (response.status(), response.headers().clone());
         let body = self.whole(response, deadline).await;
         let json = body.as_ref().ok().and_then(|body| serde_json::from_slice::<Value>(body).ok());

@@ -12,6 +12,7 @@ use crate::access::ContactGrant;
 use crate::clock::Timestamp;
 use crate::fault::{Code, Fault};
 use crate::secret::Secret;
+use crate::telemetry::traces::Span;
 use crate::token::{Contact, ContactSource, Session, VendorSession};
 use crate::vendor::{Failure, Set, Variable};
 
@@ -25,7 +26,12 @@ impl Opener {
     /// # Errors
     ///
     /// What is wrong with the vendor. No token was made then, and none has ended.
-    pub async fn identify(&self, grant: &ContactGrant, recognition: &Recognition) -> Result<Opened, Fault> {
+    pub async fn identify(
+        &self,
+        grant: &ContactGrant,
+        recognition: &Recognition,
+        span: &Span,
+    ) -> Result<Opened, Fault> {
         let (bot, verified) = (grant.bot(), grant.verified());
         let contact = &recognition.contact;
         // Who is known already keeps the pseudonym, also without anything that one could be derived from.
@@ -40,8 +46,8 @@ impl Opener {
             let none = Failure::default();
             let failure = bot.profile.open.as_ref().map_or(&none, |open| &open.failure);
             let purpose = "take in who the visitor is";
-            let call =
-                OwnCall { bot, target: &identify.target, set: &identify.set, failure, purpose, now: self.clock.now() };
+            let (target, set, now) = (&identify.target, &identify.set, self.clock.now());
+            let call = OwnCall { bot, target, set, failure, purpose, now, span };
             let values = OwnValues {
                 bot,
                 key,

@@ -20,6 +20,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::fault::{Code, Fault};
 use crate::id::Entropy;
 use crate::secret::Secret;
+use crate::telemetry::traces::Span;
 use crate::token::{Authority, Binding, Contact, ContactSource, Session, VendorSession};
 use crate::vendor::{Open, is_value};
 
@@ -58,14 +59,19 @@ impl Opener {
     /// # Errors
     ///
     /// What is wrong with the vendor, or with the session that it gave. No token was made then.
-    pub async fn open(&self, grant: &MintGrant, wish: &Wish) -> Result<Opened, Fault> {
+    pub async fn open(&self, grant: &MintGrant, wish: &Wish, span: &Span) -> Result<Opened, Fault> {
         let bot = grant.bot();
         let id = self.entropy.session_id();
         let source = source_of(grant, &wish.contact);
         let subject = self.subject_of(grant, source, &wish.contact);
         let (place, answer) = match &bot.profile.open {
             None => (bot.vendor.keys.next(self.clock.now())?, VendorAnswer::none(&id)),
-            Some(open) => self.ask(open, bot, wish, source, &subject, &id).await?,
+            Some(open) => {
+                let (purpose, now) = ("open a session", self.clock.now());
+                let (target, set, failure) = (&open.target, &open.set, &open.failure);
+                let call = OwnCall { bot, target, set, failure, purpose, now, span };
+                self.ask(open, &call, wish, source, &subject, &id).await?
+            }
         };
         let issued = self.clock.now();
         let expires = end(issued, wish.ttl, answer.ends)?;
@@ -93,21 +99,14 @@ impl Opener {
     async fn ask(
         &self,
         open: &Open,
-        bot: &Bot,
+        call: &OwnCall<'_>,
         wish: &Wish,
         source: Option<ContactSource>,
         subject: &str,
         id: &str,
     ) -> Result<(usize, VendorAnswer), Fault> {
         let deadline = Instant::now() + LONGEST_OPENING;
-        let call = OwnCall {
-            bot,
-            target: &open.target,
-            set: &open.set,
-            failure: &open.failure,
-            purpose: "open a session",
-            now: self.clock.now(),
-        };
+        let bot = call.bot;
         let mut tried = Vec::new();
         loop {
             let place = bot.vendor.keys.next_but(&tried, self.clock.now())?;

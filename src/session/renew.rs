@@ -13,6 +13,7 @@ use crate::access::HoldGrant;
 use crate::clock::Timestamp;
 use crate::fault::{Code, Fault};
 use crate::secret::Secret;
+use crate::telemetry::traces::Span;
 use crate::token::{Binding, SHORTEST_TTL, Session, VendorSession};
 use crate::vendor::{Failure, Renew};
 
@@ -28,7 +29,7 @@ impl Opener {
     /// # Errors
     ///
     /// The session ends within the minute, or what is wrong with the vendor.
-    pub async fn renew(&self, grant: &HoldGrant, ttl: Duration) -> Result<Opened, Fault> {
+    pub async fn renew(&self, grant: &HoldGrant, ttl: Duration, span: &Span) -> Result<Opened, Fault> {
         let verified = grant.verified();
         let now = self.clock.now();
         let wished = now.plus(ttl).min(end_of(&verified.session));
@@ -39,7 +40,7 @@ impl Opener {
         if let Some(renew) = &grant.bot().profile.renew
             && binding.ends.is_some_and(|ends| ends < wished)
         {
-            binding = self.exchange(renew, grant, binding, wished, now).await?;
+            binding = self.exchange(renew, grant, binding, wished, now, span).await?;
         }
         let expires = binding.ends.map_or(wished, |ends| ends.min(wished));
         if expires.since(now) < SHORTEST {
@@ -63,6 +64,7 @@ impl Opener {
         binding: Binding,
         wished: Timestamp,
         now: Timestamp,
+        span: &Span,
     ) -> Result<Binding, Fault> {
         let (bot, session) = (grant.bot(), &grant.verified().session);
         let key = grant.key().ok_or_else(|| Fault::new(Code::Internal, "the vendor has no key"))?;
@@ -70,7 +72,7 @@ impl Opener {
         let none = Failure::default();
         let failure = bot.profile.open.as_ref().map_or(&none, |open| &open.failure);
         let purpose = "renew a session";
-        let call = OwnCall { bot, target: &renew.target, set: &renew.set, failure, purpose, now };
+        let call = OwnCall { bot, target: &renew.target, set: &renew.set, failure, purpose, now, span };
         let values = OwnValues {
             bot,
             key,

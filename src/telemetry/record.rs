@@ -17,6 +17,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::metrics::{Ended, Metrics, Open, Series};
+use super::traces::{Served, Span};
 use crate::clock::Timestamp;
 use crate::fault::Code;
 use crate::id::RequestId;
@@ -173,6 +174,8 @@ pub struct Record {
     pub bytes_out: u64,
     /// Whether the answer was read to its end.
     pub is_complete: bool,
+    /// Its span, which ends with it.
+    pub span: Span,
     records: Arc<Records>,
     worker: usize,
     client: IpAddr,
@@ -230,6 +233,7 @@ impl Record {
             received: Received::Known(0),
             bytes_out: 0,
             is_complete: false,
+            span: Span::default(),
             records: Arc::clone(records),
             worker,
             client,
@@ -280,6 +284,16 @@ impl Drop for Record {
         for what in [Some(Open::Call), self.is_also].into_iter().flatten() {
             records.metrics.opens(self.worker, what, -1);
         }
+        self.span.served(&Served {
+            method: self.method,
+            route: self.route.as_deref(),
+            status: self.status,
+            code: self.code,
+            bot: self.bot.as_deref(),
+            session: self.session.as_deref(),
+            client: self.client,
+            id: self.id.as_str(),
+        });
     }
 }
 

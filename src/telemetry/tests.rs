@@ -22,7 +22,7 @@ impl Write for Memory {
 }
 
 /// What is logged while `work` runs.
-fn logged(filter: &str, is_text: bool, work: impl FnOnce()) -> String {
+pub(super) fn logged(filter: &str, is_text: bool, work: impl FnOnce()) -> String {
     let memory = Memory::default();
     let kept = memory.clone();
     tracing::subscriber::with_default(log(Some(filter), is_text, move || memory.clone()), work);

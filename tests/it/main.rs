@@ -64,6 +64,7 @@ mod streaming;
 mod support;
 mod tidy;
 mod tokens;
+mod traces;
 mod transports;
 mod trust;
 mod uploads;

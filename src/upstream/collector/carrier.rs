@@ -1,0 +1,84 @@
+//! The thread that carries spans to the collector.
+
+use std::io;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::{Collector, Settings};
+use crate::telemetry::traces::{Outlet, Traces};
+
+/// What the last spans may take when the gateway stops.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// What begins spans, and what carries them away if somebody wants them.
+pub fn open(settings: Settings) -> (Traces, Option<Carrier>) {
+    let Some(collector) = settings.collector else { return (Traces::off(), None) };
+    let (traces, outlet) = Traces::new(&settings.traces);
+    (traces, Some(Carrier { collector, outlet }))
+}
+
+/// Carries spans to the collector.
+#[derive(Debug)]
+pub struct Carrier {
+    collector: Collector,
+    outlet: Outlet,
+}
+
+impl Carrier {
+    /// Starts its thread. [`Carrying::stop`] ends it.
+    ///
+    /// # Errors
+    ///
+    /// The system gives no thread.
+    pub fn start(self) -> io::Result<Carrying> {
+        let (stop, stopped) = watch::channel(false);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let work = move || {
+            runtime.block_on(async {
+                let mut asked = stopped.clone();
+                let late = async {
+                    // An error means that nobody can ask any more.
+                    let _asked = asked.wait_for(|stop| *stop).await;
+                    tokio::time::sleep(FAREWELL).await;
+                };
+                tokio::select! {
+                    () = self.carry(stopped) => {}
+                    () = late => {}
+                }
+            });
+            runtime.shutdown_background();
+        };
+        let thread = std::thread::Builder::new().name("traces".to_owned()).spawn(work)?;
+        Ok(Carrying { stop, thread })
+    }
+
+    async fn carry(mut self, mut stopped: watch::Receiver<bool>) {
+        let mut kept = None;
+        while let Some(batch) = self.outlet.batch(&mut stopped).await {
+            match self.collector.send(batch.message, &mut kept).await {
+                Ok(()) => self.outlet.arrived(),
+                Err(error) => self.outlet.lost(batch.count, &error),
+            }
+        }
+    }
+}
+
+/// A carrier at work.
+#[derive(Debug)]
+pub struct Carrying {
+    stop: watch::Sender<bool>,
+    thread: JoinHandle<()>,
+}
+
+impl Carrying {
+    /// Ends it, after the spans that there are. What takes longer is lost.
+    pub fn stop(self) {
+        // Nobody listens where the thread has ended.
+        let _heard = self.stop.send(true);
+        if self.thread.join().is_err() {
+            tracing::error!("the thread that carries traces had panicked");
+        }
+    }
+}
