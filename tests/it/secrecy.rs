@@ -60,6 +60,7 @@ async fn no_secret_is_told_whatever_fails() {
         }
     }
     assert!(!log.to_ascii_lowercase().contains(CANARY), "{}", search::around(&log, CANARY));
+    assert!(log.contains("spans were lost: the collector cannot be reached"), "{log}");
     assert!(log.lines().filter(|line| line.contains("refused: ")).count() > 30, "`trace` says why calls are refused");
     for line in log.lines() {
         assert!(readable(line), "{line:?}");

@@ -98,6 +98,10 @@ timeouts = {{ body = "1s" }}
 limits = {{ bodies = "64KiB" }}
 [tokens]
 keys = "signing"
+[traces]
+endpoint = "http://127.0.0.1:9"
+sample = "100%"
+headers = {{ authorization = {{ env = "PROXY" }} }}
 [clients.website]
 secret_sha256 = "{}"
 [clients.stranger]
