@@ -180,7 +180,6 @@ async fn an_upgrade_to_http2_in_plain_text_is_not_taken() {
     let scene = Scene::start("4", "").await;
     let lines = ["connection: Upgrade, HTTP2-Settings", "upgrade: h2c", "http2-settings: AAMAAABkAAQAAP__"];
     let mut client = wire::send(&scene.gateway, wire::head(&scene.attacking, "GET /nothing", &lines)).await;
-    client.shutdown().await.unwrap();
     let answer = wire::read_until(&mut client, "\r\n\r\n").await;
     assert_eq!(wire::status(&answer), 404);
     assert!(answer.contains("connection: close\r\n") && !answer.contains("upgrade"), "{answer}");
