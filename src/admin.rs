@@ -17,6 +17,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
@@ -52,7 +53,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// What the listener answers with.
 #[derive(Debug)]
 struct Admin {
-    api: Arc<Api>,
+    api: Arc<ArcSwap<Api>>,
     door: Door,
     drain: Drain,
     /// What knows how many connections clients have.
@@ -110,7 +111,7 @@ impl Bound {
     /// # Errors
     ///
     /// The place that the configuration names cannot be had.
-    pub fn new(settings: Settings, api: Arc<Api>, drain: Drain, clients: Bounds) -> io::Result<Option<Self>> {
+    pub fn new(settings: Settings, api: Arc<ArcSwap<Api>>, drain: Drain, clients: Bounds) -> io::Result<Option<Self>> {
         let Settings { place: Some(place), is_written, operator } = settings else { return Ok(None) };
         let (door, listening, place) = match place {
             Place::Address(address) => match listen::bind(address, 1) {
@@ -194,6 +195,11 @@ impl Listener {
 }
 
 impl Admin {
+    /// As the present configuration has it.
+    fn api(&self) -> Arc<Api> {
+        self.api.load_full()
+    }
+
     fn router(self: &Arc<Self>) -> Router {
         Router::new()
             .route("/livez", get(probes::live))

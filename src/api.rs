@@ -70,7 +70,7 @@ pub struct Api {
     /// Makes calls once.
     pub repeats: Arc<Repeats>,
     /// Where all that is done to them is put on record.
-    pub audit: Audit,
+    pub audit: Arc<Audit>,
     /// Reads bodies.
     pub intake: Intake,
     /// What counts mints.

@@ -1,11 +1,13 @@
-//! The only place where everything is put together: bind, run, stop.
+//! The only place where everything is put together: bind, run, reload, drain.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use hyper::service::service_fn;
 use tokio::sync::watch;
@@ -14,24 +16,28 @@ use tokio::time::{sleep, timeout};
 use crate::access::{Access, Revoked};
 use crate::admin;
 use crate::api::Api;
-use crate::bot::{Directory, Origin};
+use crate::bot::{self, Directory, Origin};
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::gateway::{Gateway, Routes};
-use crate::id::Entropy;
+use crate::gateway::{self, Gateway, Routes};
+use crate::id::{Entropy, RequestId};
 use crate::limit::Limiter;
 use crate::listen::{self, Drain, Phase};
+use crate::net::Trusted;
 use crate::proxy::{Intake, Proxy};
 use crate::session::once::Repeats;
 use crate::session::{Ledger, Opener, Sharing};
 use crate::store::{self, Durability, StoreError};
-use crate::telemetry::audit::{Audit, AuditError};
+use crate::telemetry::audit::{Action, Audit, AuditError, Event, Trace, Who};
+use crate::telemetry::traces::Traces;
 use crate::telemetry::{Output, Records};
 use crate::token::{Authority, KeysError, LEEWAY};
 use crate::upstream::collector::{self, Carrier, Carrying};
 
 /// How long clients have to hear why their streams end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// Bots that a reload may add.
+const SPARE_BOTS: usize = 4096;
 /// How often is looked whether all have ended.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -84,10 +90,9 @@ pub enum StartError {
 /// A gateway whose sockets are bound and that does not yet accept.
 #[derive(Debug)]
 pub struct Bound {
-    gateway: Arc<Gateway>,
-    authority: Arc<Authority>,
-    ledger: Arc<Ledger>,
-    sharing: Sharing,
+    process: Process,
+    current: Current,
+    fixed: Vec<(&'static str, String)>,
     durability: Durability,
     ending: Ending,
     admin: Option<admin::Bound>,
@@ -103,77 +108,49 @@ impl Bound {
     /// See [`StartError`].
     pub fn new(settings: Settings, world: World, page: Option<Bytes>) -> Result<Self, StartError> {
         let World { clock, entropy, records, socket } = world;
+        let fixed = settings.fixed();
         let issuer = settings.gateway.public_url.as_str();
         let authority = Arc::new(Authority::open(&settings.tokens, issuer, clock.clone(), entropy.clone())?);
-        let longest = settings.bots.longest_body();
         let records = Records::new(settings.listen.workers, records);
-        let metrics = Arc::clone(records.metrics());
-        let directory = Arc::new(Directory::new(settings.bots, |key| authority.fingerprint(key)));
-        let limiter = Arc::new(Limiter::new(directory.bots().count()));
         let (revoked, drain) = (Arc::new(Revoked::new(clock.clone())), Drain::default());
-        let access = Arc::new(Access {
-            authority: Arc::clone(&authority),
-            directory: Arc::clone(&directory),
-            limiter: Arc::clone(&limiter),
-            clock: clock.clone(),
-            own_origin: Origin::of(issuer),
-            failures: settings.gateway.failed_credentials,
-            revoked: Arc::clone(&revoked),
-        });
-        let ending = Ending {
-            drain: drain.clone(),
-            revoked: Arc::clone(&revoked),
-            notice: settings.listen.notice,
-            limit: settings.listen.drain,
-        };
         let store = store::open(&settings.store, clock.clone())?;
-        let ledger =
-            Arc::new(Ledger::new(store, revoked, clock.clone(), settings.tokens.contact, settings.store.max_staleness));
-        let opener = Opener { authority: Arc::clone(&authority), clock: clock.clone(), entropy: entropy.clone() };
-        let audit = Audit::open(settings.audit.file.as_deref(), clock.clone())?;
-        let intake = Intake::new(settings.gateway.body_timeout, settings.gateway.bodies, longest);
-        let api = Arc::new(Api {
-            access: Arc::clone(&access),
-            opener,
-            ledger: Arc::clone(&ledger),
+        let (contact, staleness) = (settings.tokens.contact, settings.store.max_staleness);
+        let ledger = Arc::new(Ledger::new(store, Arc::clone(&revoked), clock.clone(), contact, staleness));
+        let (traces, carrier) = collector::open(settings.traces);
+        let process = Process {
+            limiter: Arc::new(Limiter::new(settings.bots.count() + SPARE_BOTS)),
             repeats: Arc::new(Repeats {
                 authority: Arc::clone(&authority),
                 ledger: Arc::clone(&ledger),
                 open: Arc::default(),
             }),
-            audit,
-            intake: intake.clone(),
-            limiter: Arc::clone(&limiter),
-            clock: clock.clone(),
-            metrics: Arc::clone(&metrics),
-        });
+            audit: Arc::new(Audit::open(settings.audit.file.as_deref(), clock.clone())?),
+            numbers: Mutex::default(),
+            authority,
+            ledger,
+            revoked,
+            records,
+            traces: Arc::new(traces),
+            public_url: settings.gateway.public_url.clone(),
+            api: settings.gateway.api.clone(),
+            clock,
+            entropy,
+            page,
+        };
+        let gateway = Arc::new(process.gateway(settings.bots, &settings.gateway, settings.listen.trusted.clone()));
+        let api = Arc::new(ArcSwap::new(Arc::clone(&gateway.api)));
         let place = settings.admin.place.as_ref().map(ToString::to_string).unwrap_or_default();
         let clients = settings.listen.bounds.clone();
-        let admin = admin::Bound::new(settings.admin, Arc::clone(&api), drain, clients);
+        let admin = admin::Bound::new(settings.admin, Arc::clone(&api), drain.clone(), clients);
         let admin = admin.map_err(|source| StartError::Admin { place, source })?;
-        let sharing = Sharing {
-            ledger: Arc::clone(&ledger),
-            limiter: Arc::clone(&limiter),
-            directory: Arc::clone(&directory),
-            clock: clock.clone(),
+        let directory = Arc::new(ArcSwap::new(Arc::clone(&gateway.access.directory)));
+        let ending = Ending {
+            drain,
+            revoked: Arc::clone(&process.revoked),
+            notice: settings.listen.notice,
+            limit: settings.listen.drain,
         };
-        let (traces, carrier) = collector::open(settings.traces);
-        let prefix = settings.gateway.api.as_str();
-        let gateway = Arc::new(Gateway {
-            routes: Routes::new(&directory, prefix, page.is_some(), &metrics),
-            key_headers: directory.key_headers(),
-            own: api.router(prefix),
-            proxy: Proxy::new(&directory, intake, settings.gateway.sockets, clock.clone(), entropy),
-            records,
-            counted: metrics.bots(directory.bots().map(|bot| (bot.number, bot.name.as_str()))),
-            access,
-            api,
-            limiter,
-            clock,
-            trusted: settings.listen.trusted.clone(),
-            traces,
-            page,
-        });
+        let current = Current { gateway: Arc::new(ArcSwap::new(gateway)), api, directory };
         let listen::Settings { address, tls, workers, timeouts, bounds, trusted, proxy_protocol, .. } = settings.listen;
         let is_shared = socket.is_some();
         let bound = match socket {
@@ -183,10 +160,9 @@ impl Bound {
         let (sockets, address) = bound.map_err(|source| StartError::Bind { address, source })?;
         let durability = settings.store.durability;
         Ok(Self {
-            gateway,
-            authority,
-            ledger,
-            sharing,
+            process,
+            current,
+            fixed,
             durability,
             ending,
             admin,
@@ -215,7 +191,7 @@ impl Bound {
 
     /// What signs and verifies this gateway's tokens.
     pub fn authority(&self) -> &Arc<Authority> {
-        &self.authority
+        &self.process.authority
     }
 
     /// Starts the workers: one thread and one runtime each.
@@ -225,9 +201,17 @@ impl Bound {
     /// The system gives no thread.
     pub fn start(self) -> Result<Running, StartError> {
         let (stop, stopped) = watch::channel(false);
-        let writer = self.gateway.records.start().map_err(StartError::Worker)?;
+        let writer = self.process.records.start().map_err(StartError::Worker)?;
         let carrying = self.carrier.map(Carrier::start).transpose().map_err(StartError::Worker)?;
-        let mut workers = vec![keeper(self.ledger, self.authority, self.sharing, self.durability, stopped.clone())?];
+        let Process { ledger, authority, limiter, clock, .. } = &self.process;
+        let sharing = Sharing {
+            ledger: Arc::clone(ledger),
+            limiter: Arc::clone(limiter),
+            directory: Arc::clone(&self.current.directory),
+            clock: clock.clone(),
+        };
+        let (ledger, authority) = (Arc::clone(ledger), Arc::clone(authority));
+        let mut workers = vec![keeper(ledger, authority, sharing, self.durability, stopped.clone())?];
         workers.extend(self.admin.map(|admin| operated(admin, stopped.clone())).transpose()?);
         let listen::Bound { sockets, tls, timeouts, bounds, balancers, is_shared, .. } = self.listener;
         for (number, socket) in sockets.into_iter().enumerate() {
@@ -240,7 +224,7 @@ impl Bound {
                 drain: self.ending.drain.clone(),
                 is_shared,
             };
-            let (gateway, stopped) = (Arc::clone(&self.gateway), stopped.clone());
+            let (gateway, stopped) = (Arc::clone(&self.current.gateway), stopped.clone());
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Worker)?;
             let work = move || {
@@ -251,9 +235,9 @@ impl Bound {
             let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(work);
             workers.push(thread.map_err(StartError::Worker)?);
         }
-        let gateway = self.gateway;
         let (workers, writer, carrying) = (Mutex::new(workers), Mutex::new(Some(writer)), Mutex::new(carrying));
-        Ok(Running { gateway, ending: self.ending, bounds, stop, workers, writer, carrying })
+        let Self { process, current, fixed, ending, .. } = self;
+        Ok(Running { process, current, fixed, tls, ending, bounds, stop, workers, writer, carrying })
     }
 }
 
@@ -324,14 +308,15 @@ fn operated(admin: admin::Bound, stopped: watch::Receiver<bool>) -> Result<JoinH
 }
 
 async fn worker(
-    gateway: Arc<Gateway>,
+    current: Arc<ArcSwap<Gateway>>,
     socket: std::net::TcpListener,
     terms: listen::Terms,
     mut stopped: watch::Receiver<bool>,
 ) {
     let service = move |peer: listen::Peer| {
-        let gateway = Arc::clone(&gateway);
-        service_fn(move |request| Arc::clone(&gateway).serve(peer.clone(), request))
+        let current = Arc::clone(&current);
+        // Each request meets the configuration of its moment, and keeps it to its end.
+        service_fn(move |request| current.load_full().serve(peer.clone(), request))
     };
     let number = terms.worker;
     let serving = async {
@@ -348,6 +333,82 @@ async fn worker(
     }
 }
 
+/// What a process has for its whole life, whatever the configuration becomes.
+#[derive(Debug)]
+struct Process {
+    authority: Arc<Authority>,
+    limiter: Arc<Limiter>,
+    revoked: Arc<Revoked>,
+    ledger: Arc<Ledger>,
+    audit: Arc<Audit>,
+    repeats: Arc<Repeats>,
+    records: Arc<Records>,
+    traces: Arc<Traces>,
+    /// The address that clients use, and what stands before the gateway's own calls.
+    public_url: String,
+    api: String,
+    clock: Clock,
+    entropy: Entropy,
+    page: Option<Bytes>,
+    /// Of bots, by their names.
+    numbers: Mutex<HashMap<String, u32>>,
+}
+
+/// What the configuration of the moment is.
+#[derive(Debug)]
+struct Current {
+    gateway: Arc<ArcSwap<Gateway>>,
+    api: Arc<ArcSwap<Api>>,
+    directory: Arc<ArcSwap<Directory>>,
+}
+
+impl Process {
+    /// The gateway of these settings.
+    fn gateway(&self, mut bots: bot::Settings, settings: &gateway::Settings, trusted: Trusted) -> Gateway {
+        bots.number(&mut lock(&self.numbers));
+        let longest = bots.longest_body();
+        let metrics = Arc::clone(self.records.metrics());
+        let directory = Arc::new(Directory::new(bots, |key| self.authority.fingerprint(key)));
+        let access = Arc::new(Access {
+            authority: Arc::clone(&self.authority),
+            directory: Arc::clone(&directory),
+            limiter: Arc::clone(&self.limiter),
+            clock: self.clock.clone(),
+            own_origin: Origin::of(&self.public_url),
+            failures: settings.failed_credentials,
+            revoked: Arc::clone(&self.revoked),
+        });
+        let (authority, clock, entropy) = (Arc::clone(&self.authority), self.clock.clone(), self.entropy.clone());
+        let intake = Intake::new(settings.body_timeout, settings.bodies, longest);
+        let api = Arc::new(Api {
+            access: Arc::clone(&access),
+            opener: Opener { authority, clock: clock.clone(), entropy: entropy.clone() },
+            ledger: Arc::clone(&self.ledger),
+            repeats: Arc::clone(&self.repeats),
+            audit: Arc::clone(&self.audit),
+            intake: intake.clone(),
+            limiter: Arc::clone(&self.limiter),
+            clock: clock.clone(),
+            metrics: Arc::clone(&metrics),
+        });
+        Gateway {
+            routes: Routes::new(&directory, &self.api, self.page.is_some(), &metrics),
+            key_headers: directory.key_headers(),
+            own: api.router(&self.api),
+            proxy: Proxy::new(&directory, intake, settings.sockets, clock.clone(), entropy),
+            records: Arc::clone(&self.records),
+            counted: metrics.bots(directory.bots().map(|bot| (bot.number, bot.name.as_str()))),
+            access,
+            api,
+            limiter: Arc::clone(&self.limiter),
+            clock,
+            trusted,
+            traces: Arc::clone(&self.traces),
+            page: self.page.clone(),
+        }
+    }
+}
+
 /// How it ends without ending its calls.
 #[derive(Debug)]
 struct Ending {
@@ -360,7 +421,10 @@ struct Ending {
 /// A gateway at work. Dropping it does not stop it; [`Running::stop`] does.
 #[derive(Debug)]
 pub struct Running {
-    gateway: Arc<Gateway>,
+    process: Process,
+    current: Current,
+    fixed: Vec<(&'static str, String)>,
+    tls: Option<listen::Tls>,
     ending: Ending,
     bounds: listen::Bounds,
     stop: watch::Sender<bool>,
@@ -396,10 +460,33 @@ impl Running {
         }
     }
 
+    /// From now on requests meet `settings`; what is open goes on with what it began with, unless its bot or its client is
+    /// not there any more. `who` asked for it. Answers what of it takes a new process, and stays as it was.
+    pub async fn reload(&self, settings: Settings, who: &str) -> Vec<&'static str> {
+        let fixed = settings.fixed();
+        let kept = self.fixed.iter().zip(&fixed).filter(|(was, is)| was != is).map(|(was, _)| was.0).collect();
+        if let (Some(own), Some(new)) = (&self.tls, &settings.listen.tls) {
+            own.become_like(new);
+        }
+        let gateway = Arc::new(self.process.gateway(settings.bots, &settings.gateway, settings.listen.trusted));
+        let Current { gateway: current, api, directory } = &self.current;
+        directory.store(Arc::clone(&gateway.access.directory));
+        api.store(Arc::clone(&gateway.api));
+        let offered = gateway.access.directory.offered();
+        current.store(gateway);
+        self.process.revoked.offer(offered);
+        let trace = Trace { from: None, request: RequestId::next() };
+        let event = Event::new(Action::Reload, Who::Operator(who.to_owned()), trace);
+        if let Err(error) = self.process.audit.write(event).await {
+            tracing::error!(%error, "that the configuration was read again is not on record");
+        }
+        kept
+    }
+
     /// Waits until no connection is open, and no call is made whose caller has left.
     async fn all_ended(&self) {
         let Ending { drain, .. } = &self.ending;
-        while drain.is_accepting() || self.bounds.open() > 0 || self.gateway.api.repeats.open() > 0 {
+        while drain.is_accepting() || self.bounds.open() > 0 || self.process.repeats.open() > 0 {
             sleep(LOOK).await;
         }
     }
@@ -414,7 +501,7 @@ impl Running {
             }
         }
         if let Some(writer) = lock(&self.writer).take() {
-            self.gateway.records.stop(writer);
+            self.process.records.stop(writer);
         }
         // After the workers: a call that was cut has a span, too.
         if let Some(carrying) = lock(&self.carrying).take() {

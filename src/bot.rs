@@ -6,7 +6,7 @@ mod client;
 mod origin;
 mod read;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -208,6 +208,15 @@ impl Directory {
         let bodies = vendors.iter().map(|(vendor, _)| longest(vendor)).collect();
         let clients = settings.clients.into_iter().map(|client| (client.name.clone(), Arc::new(client)));
         Self { bots, clients: clients.collect(), bodies, nobody: Client::nobody(), vendors }
+    }
+
+    /// The bots, each with the clients whose sessions of it may go on.
+    pub fn offered(&self) -> HashMap<String, HashSet<String>> {
+        let clients = |bot: &Bot| {
+            let owners = bot.owners.iter().filter(|owner| self.clients.contains_key(*owner)).cloned();
+            owners.chain((bot.visibility == Visibility::Public).then(|| PUBLIC.to_owned())).collect()
+        };
+        self.bots.values().map(|bot| (bot.name.clone(), clients(bot))).collect()
     }
 
     /// The longest JSON body that a bot of `vendor` takes: what is read before the bot is known.

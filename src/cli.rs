@@ -11,6 +11,7 @@ mod serve;
 mod session;
 mod sheet;
 mod token;
+mod watched;
 
 use std::ffi::OsString;
 use std::fmt::Display;

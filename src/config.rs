@@ -3,7 +3,7 @@
 //! Each module reads its own section; this one puts them together and adds what shows only when all are known. After
 //! [`load`] nobody checks configuration again.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::admin;
 use crate::bot;
@@ -36,6 +36,30 @@ pub struct Settings {
     pub bots: bot::Settings,
     /// What is allowed in it and hardly meant.
     pub doubts: Vec<Problem>,
+    /// The files that it is made of, besides its own.
+    pub inputs: Vec<PathBuf>,
+}
+
+impl Settings {
+    /// What a process has for its whole life, by section or key: comparable, and not to be shown.
+    pub fn fixed(&self) -> Vec<(&'static str, String)> {
+        let listen = &self.listen;
+        vec![
+            ("server.listen", listen.address.to_string()),
+            ("server.workers", listen.workers.to_string()),
+            ("server.tls, given or not", listen.tls.is_some().to_string()),
+            ("server.proxy_protocol", listen.proxy_protocol.to_string()),
+            ("server.timeouts of connections", format!("{:?}", listen.timeouts)),
+            ("server.drain", format!("{:?} {:?}", listen.notice, listen.drain)),
+            ("server.public_url", self.gateway.public_url.clone()),
+            ("server.api", self.gateway.api.clone()),
+            ("admin", format!("{:?}", self.admin)),
+            ("tokens", format!("{:?}", self.tokens)),
+            ("store", format!("{:?}", self.store)),
+            ("audit", format!("{:?}", self.audit)),
+            ("traces", format!("{:?}", self.traces)),
+        ]
+    }
 }
 
 /// Why there are no settings.
@@ -184,7 +208,18 @@ pub fn read(file: &str, text: &str, environment: &Environment, problems: &Proble
             problems.add(file, vendor.line, &format!("vendors.{}.mount", vendor.name), clash.to_string());
         }
     }
-    Some(Settings { listen, gateway, admin, tokens, store, audit, traces, bots, doubts: problems.doubts() })
+    Some(Settings {
+        listen,
+        gateway,
+        admin,
+        tokens,
+        store,
+        audit,
+        traces,
+        bots,
+        doubts: problems.doubts(),
+        inputs: environment.inputs(),
+    })
 }
 
 #[cfg(test)]

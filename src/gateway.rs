@@ -71,7 +71,7 @@ pub struct Gateway {
     /// Whose word counts of where a request comes from.
     pub trusted: Trusted,
     /// What traces requests.
-    pub traces: Traces,
+    pub traces: Arc<Traces>,
     /// Where records go.
     pub records: Arc<Records>,
     /// The bots, as they are counted.

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | [`cli`] | arguments → command → exit code |
 //! | [`demo`] | the gateway before simulated vendors, on loopback; [`demo::vendor`] knows the ground only, and tests use it too |
-//! | [`app`] | the only place where everything is put together: bind, run, stop |
+//! | [`app`] | the only place where everything is put together: bind, run, reload, drain |
 //! | [`config`] | text → settings that cannot be wrong; each module reads its own section |
 //! | [`admin`] | probes, metrics and the API of operators, on a listener of their own |
 //! | [`gateway`] | the life of a request; every fault becomes an answer here |

@@ -95,7 +95,7 @@ fn from_variable(value: &Value<'_>, environment: &Environment) -> Option<Secret>
 }
 
 fn from_file(value: &Value<'_>, environment: &Environment) -> Option<Secret> {
-    let path = environment.path(value.text()?);
+    let path = environment.input(value.text()?);
     match read_private(&path) {
         Ok(text) => Some(Secret::new(text.trim())),
         Err(message) => {

@@ -4,7 +4,7 @@
 //! It is the store's log of changes as this process has read it. A call pays one comparison: each token remembers at
 //! which epoch it was judged last, and only after a change it is judged anew. What is open and silent is woken.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -35,6 +35,8 @@ pub enum Over {
     Unknown,
     /// The process ends, and has waited.
     Stopping,
+    /// The configuration has its bot, or its client, no more.
+    Closed,
 }
 
 impl Over {
@@ -45,6 +47,7 @@ impl Over {
             Self::Replaced => Code::TokenReplaced,
             Self::Unknown => Code::StoreUnavailable,
             Self::Stopping => Code::ShuttingDown,
+            Self::Closed => Code::SessionMoved,
         }
     }
 
@@ -53,6 +56,7 @@ impl Over {
         match self {
             Self::Revoked => "the session was ended; open a new one",
             Self::Replaced => "the visitor became known since; use the token that was made then",
+            Self::Closed => "the bot is not offered any more, or not to whoever opened the session",
             Self::Stopping => "the gateway is going away; connect again",
             Self::Unknown => "what was revoked is not known yet; come back in a moment",
         }
@@ -103,6 +107,14 @@ struct Shard {
 struct Marks {
     contacts: HashMap<u128, Mark>,
     bots: HashMap<u128, Mark>,
+    /// The bots that there are, each with the clients that may use it; nothing where that was never said.
+    offered: Option<HashMap<String, HashSet<String>>>,
+}
+
+impl Marks {
+    fn offers(&self, bot: &str, client: &str) -> bool {
+        self.offered.as_ref().is_none_or(|offered| offered.get(bot).is_some_and(|clients| clients.contains(client)))
+    }
 }
 
 /// All of it.
@@ -214,6 +226,13 @@ impl Revoked {
         self.is_read.load(Ordering::Acquire)
     }
 
+    /// From now on these bots are there, for these clients each: what is open of others ends.
+    pub fn offer(&self, offered: HashMap<String, HashSet<String>>) {
+        self.marks.write().unwrap_or_else(PoisonError::into_inner).offered = Some(offered);
+        self.epoch.fetch_add(1, Ordering::Release);
+        self.wake(|_, _, _| true);
+    }
+
     /// Ends all that is open: the process goes.
     pub fn stop(&self) {
         self.is_stopping.store(true, Ordering::Release);
@@ -239,6 +258,9 @@ impl Revoked {
         ];
         if state.is_ended || marked.into_iter().flatten().any(is_marked) {
             return Some(Over::Revoked);
+        }
+        if !marks.offers(&session.bot, &session.client) {
+            return Some(Over::Closed);
         }
         let is_known = matches!(session.source, Some(ContactSource::Asserted | ContactSource::Verified));
         (state.ends_earlier && !is_known).then_some(Over::Replaced)

@@ -63,7 +63,7 @@ impl Admin {
             }
         };
         let credential = Credential::presented(headers, None, None, false)?;
-        self.api.access.identify_operator(credential, known, address)
+        self.api().access.identify_operator(credential, known, address)
     }
 }
 

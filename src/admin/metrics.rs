@@ -23,10 +23,11 @@ use crate::telemetry::metrics::{self, Page, of_the_process};
 pub(super) async fn read(State(admin): State<Arc<Admin>>) -> Result<Response, Refused> {
     let mut page = Page::default();
     page.each(&metrics::BUILD, std::iter::once(([env!("CARGO_PKG_VERSION")], true)));
-    admin.api.metrics.write(&mut page);
+    let api = admin.api();
+    api.metrics.write(&mut page);
     admin.write_state(&mut page);
-    of_the_store(&admin.api.ledger, &mut page).await;
-    of_vendors(&admin.api.access.directory, admin.api.clock.now(), &mut page);
+    of_the_store(&api.ledger, &mut page).await;
+    of_vendors(&api.access.directory, api.clock.now(), &mut page);
     of_the_process(&mut page);
     let text =
         page.text().map_err(|error| Fault::new(Code::Internal, "the metrics cannot be written").because(error))?;
@@ -43,10 +44,11 @@ impl Admin {
         page.one(&metrics::OPEN_CONNECTIONS, open);
         page.one(&metrics::REFUSED_CONNECTIONS, refused);
         // That it cannot tell the others is known only once it has something to tell.
-        let (ledger, limiter) = (&self.api.ledger, &self.api.limiter);
+        let api = self.api();
+        let (ledger, limiter) = (&api.ledger, &api.limiter);
         page.one(&metrics::LIMITS_ALONE, ledger.shares_rates() && (ledger.is_away() || limiter.is_alone()));
         page.one(&metrics::LIMITS_UNTOLD, limiter.lost());
-        page.one(&metrics::AUDIT_FAILING, !self.api.audit.complaint().is_empty());
+        page.one(&metrics::AUDIT_FAILING, !api.audit.complaint().is_empty());
     }
 }
 

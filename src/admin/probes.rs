@@ -32,7 +32,8 @@ pub(super) async fn ready(State(admin): State<Arc<Admin>>) -> Response {
     if admin.drain.phase() > Phase::Open {
         return text(StatusCode::SERVICE_UNAVAILABLE, LEAVING.to_owned());
     }
-    let ledger = &admin.api.ledger;
+    let api = admin.api();
+    let ledger = &api.ledger;
     if ledger.is_unreadable() {
         return text(StatusCode::SERVICE_UNAVAILABLE, UNREADABLE.to_owned());
     }
@@ -41,8 +42,8 @@ pub(super) async fn ready(State(admin): State<Arc<Admin>>) -> Response {
     }
     let mut answer = "ready\n".to_owned();
     of_the_store(ledger, &mut answer).await;
-    answer.push_str(admin.api.audit.complaint());
-    for (vendor, _) in admin.api.access.directory.vendors().filter(|(vendor, _)| vendor.upstream.breaker().is_open()) {
+    answer.push_str(api.audit.complaint());
+    for (vendor, _) in api.access.directory.vendors().filter(|(vendor, _)| vendor.upstream.breaker().is_open()) {
         answer.push_str(&format!("vendor {} does not answer: its calls are refused for now\n", vendor.name));
     }
     text(StatusCode::OK, answer)

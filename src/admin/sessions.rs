@@ -45,15 +45,15 @@ pub(super) async fn open(
         Peer::Socket => IpAddr::V4(Ipv4Addr::LOCALHOST),
     };
     let caller = Caller::new(address, request.headers())?;
-    let (session, response) = admin.api.open_for(&operator, &name, &caller, trace, request).await?;
+    let (session, response) = admin.api().open_for(&operator, &name, &caller, trace, request).await?;
     tracing::info!(%peer, session, "an operator opened a session");
     Ok(response)
 }
 
 /// `GET /v1/sessions/{id}`
 pub(super) async fn show(State(admin): State<Arc<Admin>>, Path(id): Path<String>) -> Result<Response, Refused> {
-    let record = admin.api.ledger.session(&id).await?;
-    Ok(answered(StatusCode::OK, &admin.api.shown(&record)))
+    let record = admin.api().ledger.session(&id).await?;
+    Ok(answered(StatusCode::OK, &admin.api().shown(&record)))
 }
 
 /// `DELETE /v1/sessions/{id}`
@@ -63,9 +63,9 @@ pub(super) async fn end(
     Extension(trace): Extension<Trace>,
 ) -> Result<Response, Refused> {
     // One that is not known any more may have tokens all the same, but a mistyped one should be told.
-    let record = admin.api.ledger.session(&id).await?;
+    let record = admin.api().ledger.session(&id).await?;
     let event = Event { bot: Some(record.bot), subject: Some(record.subject), ..event(Action::Revoke, trace) };
-    let _at = admin.api.revoke(Scope::Session(record.id), event).await?;
+    let _at = admin.api().revoke(Scope::Session(record.id), event).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -88,7 +88,7 @@ pub(super) async fn list(
         opened_after: asked.from.map(Timestamp::from_millis),
         opened_before: asked.to.map(Timestamp::from_millis),
     };
-    let page = admin.api.page(Listing { filter, cursor: asked.cursor, limit: asked.limit }).await?;
+    let page = admin.api().page(Listing { filter, cursor: asked.cursor, limit: asked.limit }).await?;
     Ok(answered(StatusCode::OK, &page))
 }
 
@@ -111,13 +111,14 @@ pub(super) async fn end_all(
     let scope = scope.ok_or_else(|| {
         Fault::new(Code::BadRequest, "say in the query whose sessions end: `bot`, or `contact` and `client`, each once")
     })?;
-    let at = admin.api.revoke(scope, event(Action::RevokeAll, trace)).await?;
+    let at = admin.api().revoke(scope, event(Action::RevokeAll, trace)).await?;
     Ok(answered(StatusCode::OK, &json!({"openedUntil": at.millis()})))
 }
 
 impl Admin {
     fn bot(&self, name: &str) -> Result<String, Fault> {
-        let bot = self.api.access.directory.bot(name);
+        let api = self.api();
+        let bot = api.access.directory.bot(name);
         bot.map(|bot| bot.name.clone()).ok_or_else(|| Fault::new(Code::UnknownBot, "there is no bot of this name"))
     }
 
@@ -125,8 +126,8 @@ impl Admin {
     fn subject(&self, contact: Option<&str>, client: Option<&str>) -> Result<Option<String>, Fault> {
         match (contact, client) {
             (None, None) => Ok(None),
-            (Some(contact), Some(client)) if self.api.access.directory.has_client(client) => {
-                self.api.subject_of(client, contact).map(Some)
+            (Some(contact), Some(client)) if self.api().access.directory.has_client(client) => {
+                self.api().subject_of(client, contact).map(Some)
             }
             (Some(_), Some(_)) => Err(Fault::new(Code::BadRequest, "there is no client of this name")),
             _ => Err(Fault::new(Code::BadRequest, "`contact` and `client`, which vouched for it, go together")),

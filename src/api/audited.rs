@@ -72,7 +72,7 @@ fn deed_of(event: &Event) -> Option<Deed> {
         Action::Mint => Some(Deed::Opened),
         Action::Renew => Some(Deed::Renewed),
         Action::Contact => Some(Deed::Recognised),
-        Action::Revoke | Action::RevokeAll => None,
+        Action::Revoke | Action::RevokeAll | Action::Reload => None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod vendor;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +21,16 @@ pub struct Settings {
     pub(super) bots: Vec<BotSettings>,
     /// `[clients.*]`
     pub(super) clients: Vec<Client>,
+}
+
+impl Settings {
+    /// Gives each bot the number that it had, and new ones a new one: limits are kept under it.
+    pub fn number(&mut self, known: &mut HashMap<String, u32>) {
+        for bot in &mut self.bots {
+            let next = u32::try_from(known.len()).unwrap_or(u32::MAX);
+            bot.number = *known.entry(bot.name.clone()).or_insert(next);
+        }
+    }
 }
 
 /// One bot.
@@ -105,6 +115,11 @@ impl Settings {
 }
 
 impl Settings {
+    /// How many bots there are.
+    pub fn count(&self) -> usize {
+        self.bots.len()
+    }
+
     /// Bytes of the longest JSON body that may have to be held.
     pub fn longest_body(&self) -> u64 {
         let routes = self.vendors.iter().flat_map(|vendor| &vendor.profile.routes).filter_map(|route| route.body_limit);

@@ -2,10 +2,13 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::process::DumpableBehavior;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::sleep;
 
+use super::watched::Watched;
 use super::{ConfigFile, Outcome, complain_of, complain_of_config};
 use crate::app::{Bound, Running, World};
 use crate::clock::Clock;
@@ -14,6 +17,9 @@ use crate::document::Environment;
 use crate::id::Entropy;
 use crate::listen;
 use crate::telemetry::{self, Output};
+
+/// The files of the configuration are looked at so often.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 pub(super) fn run(file: &ConfigFile) -> Outcome {
     telemetry::start_log(Environment::process("").variable("RUST_LOG").as_deref());
@@ -24,7 +30,7 @@ pub(super) fn run(file: &ConfigFile) -> Outcome {
         Err(error) => return complain_of_config(&error),
     };
     settings.doubts.iter().for_each(|doubt| tracing::warn!("{doubt}"));
-    let public_url = settings.gateway.public_url.clone();
+    let (public_url, inputs) = (settings.gateway.public_url.clone(), settings.inputs.clone());
     let (workers, has_tls) = (settings.listen.workers, settings.listen.tls.is_some());
     let socket = match listen::handed_over() {
         Ok(socket) => socket.map(Arc::new),
@@ -46,7 +52,7 @@ pub(super) fn run(file: &ConfigFile) -> Outcome {
         Ok(running) => {
             let admin = admin.map_or_else(|| "off".to_owned(), |admin| admin.to_string());
             tracing::info!(%address, admin, public_url, workers, tls = has_tls, "listening");
-            until_asked_to_stop(&running)
+            until_asked_to_stop(&running, Watched::new(&file.config, inputs))
         }
         Err(error) => {
             complain_of(&error);
@@ -74,16 +80,34 @@ fn prepare_process() {
 }
 
 /// Waits for SIGTERM or SIGINT, and lets calls end; at once, when asked again. Only SIGTERM comes from what also tells
-/// balancers.
-fn until_asked_to_stop(running: &Running) -> Outcome {
+/// balancers. Until then the configuration is read again on SIGHUP, and when a file of it has changed.
+fn until_asked_to_stop(running: &Running, mut watched: Watched) -> Outcome {
     stopped(running, async |mut signals| {
-        let is_terminated = signals.asked().await;
-        running
-            .drain(is_terminated, async {
-                let _which = signals.asked().await;
-            })
-            .await;
+        // Without it files are looked at all the same.
+        let mut hang_up = signal(SignalKind::hangup()).ok();
+        let is_terminated = loop {
+            tokio::select! {
+                is_terminated = signals.asked() => break is_terminated,
+                () = hung_up(&mut hang_up) => watched.reload(running, "SIGHUP").await,
+                () = sleep(LOOK_EVERY) => if watched.has_changed() {
+                    watched.reload(running, "a changed file").await;
+                },
+            }
+        };
+        let again = async {
+            let _which = signals.asked().await;
+        };
+        running.drain(is_terminated, again).await;
     })
+}
+
+async fn hung_up(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => {
+            let _again = signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
 }
 
 /// Waits for SIGTERM or SIGINT, and cuts what is open.

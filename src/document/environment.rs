@@ -3,12 +3,15 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The environment in which a document is read. An input, so that tests need no process of their own.
 #[derive(Clone)]
 pub struct Environment {
     folder: PathBuf,
     variables: Variables,
+    /// The files that were named as part of the document, of all clones.
+    inputs: Arc<Mutex<Vec<PathBuf>>>,
 }
 
 #[derive(Clone)]
@@ -20,13 +23,13 @@ enum Variables {
 impl Environment {
     /// The process's variables; relative paths start from `folder`.
     pub fn process(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into(), variables: Variables::Process }
+        Self { folder: folder.into(), variables: Variables::Process, inputs: Arc::default() }
     }
 
     /// Only these variables; relative paths start from `folder`.
     pub fn given<'v>(folder: impl Into<PathBuf>, variables: impl IntoIterator<Item = (&'v str, &'v str)>) -> Self {
         let variables = variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        Self { folder: folder.into(), variables: Variables::Given(variables) }
+        Self { folder: folder.into(), variables: Variables::Given(variables), inputs: Arc::default() }
     }
 
     /// The value of a variable, if it is set.
@@ -41,6 +44,18 @@ impl Environment {
     /// The folder that relative paths start from.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// The file that `path` means, where what is in it belongs to the document: when it changes, so does that.
+    pub fn input(&self, path: &str) -> PathBuf {
+        let path = self.path(path);
+        self.inputs.lock().unwrap_or_else(PoisonError::into_inner).push(path.clone());
+        path
+    }
+
+    /// All that were asked for so.
+    pub fn inputs(&self) -> Vec<PathBuf> {
+        self.inputs.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The file that `path` means.

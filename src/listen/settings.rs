@@ -101,6 +101,6 @@ fn read_tls(table: &Table<'_>, environment: &Environment) -> Option<Tls> {
     let section = table.section("tls");
     let cert = section.required("cert", "the file of the certificate chain, in PEM");
     let key = section.required("key", "the file of the private key, in PEM");
-    let (cert, key) = (environment.path(cert?.text()?), environment.path(key?.text()?));
+    let (cert, key) = (environment.input(cert?.text()?), environment.input(key?.text()?));
     tls::read(&cert, &key).map_err(|message| section.value().problem(message)).ok()
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -16,7 +17,11 @@ use crate::secret::{read_private, unreadable};
 
 /// The TLS side of a listener.
 #[derive(Clone, Debug)]
-pub struct Tls {
+pub struct Tls(Arc<ArcSwap<Identity>>);
+
+/// What clients are shown.
+#[derive(Debug)]
+struct Identity {
     config: Arc<ServerConfig>,
     /// The one that is shown to every client.
     certificate: Arc<CertificateDer<'static>>,
@@ -25,12 +30,18 @@ pub struct Tls {
 impl Tls {
     /// The handshake with a client.
     pub(super) async fn accept(&self, stream: Stream) -> io::Result<TlsStream<Stream>> {
-        TlsAcceptor::from(Arc::clone(&self.config)).accept(stream).await
+        let config = Arc::clone(&self.0.load().config);
+        TlsAcceptor::from(config).accept(stream).await
     }
 
     /// The hosts that this connection is for, if its client has said one.
     pub(super) fn names(&self, stream: &TlsStream<Stream>) -> Option<Arc<Names>> {
-        Names::of(stream.get_ref().1, &self.certificate).map(Arc::new)
+        Names::of(stream.get_ref().1, &self.0.load().certificate).map(Arc::new)
+    }
+
+    /// From now on clients are shown what `other` shows.
+    pub fn become_like(&self, other: &Self) {
+        self.0.store(other.0.load_full());
     }
 }
 
@@ -54,5 +65,5 @@ pub(super) fn read(cert: &Path, key: &Path) -> Result<Tls, String> {
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private))
         .map_err(failed)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Tls { config: Arc::new(config), certificate })
+    Ok(Tls(Arc::new(ArcSwap::from_pointee(Identity { config: Arc::new(config), certificate }))))
 }

@@ -11,6 +11,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -32,7 +33,7 @@ pub struct Sharing {
     /// What counts.
     pub limiter: Arc<Limiter>,
     /// The bots and vendors' keys whose calls are counted.
-    pub directory: Arc<Directory>,
+    pub directory: Arc<ArcSwap<Directory>>,
     /// The time.
     pub clock: Clock,
 }
@@ -66,7 +67,8 @@ impl Sharing {
     }
 
     async fn hand_over(&self) -> Result<(), StoreError> {
-        let (handed, parts) = self.due();
+        let directory = self.directory.load_full();
+        let (handed, parts) = self.due(&directory);
         let was_alone = self.limiter.is_alone();
         // Where there is nothing to say, it is only asked whether the store has come back.
         if parts.is_empty() && !was_alone {
@@ -95,16 +97,16 @@ impl Sharing {
 
     /// What was taken since the last time. Names are those that all replicas have: of the configuration, of keys'
     /// fingerprints, of sessions.
-    fn due(&self) -> (Vec<Handed<'_>>, Vec<Part>) {
+    fn due<'d>(&'d self, directory: &'d Directory) -> (Vec<Handed<'d>>, Vec<Part>) {
         let keys = self.limiter.due().into_iter().map(|due| {
             let part = Part { key: format!("calls:{}", due.key), rate: due.rate, taken: due.taken };
             (Handed { rate: due.rate, to: To::Key(due.key) }, part)
         });
-        let bots = self.directory.bots().filter_map(|bot| {
+        let bots = directory.bots().filter_map(|bot| {
             let name = || format!("calls:bot:{}", bot.name);
             handed(self.limiter.bot(bot.number)?, bot.limits.per_bot?, name)
         });
-        let of_vendors = self.directory.vendors().flat_map(|(vendor, _)| {
+        let of_vendors = directory.vendors().flat_map(|(vendor, _)| {
             vendor.keys.calls().filter_map(|(fingerprint, rate, bucket)| {
                 handed(bucket, rate, || format!("calls:key:{}:{fingerprint}", vendor.name))
             })

@@ -23,14 +23,14 @@ impl Trust {
     /// Reads `ca` and `client_cert`.
     pub(super) fn read(table: &Table<'_>, environment: &Environment) -> Option<Self> {
         let roots = table.get("ca").map(|value| {
-            let path = environment.path(value.text()?);
+            let path = environment.input(value.text()?);
             authorities(&path).map_err(|message| value.problem(message)).ok()
         });
         let identity = table.get("client_cert").map(|value| {
             let section = value.table()?;
             let cert = section.required("cert", "the file of the certificate chain, in PEM");
             let key = section.required("key", "the file of its private key, in PEM");
-            let (cert, key) = (environment.path(cert?.text()?), environment.path(key?.text()?));
+            let (cert, key) = (environment.input(cert?.text()?), environment.input(key?.text()?));
             identity(&cert, &key).map_err(|message| value.problem(message)).ok()
         });
         let is_read = !matches!(roots, Some(None)) && !matches!(identity, Some(None));

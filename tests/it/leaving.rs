@@ -25,22 +25,22 @@ use crate::support::vendor::{TestVendor, streaming};
 const KEY: &str = "sk-leaving-0123456789abcdef";
 
 /// A folder in which the program is run, in front of a vendor.
-struct Home {
-    folder: TempDir,
-    owner: NewClient,
-    http: Client,
+pub(crate) struct Home {
+    pub(crate) folder: TempDir,
+    pub(crate) owner: NewClient,
+    pub(crate) http: Client,
 }
 
 /// The program at work.
-struct At {
-    running: Running,
-    url: String,
+pub(crate) struct At {
+    pub(crate) running: Running,
+    pub(crate) url: String,
     admin: String,
-    log: PathBuf,
+    pub(crate) log: PathBuf,
 }
 
 impl Home {
-    fn new(vendor: &TestVendor, server: &str) -> Self {
+    pub(crate) fn new(vendor: &TestVendor, server: &str) -> Self {
         let owner = NewClient::make("website", &Entropy::system());
         let folder = tempfile::tempdir().unwrap();
         let text = format!(
@@ -88,7 +88,7 @@ secret_sha256 = "{}"
         At { running, url, admin, log }
     }
 
-    async fn start(&self) -> At {
+    pub(crate) async fn start(&self) -> At {
         let mut command = keystile();
         command.args(["serve", "-c", "keystile.toml"]);
         self.started(command, "log").await
@@ -104,14 +104,14 @@ secret_sha256 = "{}"
         self.started(command, log).await
     }
 
-    async fn mint(&self, at: &At) -> String {
+    pub(crate) async fn mint(&self, at: &At) -> String {
         let call = self.http.post(format!("{}/v1/bots/support/sessions", at.url));
         let answer = call.bearer_auth(self.owner.secret.expose()).json(&json!({})).send().await.unwrap();
         let answer: Value = answer.json().await.unwrap();
         answer["token"].as_str().unwrap().to_owned()
     }
 
-    fn say(&self, http: &Client, at: &str, token: &str) -> RequestBuilder {
+    pub(crate) fn say(&self, http: &Client, at: &str, token: &str) -> RequestBuilder {
         let call = http.post(format!("{at}/v1/chat/completions")).bearer_auth(token);
         call.json(&json!({"messages": [{"role": "user", "content": "hi"}]}))
     }

@@ -47,6 +47,7 @@ mod processes;
 mod proxying;
 mod quotas;
 mod readiness;
+mod reloading;
 mod replaced;
 mod replicas;
 mod rewriting;

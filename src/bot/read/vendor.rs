@@ -139,7 +139,7 @@ impl Reader<'_> {
             ));
             return None;
         }
-        match std::fs::read_to_string(self.environment.path(name)) {
+        match std::fs::read_to_string(self.environment.input(name)) {
             Ok(text) => Some(Source { name: name.to_owned(), file: name.to_owned(), text }),
             Err(error) => {
                 value.problem(format!("the profile {name} cannot be read: {error}"));

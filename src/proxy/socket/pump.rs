@@ -91,6 +91,7 @@ impl End {
             Self::Closed | Self::ClientLost => None,
             Self::Expired => Some((EXPIRED, "the token has expired")),
             Self::Over(Over::Revoked | Over::Unknown) => Some((EXPIRED, "the session was ended")),
+            Self::Over(Over::Closed) => Some((EXPIRED, "the bot is not offered any more")),
             Self::Over(Over::Stopping) => Some((GOING_AWAY, "the gateway is going away")),
             Self::Over(Over::Replaced) => Some((EXPIRED, "the token was replaced")),
             Self::Idle => Some((GOING_AWAY, "nothing was said for too long")),

@@ -20,6 +20,8 @@ pub enum Action {
     Revoke,
     /// All sessions of a contact or a bot were ended.
     RevokeAll,
+    /// Another configuration came into force.
+    Reload,
 }
 
 impl Action {
@@ -31,6 +33,7 @@ impl Action {
             Self::Contact => "session.contact",
             Self::Revoke => "session.revoke",
             Self::RevokeAll => "sessions.revoke",
+            Self::Reload => "configuration.reload",
         }
     }
 }

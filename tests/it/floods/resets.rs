@@ -2,8 +2,6 @@
 
 use std::sync::atomic::Ordering;
 
-use tokio::io::AsyncWriteExt;
-
 use super::{Scene, tell, vendor};
 use crate::support::front::Secure;
 use crate::support::http2::{

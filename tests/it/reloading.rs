@@ -1,0 +1,213 @@
+//! The configuration is read again while the program is at work: what is new holds, what is open goes on.
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::leaving::{At, Home};
+use crate::support::authority::Authority;
+use crate::support::eventually;
+use crate::support::vendor::{TestVendor, streaming, whole};
+
+const PROMISED: Duration = Duration::from_secs(15);
+
+/// A bot like the first, under another name.
+fn more(name: &str) -> String {
+    format!(
+        "\n[bots.{name}]\nvendor = \"acme\"\nvendor_id = \"model-{name}\"\nvisibility = \"private\"\n\
+         owners = [\"website\"]\n"
+    )
+}
+
+fn edit(home: &Home, change: impl FnOnce(String) -> String) {
+    let file = home.folder.path().join("keystile.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    // As an editor does it: beside, and moved into place.
+    let beside = home.folder.path().join("new");
+    std::fs::write(&beside, change(text)).unwrap();
+    std::fs::rename(beside, file).unwrap();
+}
+
+fn hang_up(at: &At) {
+    let asked = Command::new("bash").args(["-c", &format!("kill -HUP {}", at.running.id())]).status();
+    assert!(asked.unwrap().success());
+}
+
+fn log(at: &At) -> String {
+    std::fs::read_to_string(&at.log).unwrap()
+}
+
+async fn opened(home: &Home, at: &At, bot: &str) -> u16 {
+    let call = home.http.post(format!("{}/v1/bots/{bot}/sessions", at.url));
+    let answer = call.bearer_auth(home.owner.secret.expose()).json(&json!({})).send().await.unwrap();
+    answer.status().as_u16()
+}
+
+async fn until_opened(home: &Home, at: &At, bot: &str, status: u16) {
+    let end = Instant::now() + PROMISED;
+    loop {
+        let is = opened(home, at, bot).await;
+        if is == status {
+            return;
+        }
+        assert!(Instant::now() < end, "{bot} is still {is}: {}", log(at));
+    }
+}
+
+#[tokio::test]
+async fn what_is_new_holds_after_a_sighup_or_a_changed_file_and_streams_go_on() {
+    let (vendor, senders) = streaming("text/event-stream");
+    let home = Home::new(&vendor, "");
+    let at = home.start().await;
+    let token = home.mint(&at).await;
+    let mut open = home.say(&home.http, &at.url, &token).send().await.unwrap();
+    let sender = senders.lock().unwrap().pop().unwrap();
+    sender.send("data: one\n\n".into()).await.unwrap();
+    assert_eq!(open.chunk().await.unwrap().unwrap(), "data: one\n\n");
+    assert_eq!(opened(&home, &at, "second").await, 404);
+
+    edit(&home, |text| text + &more("second"));
+    hang_up(&at);
+    until_opened(&home, &at, "second", 201).await;
+    // Nobody asks this time.
+    edit(&home, |text| text + &more("third"));
+    until_opened(&home, &at, "third", 201).await;
+
+    sender.send("data: two\n\n".into()).await.unwrap();
+    assert_eq!(open.chunk().await.unwrap().unwrap(), "data: two\n\n", "it goes on");
+    let audit = std::fs::read_to_string(home.folder.path().join("keystile-audit.jsonl")).unwrap();
+    let reloads: Vec<Value> = audit
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|record| record["action"] == "configuration.reload")
+        .collect();
+    let who: Vec<&Value> = reloads.iter().map(|record| &record["who"]["operator"]).collect();
+    assert_eq!(who, [&json!("SIGHUP"), &json!("a changed file")]);
+}
+
+#[tokio::test]
+async fn a_broken_file_is_refused_with_its_errors_and_the_one_before_stays_in_force() {
+    let vendor = TestVendor::echo();
+    let home = Home::new(&vendor, "");
+    let at = home.start().await;
+    let token = home.mint(&at).await;
+    edit(&home, |text| text.replace("visibility = \"private\"", "visibility = \"secret\"") + &more("second"));
+    hang_up(&at);
+    eventually("it is told", || log(&at).contains("stays in force")).await;
+    let told = log(&at);
+    assert!(told.contains("bots.support.visibility") && told.contains("`secret` must be"), "{told}");
+    assert_eq!(opened(&home, &at, "second").await, 404);
+    assert_eq!(home.say(&home.http, &at.url, &token).send().await.unwrap().status(), 200);
+
+    edit(&home, |text| text.replace("visibility = \"secret\"", "visibility = \"private\""));
+    until_opened(&home, &at, "second", 201).await;
+}
+
+#[tokio::test]
+async fn what_takes_a_new_process_says_so_and_the_rest_holds() {
+    let vendor = TestVendor::echo();
+    let home = Home::new(&vendor, "");
+    let at = home.start().await;
+    let token = home.mint(&at).await;
+    edit(&home, |text| text.replace("http://127.0.0.1:8080", "http://127.0.0.1:8081") + &more("second"));
+    hang_up(&at);
+    until_opened(&home, &at, "second", 201).await;
+    eventually("it is told", || log(&at).contains("\"section\":\"server.public_url\"")).await;
+    // The issuer is what it was.
+    assert_eq!(home.say(&home.http, &at.url, &token).send().await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn a_bot_that_is_taken_away_takes_its_sessions_and_streams_along() {
+    let (vendor, senders) = streaming("text/event-stream");
+    let home = Home::new(&vendor, "");
+    edit(&home, |text| text + &more("second"));
+    let at = home.start().await;
+    let token = home.mint(&at).await;
+    let mut open = home.say(&home.http, &at.url, &token).send().await.unwrap();
+    let sender = senders.lock().unwrap().pop().unwrap();
+    sender.send("data: one\n\n".into()).await.unwrap();
+    assert_eq!(open.chunk().await.unwrap().unwrap(), "data: one\n\n");
+
+    edit(&home, |text| text.replace("[bots.support]", "[bots.other]"));
+    hang_up(&at);
+    let rest = open.text().await.unwrap();
+    assert!(rest.contains("session_moved"), "{rest}");
+    assert_eq!(home.say(&home.http, &at.url, &token).send().await.unwrap().status(), 409);
+    assert_eq!((opened(&home, &at, "support").await, opened(&home, &at, "second").await), (404, 201));
+    // And it is back.
+    edit(&home, |text| text.replace("[bots.other]", "[bots.support]"));
+    hang_up(&at);
+    until_opened(&home, &at, "support", 201).await;
+    let again = home.say(&home.http, &at.url, &token).send().await.unwrap();
+    assert_eq!(again.status(), 200);
+}
+
+#[tokio::test]
+async fn a_vendors_new_key_is_used_for_new_sessions() {
+    let vendor = TestVendor::answering(|_| whole(200, "application/json", "{}"));
+    let home = Home::new(&vendor, "");
+    let key = home.folder.path().join("key");
+    std::fs::write(&key, "sk-first-0123456789abcdef").unwrap();
+    let private = Command::new("chmod").arg("600").arg(&key).status().unwrap();
+    assert!(private.success());
+    edit(&home, |text| text.replace("{ env = \"LEAVING_KEY\" }", "{ file = \"key\" }"));
+    let at = home.start().await;
+    let token = home.mint(&at).await;
+    assert_eq!(home.say(&home.http, &at.url, &token).send().await.unwrap().status(), 200);
+    assert!(vendor.last().contains("sk-first-0123456789abcdef"));
+
+    std::fs::write(&key, "sk-other-0123456789abcdef").unwrap();
+    eventually("it is read again", || log(&at).contains("is in force")).await;
+    let token = home.mint(&at).await;
+    assert_eq!(home.say(&home.http, &at.url, &token).send().await.unwrap().status(), 200);
+    assert!(vendor.last().contains("sk-other-0123456789abcdef"));
+    assert!(!log(&at).contains("0123456789abcdef"));
+}
+
+/// The certificate that a new connection is shown.
+async fn shown(at: &At, authority: &Authority) -> CertificateDer<'static> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates([CertificateDer::from_pem_file(authority.file()).unwrap()]);
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_root_certificates(roots).with_no_client_auth();
+    let stream = TcpStream::connect(at.url.trim_start_matches("http://")).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
+    stream.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned()
+}
+
+#[tokio::test]
+async fn a_certificate_that_was_replaced_is_shown_to_new_connections() {
+    let authority = Authority::new();
+    let home = Home::new(&TestVendor::echo(), "tls = { cert = \"tls.crt\", key = \"tls.key\" }");
+    let place = || {
+        let (cert, key) = authority.server_files("localhost");
+        for (from, name) in [(cert, "tls.crt"), (key, "tls.key")] {
+            // Moved into place, as programs that renew certificates do.
+            std::fs::copy(from, home.folder.path().join("beside")).unwrap();
+            let private = std::fs::Permissions::from_mode(0o600);
+            std::fs::set_permissions(home.folder.path().join("beside"), private).unwrap();
+            std::fs::rename(home.folder.path().join("beside"), home.folder.path().join(name)).unwrap();
+        }
+    };
+    place();
+    let at = home.start().await;
+    let first = shown(&at, &authority).await;
+    assert_eq!(shown(&at, &authority).await, first);
+
+    place();
+    let end = Instant::now() + PROMISED;
+    while shown(&at, &authority).await == first {
+        assert!(Instant::now() < end, "the old certificate is still shown: {}", log(&at));
+    }
+}
