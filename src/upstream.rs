@@ -35,7 +35,7 @@ use rustls::pki_types::ServerName;
 
 pub use self::body::{BodyError, RequestBody};
 pub use self::breaker::Breaker;
-use self::kept::Home;
+use self::kept::{Home, Slot};
 use self::settings::{Proxy, host_of, is_allowed};
 pub use self::settings::{Settings, Timeouts};
 use self::tls::Tls;
@@ -48,6 +48,7 @@ use crate::text::quoted_url;
 pub struct Upstream {
     /// Where its connections are kept.
     home: Home,
+    _slot: Slot,
     host: String,
     port: u16,
     tls: Option<Tls>,
@@ -108,8 +109,10 @@ impl Upstream {
             ));
             return None;
         };
+        let slot = SLOTS.fetch_add(1, Ordering::Relaxed);
         Some(Self {
-            home: Home::new(SLOTS.fetch_add(1, Ordering::Relaxed), max_connections),
+            home: Home::new(slot, max_connections),
+            _slot: Slot(slot),
             port: authority.port_u16().unwrap_or(if tls.is_some() { 443 } else { 80 }),
             authority: HeaderValue::from_str(authority.as_str()).ok()?,
             prefix: uri.path().trim_end_matches('/').to_owned(),

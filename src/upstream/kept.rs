@@ -6,7 +6,7 @@
 //! worker kept idle would be missing for another.
 
 use std::cell::RefCell;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hyper::client::conn::http1::SendRequest;
@@ -48,6 +48,22 @@ thread_local! {
     static KEPT: RefCell<Vec<Kept>> = const { RefCell::new(Vec::new()) };
 }
 
+/// The places of vendors that are gone. A place is not given again.
+fn gone() -> MutexGuard<'static, Vec<usize>> {
+    static GONE: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+    GONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The number of a vendor's place, while it is there.
+#[derive(Debug)]
+pub(super) struct Slot(pub(super) usize);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        gone().push(self.0);
+    }
+}
+
 impl Home {
     /// For the vendor with this number, or where so many connections bound it.
     pub(super) fn new(slot: usize, most: Option<usize>) -> Self {
@@ -64,6 +80,12 @@ impl Home {
         match self {
             Self::Worker(slot) => KEPT.with_borrow_mut(|all| {
                 if all.len() <= *slot {
+                    // After a reload. What was kept to vendors that are gone is closed.
+                    for gone in gone().iter() {
+                        if let Some(kept) = all.get_mut(*gone) {
+                            *kept = Kept::default();
+                        }
+                    }
                     all.resize_with(slot + 1, Kept::default);
                 }
                 act(&mut all[*slot])
