@@ -1,6 +1,7 @@
 //! What tests are made of: a gateway, vendors, a client, time.
 
 pub(crate) mod authority;
+pub(crate) mod balancer;
 pub(crate) mod fleet;
 pub(crate) mod frames;
 pub(crate) mod front;

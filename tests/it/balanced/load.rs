@@ -1,0 +1,195 @@
+//! A steady load through the balancer, of which every call is accounted for.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use tokio::time::MissedTickBehavior;
+
+use super::replicas::{Sender, say, server, token_in, whole_of};
+use crate::support::balancer::TestBalancer;
+
+/// Clients that keep their connection, and those that take a new one for each call.
+pub(super) const KEEPING: usize = 24;
+pub(super) const CONNECTING: usize = 2;
+/// How often each of them asks, and how often a session is opened.
+const PACE: Duration = Duration::from_millis(20);
+const MINT_PACE: Duration = Duration::from_millis(100);
+/// Tokens in use at once: the first, and the latest ones.
+const TOKENS: usize = 8;
+
+/// A call that failed.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    pub(super) began: Instant,
+    /// The replica that the balancer chose, if it says so.
+    pub(super) server: String,
+    pub(super) why: String,
+}
+
+/// What the load has come to so far.
+#[derive(Debug, Default)]
+pub(super) struct Count {
+    /// Calls that went well, by replica.
+    pub(super) served: BTreeMap<String, usize>,
+    pub(super) minted: usize,
+    pub(super) failures: Vec<Failure>,
+}
+
+impl Count {
+    pub(super) fn calls(&self) -> usize {
+        self.served.values().sum::<usize>() + self.failures.len()
+    }
+}
+
+/// The clients, at work until they are stopped.
+#[derive(Debug)]
+pub(super) struct Load {
+    stop: AtomicBool,
+    tokens: Mutex<Vec<String>>,
+    count: Mutex<Count>,
+}
+
+impl Load {
+    /// With this token to begin with.
+    pub(super) fn new(token: String) -> Self {
+        Self { stop: AtomicBool::new(false), tokens: Mutex::new(vec![token]), count: Mutex::default() }
+    }
+
+    pub(super) fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn look<T>(&self, at: impl FnOnce(&Count) -> T) -> T {
+        at(&self.count.lock().unwrap())
+    }
+
+    /// What it came to, once all have stopped.
+    pub(super) fn finished(self) -> Count {
+        self.count.into_inner().unwrap()
+    }
+
+    /// Calls that this replica served.
+    pub(super) fn served_by(&self, server: &str) -> usize {
+        self.look(|count| count.served.get(server).copied().unwrap_or_default())
+    }
+
+    /// The token that was minted last.
+    pub(super) fn latest(&self) -> String {
+        self.tokens.lock().unwrap().last().unwrap().clone()
+    }
+
+    fn token(&self, turn: usize) -> String {
+        let tokens = self.tokens.lock().unwrap();
+        tokens[turn % tokens.len()].clone()
+    }
+
+    /// Asks at its pace until the load is stopped.
+    pub(super) async fn ask(self: Arc<Self>, balancer: Arc<TestBalancer>, from: IpAddr, is_new: bool) {
+        let mut line = Line { balancer, from, sender: None };
+        let mut pace = paced(PACE);
+        for turn in 0.. {
+            pace.tick().await;
+            if self.stop.load(Ordering::Relaxed) {
+                return;
+            }
+            if is_new {
+                line.sender = None;
+            }
+            self.make(&mut line, say(&self.token(turn), "hi", false), 200).await;
+        }
+    }
+
+    /// Opens sessions at its pace, whose tokens are used from then on beside the first one.
+    pub(super) async fn mint(
+        self: Arc<Self>,
+        balancer: Arc<TestBalancer>,
+        from: IpAddr,
+        mint: impl Fn() -> Request<Full<Bytes>>,
+    ) {
+        let mut line = Line { balancer, from, sender: None };
+        let mut pace = paced(MINT_PACE);
+        while !self.stop.load(Ordering::Relaxed) {
+            pace.tick().await;
+            let Some(body) = self.make(&mut line, mint(), 201).await else { continue };
+            self.count.lock().unwrap().minted += 1;
+            let mut tokens = self.tokens.lock().unwrap();
+            if tokens.len() == TOKENS {
+                tokens.remove(1);
+            }
+            tokens.push(token_in(&body));
+        }
+    }
+
+    /// Makes a call and counts it; its body, if it went well.
+    async fn make(&self, line: &mut Line, request: Request<Full<Bytes>>, wanted: u16) -> Option<String> {
+        let began = Instant::now();
+        let (server, outcome) = line.make(request).await;
+        let outcome = match outcome {
+            Ok((status, body)) if status == wanted => Ok(body),
+            Ok((status, body)) => Err(format!("{status}: {body}")),
+            Err(why) => Err(why),
+        };
+        let mut count = self.count.lock().unwrap();
+        match outcome {
+            Ok(body) => {
+                *count.served.entry(server).or_default() += 1;
+                Some(body)
+            }
+            Err(why) => {
+                count.failures.push(Failure { began, server, why });
+                None
+            }
+        }
+    }
+}
+
+/// The connection of one client.
+struct Line {
+    balancer: Arc<TestBalancer>,
+    from: IpAddr,
+    sender: Option<Sender>,
+}
+
+impl Line {
+    /// The replica, as far as it is known, and the answer's status and body.
+    async fn make(&mut self, request: Request<Full<Bytes>>) -> (String, Result<(u16, String), String>) {
+        let mut sender = match self.open().await {
+            Ok(sender) => sender,
+            Err(error) => return (String::new(), Err(format!("no connection: {error}"))),
+        };
+        let answer = match sender.send_request(request).await {
+            Ok(answer) => answer,
+            Err(error) => return (String::new(), Err(format!("no answer: {error:?}"))),
+        };
+        let server = server(&answer);
+        match whole_of(answer).await {
+            Ok((status, server, body)) => {
+                self.sender = Some(sender);
+                (server, Ok((status, body)))
+            }
+            Err(error) => (server, Err(format!("cut: {error:?}"))),
+        }
+    }
+
+    /// The connection that is there, unless the balancer has closed it, or a new one.
+    async fn open(&mut self) -> std::io::Result<Sender> {
+        if let Some(mut sender) = self.sender.take()
+            && sender.ready().await.is_ok()
+        {
+            return Ok(sender);
+        }
+        self.balancer.connect(self.from).await
+    }
+}
+
+fn paced(pace: Duration) -> tokio::time::Interval {
+    let mut pace = tokio::time::interval(pace);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    pace
+}

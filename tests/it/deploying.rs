@@ -1,0 +1,76 @@
+//! What is in `deploy/` is what it says: HAProxy and `keystile check` take it, and its time-outs fit each other.
+
+use std::path::Path;
+
+use crate::support::balancer::{certificate, judged};
+use crate::support::program::{complained, keystile, said};
+
+/// From the end of `server.drain` to the end of the process, at most: a token's leeway, and the time for last words.
+const LAST: u64 = 7;
+
+fn text(path: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(path)).unwrap()
+}
+
+/// The number that stands between `before` and `after`.
+fn number(text: &str, before: &str, after: &str) -> u64 {
+    let (_, rest) = text.split_once(before).unwrap_or_else(|| panic!("there is no {before}"));
+    rest.split_once(after).unwrap().0.trim().parse().unwrap()
+}
+
+/// The configuration in the manifest's ConfigMap.
+fn configuration(manifest: &str) -> String {
+    let (_, rest) = manifest.split_once("keystile.toml: |\n").unwrap();
+    let lines = rest.lines().take_while(|line| line.is_empty() || line.starts_with("    "));
+    lines.map(|line| line.strip_prefix("    ").unwrap_or(line).to_owned() + "\n").collect()
+}
+
+#[test]
+fn haproxy_takes_its_configuration_without_a_warning_in_all_its_forms() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, file) = certificate(folder.path());
+    let forms: [&[(&str, &Path)]; 3] =
+        [&[], &[("KEYSTILE_CERTIFICATE", &file)], &[("KEYSTILE_CERTIFICATE", &file), ("KEYSTILE_REPLICA_CA", &file)]];
+    for form in forms {
+        let output = judged(form);
+        let all = said(&output) + &complained(&output);
+        assert!(output.status.success() && !all.contains("WARNING"), "{form:?}: {all}");
+    }
+}
+
+#[test]
+fn the_configuration_in_the_manifest_is_one_that_check_takes() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keystile.toml");
+    std::fs::write(&file, configuration(&text("kubernetes/keystile.yaml"))).unwrap();
+    let mut command = keystile();
+    command.args(["check", "-c"]).arg(&file);
+    command.env("CHATBOTKIT_KEY", "sk-deploying-0123456789").env("REDIS_PASSWORD", "deploying-0123456789");
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}{}", said(&output), complained(&output));
+}
+
+#[test]
+fn whoever_stops_a_replica_waits_until_its_calls_have_ended() {
+    let manifest = text("kubernetes/keystile.yaml");
+    let own = configuration(&manifest);
+    let longest = number(&own, "drain_notice    = \"", "s\"") + number(&own, "drain           = \"", "s\"") + LAST;
+    assert!(number(&manifest, "terminationGracePeriodSeconds:", "\n") > longest);
+    // With what holds where a configuration says nothing.
+    let document = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/keystile.toml")).unwrap();
+    let usual = number(&document, "# drain_notice = \"", "s\"") + number(&document, "# drain = \"", "s\"") + LAST;
+    assert!(number(&text("systemd/keystile.service"), "TimeoutStopSec=", "s\n") > usual);
+}
+
+#[test]
+fn the_balancer_hears_that_a_replica_goes_before_it_closes_its_door() {
+    let haproxy = text("haproxy/haproxy.cfg");
+    let document = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/keystile.toml")).unwrap();
+    let notice = number(&document, "# drain_notice = \"", "s\"") * 1000;
+    let (first, others) = (number(&haproxy, " inter ", "s ") * 1000, number(&haproxy, " fastinter ", "ms "));
+    let heard = first + (number(&haproxy, " fall ", " ") - 1) * others;
+    assert!(heard * 2 < notice, "{heard} ms of {notice}");
+    // A connection without a call is closed by the balancer first.
+    let kept = number(&haproxy, "timeout http-keep-alive ", "s\n");
+    assert!(kept < number(&document, "# head = \"", "s\""));
+}
