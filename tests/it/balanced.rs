@@ -15,8 +15,9 @@ use hyper::Request;
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
-use self::load::{CONNECTING, Count, Failure, KEEPING, Load};
-use self::replicas::{Fleet, PAGE, Sender, name, post, say, server, token_in, whole_of};
+use self::load::{CLIENTS, Count, Failure, Load};
+use self::replicas::{Fleet, PAGE, name, post, say, server, token_in, whole_of};
+use crate::support::balancer::Connection;
 use crate::support::{eventually, gateway};
 
 /// Streams that are open meanwhile.
@@ -24,9 +25,8 @@ const STREAMS: usize = 12;
 /// Calls between one change and the next.
 const BETWEEN: usize = 500;
 
-async fn ask(sender: &mut Sender, request: Request<Full<Bytes>>) -> (u16, String, String) {
-    sender.ready().await.unwrap();
-    whole_of(sender.send_request(request).await.unwrap()).await.unwrap()
+async fn ask(client: &mut Connection, request: Request<Full<Bytes>>) -> (u16, String, String) {
+    whole_of(client.send(request).await.unwrap()).await.unwrap()
 }
 
 #[tokio::test]
@@ -84,17 +84,17 @@ struct Stream {
     said: String,
     server: String,
     body: Incoming,
-    _sender: Sender,
+    _client: Connection,
 }
 
 impl Stream {
     async fn open(fleet: &Fleet, token: &str, number: usize) -> Self {
-        let (said, mut sender) = (format!("stream {number}"), fleet.connect("127.0.0.3").await);
-        let mut answer = sender.send_request(say(token, &said, true)).await.unwrap();
+        let (said, mut client) = (format!("stream {number}"), fleet.connect("127.0.0.3").await);
+        let mut answer = client.send(say(token, &said, true)).await.unwrap();
         assert_eq!(answer.status(), 200);
         let first = answer.body_mut().frame().await.unwrap().unwrap().into_data().unwrap();
         assert_eq!(first, "data: one\n\n");
-        Self { said, server: server(&answer), body: answer.into_body(), _sender: sender }
+        Self { said, server: server(&answer), body: answer.into_body(), _client: client }
     }
 
     /// The vendor says its last words; whether they arrive, and the end after them.
@@ -128,9 +128,9 @@ async fn well(streams: Vec<Stream>, fleet: &Fleet) -> usize {
 fn started(fleet: &Fleet, token: String) -> (Arc<Load>, Vec<tokio::task::JoinHandle<()>>) {
     let load = Arc::new(Load::new(token));
     let mut tasks = Vec::new();
-    for number in 0..KEEPING + CONNECTING {
+    for number in 0..CLIENTS {
         let from: IpAddr = format!("127.0.0.{}", 10 + number).parse().unwrap();
-        let client = Arc::clone(&load).ask(Arc::clone(&fleet.balancer), from, number >= KEEPING);
+        let client = Arc::clone(&load).ask(Arc::clone(&fleet.balancer), from, number);
         tasks.push(tokio::spawn(client));
     }
     let from: IpAddr = "127.0.0.9".parse().unwrap();
@@ -208,8 +208,9 @@ async fn a_replica_dies_another_is_restarted_and_keys_are_rotated_and_no_other_c
         count.calls(),
         count.calls() as f64 / took.as_secs_f64(),
         count.minted,
-        count.served,
+        count.served(),
     );
+    let its = count.of_clients(&name(2));
     let (lost, others) = told_apart(count.failures, killed);
     let lines = fleet.balancer.calls();
     let retried = lines.iter().filter(|line| line.retries > 0).count();
@@ -225,9 +226,21 @@ async fn a_replica_dies_another_is_restarted_and_keys_are_rotated_and_no_other_c
         .map(|failure| format!("{:?} after: {} {}", after(failure), failure.server, failure.why))
         .collect();
     assert!(others.is_empty(), "{others:#?}");
-    // The balancer has seen the same.
+    // The balancer has seen the same. What it writes to a file it may leave out when much is to be written.
     let failed: Vec<_> = lines.iter().filter(|line| !(200..300).contains(&line.status)).collect();
     assert!(failed.len() <= lost.len() && failed.iter().all(|line| line.server == name(0)), "{failed:?}");
+    // Also where connections to replicas are kept, each call is that of the client who made it.
+    assert_eq!(its.len(), CLIENTS + 1);
+    eventually("records of the same calls of the same clients", || {
+        let mut recorded = BTreeMap::<String, usize>::new();
+        for record in fleet.processes.records(2) {
+            *recorded.entry(record["client"].as_str().unwrap().to_owned()).or_default() += 1;
+        }
+        // Who has the streams, and who opened the first session.
+        recorded.retain(|client, _| !["127.0.0.2", "127.0.0.3"].contains(&client.as_str()));
+        recorded == its
+    })
+    .await;
 }
 
 /// The calls that were lost with the replica that died: they had begun before, and were not with another one. And others.

@@ -11,12 +11,15 @@ use http::Request;
 use http_body_util::Full;
 use tokio::time::MissedTickBehavior;
 
-use super::replicas::{Sender, say, server, token_in, whole_of};
-use crate::support::balancer::TestBalancer;
+use super::replicas::{say, server, token_in, whole_of};
+use crate::support::balancer::{Connection, TestBalancer};
 
-/// Clients that keep their connection, and those that take a new one for each call.
-pub(super) const KEEPING: usize = 24;
-pub(super) const CONNECTING: usize = 2;
+/// Clients that keep their connection with HTTP/1.1, and with HTTP/2, and those that take a new one for each call.
+const KEEPING: usize = 16;
+const MODERN: usize = 8;
+const CONNECTING: usize = 2;
+/// All of them.
+pub(super) const CLIENTS: usize = KEEPING + MODERN + CONNECTING;
 /// How often each of them asks, and how often a session is opened.
 const PACE: Duration = Duration::from_millis(20);
 const MINT_PACE: Duration = Duration::from_millis(100);
@@ -35,8 +38,8 @@ pub(super) struct Failure {
 /// What the load has come to so far.
 #[derive(Debug, Default)]
 pub(super) struct Count {
-    /// Calls that went well, by replica.
-    pub(super) served: BTreeMap<String, usize>,
+    /// Calls that went well, by replica and client.
+    served: BTreeMap<(String, IpAddr), usize>,
     pub(super) minted: usize,
     pub(super) failures: Vec<Failure>,
 }
@@ -44,6 +47,20 @@ pub(super) struct Count {
 impl Count {
     pub(super) fn calls(&self) -> usize {
         self.served.values().sum::<usize>() + self.failures.len()
+    }
+
+    /// Calls that went well, by replica.
+    pub(super) fn served(&self) -> BTreeMap<&str, usize> {
+        self.served.iter().fold(BTreeMap::new(), |mut counts, ((server, _), count)| {
+            *counts.entry(server.as_str()).or_default() += count;
+            counts
+        })
+    }
+
+    /// Calls that this replica served, by client.
+    pub(super) fn of_clients(&self, server: &str) -> BTreeMap<String, usize> {
+        let its = self.served.iter().filter(|((name, _), _)| name == server);
+        its.map(|((_, client), count)| (client.to_string(), *count)).collect()
     }
 }
 
@@ -76,7 +93,7 @@ impl Load {
 
     /// Calls that this replica served.
     pub(super) fn served_by(&self, server: &str) -> usize {
-        self.look(|count| count.served.get(server).copied().unwrap_or_default())
+        self.look(|count| count.served().get(server).copied().unwrap_or_default())
     }
 
     /// The token that was minted last.
@@ -89,9 +106,10 @@ impl Load {
         tokens[turn % tokens.len()].clone()
     }
 
-    /// Asks at its pace until the load is stopped.
-    pub(super) async fn ask(self: Arc<Self>, balancer: Arc<TestBalancer>, from: IpAddr, is_new: bool) {
-        let mut line = Line { balancer, from, sender: None };
+    /// The client of this number asks at its pace until the load is stopped.
+    pub(super) async fn ask(self: Arc<Self>, balancer: Arc<TestBalancer>, from: IpAddr, number: usize) {
+        let is_new = number >= KEEPING + MODERN;
+        let mut line = Line { balancer, from, is_http2: !is_new && number >= KEEPING, connection: None };
         let mut pace = paced(PACE);
         for turn in 0.. {
             pace.tick().await;
@@ -99,7 +117,7 @@ impl Load {
                 return;
             }
             if is_new {
-                line.sender = None;
+                line.connection = None;
             }
             self.make(&mut line, say(&self.token(turn), "hi", false), 200).await;
         }
@@ -112,7 +130,7 @@ impl Load {
         from: IpAddr,
         mint: impl Fn() -> Request<Full<Bytes>>,
     ) {
-        let mut line = Line { balancer, from, sender: None };
+        let mut line = Line { balancer, from, is_http2: false, connection: None };
         let mut pace = paced(MINT_PACE);
         while !self.stop.load(Ordering::Relaxed) {
             pace.tick().await;
@@ -138,7 +156,7 @@ impl Load {
         let mut count = self.count.lock().unwrap();
         match outcome {
             Ok(body) => {
-                *count.served.entry(server).or_default() += 1;
+                *count.served.entry((server, line.from)).or_default() += 1;
                 Some(body)
             }
             Err(why) => {
@@ -153,24 +171,25 @@ impl Load {
 struct Line {
     balancer: Arc<TestBalancer>,
     from: IpAddr,
-    sender: Option<Sender>,
+    is_http2: bool,
+    connection: Option<Connection>,
 }
 
 impl Line {
     /// The replica, as far as it is known, and the answer's status and body.
     async fn make(&mut self, request: Request<Full<Bytes>>) -> (String, Result<(u16, String), String>) {
-        let mut sender = match self.open().await {
-            Ok(sender) => sender,
+        let mut connection = match self.open().await {
+            Ok(connection) => connection,
             Err(error) => return (String::new(), Err(format!("no connection: {error}"))),
         };
-        let answer = match sender.send_request(request).await {
+        let answer = match connection.send(request).await {
             Ok(answer) => answer,
             Err(error) => return (String::new(), Err(format!("no answer: {error:?}"))),
         };
         let server = server(&answer);
         match whole_of(answer).await {
             Ok((status, server, body)) => {
-                self.sender = Some(sender);
+                self.connection = Some(connection);
                 (server, Ok((status, body)))
             }
             Err(error) => (server, Err(format!("cut: {error:?}"))),
@@ -178,13 +197,13 @@ impl Line {
     }
 
     /// The connection that is there, unless the balancer has closed it, or a new one.
-    async fn open(&mut self) -> std::io::Result<Sender> {
-        if let Some(mut sender) = self.sender.take()
-            && sender.ready().await.is_ok()
+    async fn open(&mut self) -> std::io::Result<Connection> {
+        if let Some(mut connection) = self.connection.take()
+            && connection.is_open().await
         {
-            return Ok(sender);
+            return Ok(connection);
         }
-        self.balancer.connect(self.from).await
+        self.balancer.connect(self.from, self.is_http2).await
     }
 }
 

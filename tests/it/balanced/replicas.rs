@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::SendRequest;
 use hyper::{Request, Response};
 use keystile::bot::NewClient;
 use keystile::id::Entropy;
@@ -17,7 +16,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
-use crate::support::balancer::{Place, TestBalancer};
+use crate::support::balancer::{Connection, Place, TestBalancer};
 use crate::support::program::{Running, keystile, listening};
 use crate::support::redis::TestRedis;
 use crate::support::vendor::{TestVendor, streamed, whole};
@@ -26,8 +25,6 @@ const KEY: &str = "sk-balanced-0123456789abcdef";
 /// A page that may ask for sessions of the public bot.
 pub(super) const PAGE: &str = "https://www.example.com";
 
-/// What goes on through one connection of a client.
-pub(super) type Sender = SendRequest<Full<Bytes>>;
 /// The open streams of the vendor, under what was said.
 type Streams = Arc<Mutex<BTreeMap<String, mpsc::Sender<Bytes>>>>;
 
@@ -126,9 +123,9 @@ impl Fleet {
         Self { balancer, processes, streams, owner, _vendor: vendor, _redis: redis }
     }
 
-    /// A connection to the balancer.
-    pub(super) async fn connect(&self, from: &str) -> Sender {
-        self.balancer.connect(from.parse::<IpAddr>().unwrap()).await.unwrap()
+    /// A connection to the balancer, by HTTP/1.1.
+    pub(super) async fn connect(&self, from: &str) -> Connection {
+        self.balancer.connect(from.parse::<IpAddr>().unwrap(), false).await.unwrap()
     }
 
     /// What the owner sends to open a session.

@@ -6,9 +6,11 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::{Request, Response};
 use http_body_util::Full;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
@@ -86,6 +88,8 @@ pub(crate) fn certificate(folder: &Path) -> (CertificateDer<'static>, PathBuf) {
 /// A call as it is in HAProxy's log.
 #[derive(Clone, Debug)]
 pub(crate) struct Line {
+    /// The address of who made it.
+    pub(crate) client: String,
     pub(crate) server: String,
     /// -1 where nothing was answered.
     pub(crate) status: i32,
@@ -97,10 +101,11 @@ impl Line {
     fn read(line: &str) -> Option<Self> {
         // As the configuration's `log-format` has them.
         let fields: Vec<&str> = line.split(' ').collect();
-        let [_client, at, server, _times, status, _bytes, _state, retries, ..] = fields[..] else { return None };
+        let [client, at, server, _times, status, _bytes, _state, retries, ..] = fields[..] else { return None };
         let (server, status) = (server.to_owned(), status.parse().ok().filter(|_| at.starts_with('['))?);
+        let client = client.rsplit_once(':')?.0.to_owned();
         // A `+` says that another replica was tried than the one before.
-        Some(Self { server, status, retries: retries.trim_start_matches('+').parse().ok()? })
+        Some(Self { client, server, status, retries: retries.trim_start_matches('+').parse().ok()? })
     }
 }
 
@@ -108,8 +113,38 @@ impl Line {
 pub(crate) struct TestBalancer {
     process: Child,
     address: SocketAddr,
-    connector: TlsConnector,
+    connectors: [TlsConnector; 2],
     folder: TempDir,
+}
+
+/// Connections to it.
+#[derive(Debug)]
+pub(crate) enum Connection {
+    Http1(http1::SendRequest<Full<Bytes>>),
+    Http2(http2::SendRequest<Full<Bytes>>),
+}
+
+impl Connection {
+    /// Whether the balancer has not closed it.
+    pub(crate) async fn is_open(&mut self) -> bool {
+        match self {
+            Self::Http1(sender) => sender.ready().await.is_ok(),
+            Self::Http2(sender) => sender.ready().await.is_ok(),
+        }
+    }
+
+    /// Makes a call, which is written as for HTTP/1.1.
+    pub(crate) async fn send(&mut self, mut request: Request<Full<Bytes>>) -> hyper::Result<Response<Incoming>> {
+        match self {
+            Self::Http1(sender) => sender.send_request(request).await,
+            Self::Http2(sender) => {
+                let host = request.headers_mut().remove("host").unwrap();
+                let place = format!("https://{}{}", host.to_str().unwrap(), request.uri());
+                *request.uri_mut() = place.parse().unwrap();
+                sender.send_request(request).await
+            }
+        }
+    }
 }
 
 impl TestBalancer {
@@ -124,21 +159,29 @@ impl TestBalancer {
         let mut command = haproxy(&variables);
         let process = command.stdout(Stdio::null()).stderr(log).spawn();
         let process = process.expect("haproxy is there; tests/run installs it");
-        let balancer = Self { process, address, connector: trusting(certificate), folder };
+        let connectors = [trusting(&certificate, b"http/1.1"), trusting(&certificate, b"h2")];
+        let balancer = Self { process, address, connectors, folder };
         eventually("haproxy", || std::net::TcpStream::connect(address).is_ok()).await;
         balancer
     }
 
-    /// A connection from this address of the machine, by TLS.
-    pub(crate) async fn connect(&self, from: IpAddr) -> std::io::Result<SendRequest<Full<Bytes>>> {
+    /// A connection from this address of the machine, by TLS, in this version of HTTP.
+    pub(crate) async fn connect(&self, from: IpAddr, is_http2: bool) -> std::io::Result<Connection> {
         let socket = TcpSocket::new_v4()?;
         socket.bind(SocketAddr::new(from, 0))?;
         let stream = socket.connect(self.address).await?;
         stream.set_nodelay(true)?;
-        let stream = self.connector.connect(ServerName::try_from("localhost").unwrap(), stream).await?;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(std::io::Error::other)?;
+        let connector = &self.connectors[usize::from(is_http2)];
+        let stream = TokioIo::new(connector.connect(ServerName::try_from("localhost").unwrap(), stream).await?);
+        if is_http2 {
+            let made = http2::handshake(TokioExecutor::new(), stream).await;
+            let (sender, connection) = made.map_err(std::io::Error::other)?;
+            tokio::spawn(connection);
+            return Ok(Connection::Http2(sender));
+        }
+        let (sender, connection) = http1::handshake(stream).await.map_err(std::io::Error::other)?;
         tokio::spawn(connection);
-        Ok(sender)
+        Ok(Connection::Http1(sender))
     }
 
     /// What it has written so far: one line a call, and what it thinks of the replicas.
@@ -158,10 +201,12 @@ impl Drop for TestBalancer {
     }
 }
 
-fn trusting(certificate: CertificateDer<'static>) -> TlsConnector {
+fn trusting(certificate: &CertificateDer<'static>, protocol: &[u8]) -> TlsConnector {
     let mut roots = RootCertStore::empty();
-    roots.add(certificate).unwrap();
+    roots.add(certificate.clone()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    TlsConnector::from(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![protocol.to_vec()];
+    TlsConnector::from(Arc::new(config))
 }
