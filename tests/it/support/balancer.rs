@@ -88,8 +88,6 @@ pub(crate) fn certificate(folder: &Path) -> (CertificateDer<'static>, PathBuf) {
 /// A call as it is in HAProxy's log.
 #[derive(Clone, Debug)]
 pub(crate) struct Line {
-    /// The address of who made it.
-    pub(crate) client: String,
     pub(crate) server: String,
     /// -1 where nothing was answered.
     pub(crate) status: i32,
@@ -101,11 +99,10 @@ impl Line {
     fn read(line: &str) -> Option<Self> {
         // As the configuration's `log-format` has them.
         let fields: Vec<&str> = line.split(' ').collect();
-        let [client, at, server, _times, status, _bytes, _state, retries, ..] = fields[..] else { return None };
+        let [_client, at, server, _times, status, _bytes, _state, retries, ..] = fields[..] else { return None };
         let (server, status) = (server.to_owned(), status.parse().ok().filter(|_| at.starts_with('['))?);
-        let client = client.rsplit_once(':')?.0.to_owned();
         // A `+` says that another replica was tried than the one before.
-        Some(Self { client, server, status, retries: retries.trim_start_matches('+').parse().ok()? })
+        Some(Self { server, status, retries: retries.trim_start_matches('+').parse().ok()? })
     }
 }
 
