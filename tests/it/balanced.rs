@@ -154,7 +154,7 @@ fn signer(token: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replica_dies_another_is_restarted_and_keys_are_rotated_and_no_other_call_fails() {
+async fn a_replica_dies_another_is_restarted_the_third_reloaded_and_keys_rotated_and_no_other_call_fails() {
     let mut fleet = Fleet::start().await;
     let (_, _, minted) = ask(&mut fleet.connect("127.0.0.2").await, fleet.minting()()).await;
     let token = token_in(&minted);
@@ -188,6 +188,10 @@ async fn a_replica_dies_another_is_restarted_and_keys_are_rotated_and_no_other_c
     assert!(fleet.processes.has_ended_well(1));
     fleet.processes.run(1).await;
     calls_of(&load, 1).await;
+
+    // The third reads its configuration again, and goes on.
+    fleet.processes.reload(2).await;
+    calls_of(&load, 2).await;
 
     // The new keys sign.
     eventually("tokens of the next key", || signer(&load.latest()) == Value::String(next.clone())).await;

@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 use crate::support::balancer::{Connection, Place, TestBalancer};
+use crate::support::eventually;
 use crate::support::program::{Running, keystile, listening};
 use crate::support::redis::TestRedis;
 use crate::support::vendor::{TestVendor, streamed, whole};
@@ -171,8 +172,23 @@ impl Processes {
 
     /// Asks a replica to stop, as a supervisor does.
     pub(super) fn ask_to_stop(&self, replica: usize) {
+        self.signal(replica, "TERM");
+    }
+
+    /// Asks a replica to read its configuration again, which has another bot now, and waits until it has.
+    pub(super) async fn reload(&self, replica: usize) {
+        let file = self.folder.path().join(format!("{}.toml", name(replica)));
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, text.replace("[bots.page]", "[bots.another]")).unwrap();
+        self.signal(replica, "HUP");
+        let log = self.log(replica, self.starts[replica]);
+        let is_in_force = || std::fs::read_to_string(&log).unwrap().contains("is in force");
+        eventually("the new configuration", is_in_force).await;
+    }
+
+    fn signal(&self, replica: usize, name: &str) {
         let id = self.running[replica].as_ref().unwrap().id();
-        assert!(Command::new("bash").args(["-c", &format!("kill -TERM {id}")]).status().unwrap().success());
+        assert!(Command::new("bash").args(["-c", &format!("kill -{name} {id}")]).status().unwrap().success());
     }
 
     /// Waits for the end of a replica that was asked to stop; whether all was well.
