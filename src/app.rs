@@ -82,6 +82,11 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// The socket that was handed over is where others can reach it, and would speak plain HTTP.
+    #[error(
+        "the socket that was handed over listens on {0}, where plain HTTP would show tokens to the network; write server.tls, or insecure = true where a load balancer in front speaks TLS"
+    )]
+    Plain(SocketAddr),
     /// The system gives no thread.
     #[error("a worker could not be started")]
     Worker(#[source] io::Error),
@@ -151,13 +156,18 @@ impl Bound {
             limit: settings.listen.drain,
         };
         let current = Current { gateway: Arc::new(ArcSwap::new(gateway)), api, directory };
-        let listen::Settings { address, tls, workers, timeouts, bounds, trusted, proxy_protocol, .. } = settings.listen;
+        let listen::Settings { address, tls, is_insecure, workers, timeouts, bounds, trusted, proxy_protocol, .. } =
+            settings.listen;
         let is_shared = socket.is_some();
         let bound = match socket {
             Some(socket) => listen::shared(&socket, workers),
             None => listen::bind(address, workers),
         };
         let (sockets, address) = bound.map_err(|source| StartError::Bind { address, source })?;
+        // The configuration was asked of its own address; this may be another.
+        if is_shared && tls.is_none() && !is_insecure && !address.ip().is_loopback() {
+            return Err(StartError::Plain(address));
+        }
         let durability = settings.store.durability;
         Ok(Self {
             process,

@@ -18,6 +18,8 @@ pub struct Settings {
     pub address: SocketAddr,
     /// TLS, if it is spoken.
     pub tls: Option<Tls>,
+    /// Whether plain HTTP is meant also where others can reach it.
+    pub is_insecure: bool,
     /// How many workers.
     pub workers: usize,
     /// How long a client may take.
@@ -72,6 +74,7 @@ impl Settings {
         Self {
             address,
             tls,
+            is_insecure: insecure,
             workers: workers.unwrap_or(cores),
             timeouts,
             bounds,

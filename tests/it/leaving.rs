@@ -96,12 +96,16 @@ secret_sha256 = "{}"
 
     /// The same with a listening socket that was opened before.
     async fn start_with(&self, socket: &TcpListener, log: &str) -> At {
+        self.started(Self::command_with(socket), log).await
+    }
+
+    fn command_with(socket: &TcpListener) -> Command {
         let program = env!("CARGO_BIN_EXE_keystile");
         let mut command = Command::new("bash");
         command.args(["-c", &format!("LISTEN_FDS=1 LISTEN_PID=$$ exec {program} serve -c keystile.toml")]);
         let parent_fd = OwnedFd::from(socket.try_clone().unwrap());
         command.fd_mappings(vec![FdMapping { parent_fd, child_fd: 3 }]).unwrap();
-        self.started(command, log).await
+        command
     }
 
     pub(crate) async fn mint(&self, at: &At) -> String {
@@ -249,4 +253,20 @@ async fn a_process_hands_its_socket_over_to_the_next_and_no_call_fails() {
     println!("handed over four times: {done} calls, {failed} failed");
     assert_eq!(failed, 0);
     assert_eq!(at.running.terminate().code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_socket_that_others_can_reach_is_not_served_in_plain_http_unless_that_is_meant() {
+    let home = Home::new(&TestVendor::echo(), "");
+    let socket = TcpListener::bind("0.0.0.0:0").unwrap();
+    let refused = home.prepare(Home::command_with(&socket)).output().unwrap();
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{told}");
+    assert!(told.contains("plain HTTP") && told.contains("insecure = true"), "{told}");
+
+    let home = Home::new(&TestVendor::echo(), "insecure = true");
+    let mut at = home.start_with(&socket, "log").await;
+    at.ask_to_stop();
+    at.ask_to_stop();
+    assert_eq!(at.running.wait().code(), Some(0));
 }
