@@ -1,0 +1,100 @@
+//! What a process keeps for its life, and the gateway that it makes of each configuration.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+
+use super::lock;
+use crate::access::{Access, Revoked};
+use crate::api::Api;
+use crate::bot::{self, Directory, Origin};
+use crate::clock::Clock;
+use crate::gateway::{self, Gateway, Routes};
+use crate::id::Entropy;
+use crate::limit::Limiter;
+use crate::net::Trusted;
+use crate::proxy::{Intake, Proxy};
+use crate::session::once::Repeats;
+use crate::session::{Ledger, Opener};
+use crate::telemetry::Records;
+use crate::telemetry::audit::Audit;
+use crate::telemetry::traces::Traces;
+use crate::token::Authority;
+
+/// What a process has for its whole life, whatever the configuration becomes.
+#[derive(Debug)]
+pub(super) struct Process {
+    pub(super) authority: Arc<Authority>,
+    pub(super) limiter: Arc<Limiter>,
+    pub(super) revoked: Arc<Revoked>,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) audit: Arc<Audit>,
+    pub(super) repeats: Arc<Repeats>,
+    pub(super) records: Arc<Records>,
+    pub(super) traces: Arc<Traces>,
+    /// The address that clients use, and what stands before the gateway's own calls.
+    pub(super) public_url: String,
+    pub(super) api: String,
+    pub(super) clock: Clock,
+    pub(super) entropy: Entropy,
+    pub(super) page: Option<Bytes>,
+    /// Of bots, by their names.
+    pub(super) numbers: Mutex<HashMap<String, u32>>,
+}
+
+/// What the configuration of the moment is.
+#[derive(Debug)]
+pub(super) struct Current {
+    pub(super) gateway: Arc<ArcSwap<Gateway>>,
+    pub(super) api: Arc<ArcSwap<Api>>,
+    pub(super) directory: Arc<ArcSwap<Directory>>,
+}
+
+impl Process {
+    /// The gateway of these settings.
+    pub(super) fn gateway(&self, mut bots: bot::Settings, settings: &gateway::Settings, trusted: Trusted) -> Gateway {
+        bots.number(&mut lock(&self.numbers));
+        let longest = bots.longest_body();
+        let metrics = Arc::clone(self.records.metrics());
+        let directory = Arc::new(Directory::new(bots, |key| self.authority.fingerprint(key)));
+        let access = Arc::new(Access {
+            authority: Arc::clone(&self.authority),
+            directory: Arc::clone(&directory),
+            limiter: Arc::clone(&self.limiter),
+            clock: self.clock.clone(),
+            own_origin: Origin::of(&self.public_url),
+            failures: settings.failed_credentials,
+            revoked: Arc::clone(&self.revoked),
+        });
+        let (authority, clock, entropy) = (Arc::clone(&self.authority), self.clock.clone(), self.entropy.clone());
+        let intake = Intake::new(settings.body_timeout, settings.bodies, longest);
+        let api = Arc::new(Api {
+            access: Arc::clone(&access),
+            opener: Opener { authority, clock: clock.clone(), entropy: entropy.clone() },
+            ledger: Arc::clone(&self.ledger),
+            repeats: Arc::clone(&self.repeats),
+            audit: Arc::clone(&self.audit),
+            intake: intake.clone(),
+            limiter: Arc::clone(&self.limiter),
+            clock: clock.clone(),
+            metrics: Arc::clone(&metrics),
+        });
+        Gateway {
+            routes: Routes::new(&directory, &self.api, self.page.is_some(), &metrics),
+            key_headers: directory.key_headers(),
+            own: api.router(&self.api),
+            proxy: Proxy::new(&directory, intake, settings.sockets, clock.clone(), entropy),
+            records: Arc::clone(&self.records),
+            counted: metrics.bots(directory.bots().map(|bot| (bot.number, bot.name.as_str()))),
+            access,
+            api,
+            limiter: Arc::clone(&self.limiter),
+            clock,
+            trusted,
+            traces: Arc::clone(&self.traces),
+            page: self.page.clone(),
+        }
+    }
+}

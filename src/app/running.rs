@@ -1,0 +1,124 @@
+//! A gateway at work: read its configuration again, let its calls end, stop it.
+
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use super::lock;
+use super::process::{Current, Process};
+use crate::access::Revoked;
+use crate::config::Settings;
+use crate::id::RequestId;
+use crate::listen::{self, Drain, Phase};
+use crate::telemetry::audit::{Action, Event, Trace, Who};
+use crate::token::LEEWAY;
+use crate::upstream::collector::Carrying;
+
+/// How long clients have to hear why their streams end.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How often is looked whether all have ended.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// How it ends without ending its calls.
+#[derive(Debug)]
+pub(super) struct Ending {
+    pub(super) drain: Drain,
+    pub(super) revoked: Arc<Revoked>,
+    pub(super) notice: Duration,
+    pub(super) limit: Duration,
+}
+
+/// A gateway at work. Dropping it does not stop it; [`Running::stop`] does.
+#[derive(Debug)]
+pub struct Running {
+    pub(super) process: Process,
+    pub(super) current: Current,
+    pub(super) fixed: Vec<(&'static str, String)>,
+    pub(super) tls: Option<listen::Tls>,
+    pub(super) ending: Ending,
+    pub(super) bounds: listen::Bounds,
+    pub(super) stop: watch::Sender<bool>,
+    pub(super) workers: Mutex<Vec<JoinHandle<()>>>,
+    pub(super) writer: Mutex<Option<JoinHandle<()>>>,
+    pub(super) carrying: Mutex<Option<Carrying>>,
+}
+
+impl Running {
+    /// Lets calls end, for whoever stops it then: balancers are told first and, where `is_noticed`, given the time to hear
+    /// it; then nothing new is accepted, connections without a call are closed, and the rest is waited for. What is open
+    /// after the configured time ends as at its token's end. At once, when `hurried`.
+    pub async fn drain(&self, is_noticed: bool, hurried: impl Future<Output = ()>) {
+        let Ending { drain, revoked, notice, limit } = &self.ending;
+        let draining = async {
+            drain.enter(Phase::Noticed);
+            if is_noticed {
+                tracing::info!(notice = ?notice, "going away: not ready any more");
+                sleep(*notice).await;
+            }
+            drain.enter(Phase::Closing);
+            tracing::info!(connections = self.bounds.open(), limit = ?limit, "going away: calls end");
+            if timeout(*limit, self.all_ended()).await.is_err() {
+                tracing::info!(connections = self.bounds.open(), "going away: what is open is ended");
+                revoked.stop();
+                // An error means that some do not listen. They are cut.
+                let _all_heard = timeout(LEEWAY + LAST_WORDS, self.all_ended()).await;
+            }
+        };
+        tokio::select! {
+            () = draining => {}
+            () = hurried => tracing::info!("asked again: stopping at once"),
+        }
+    }
+
+    /// From now on requests meet `settings`; what is open goes on with what it began with, unless its bot or its client is
+    /// not there any more. `who` asked for it. Answers what of it takes a new process, and stays as it was.
+    pub async fn reload(&self, settings: Settings, who: &str) -> Vec<&'static str> {
+        let fixed = settings.fixed();
+        let kept = self.fixed.iter().zip(&fixed).filter(|(was, is)| was != is).map(|(was, _)| was.0).collect();
+        if let (Some(own), Some(new)) = (&self.tls, &settings.listen.tls) {
+            own.become_like(new);
+        }
+        let gateway = Arc::new(self.process.gateway(settings.bots, &settings.gateway, settings.listen.trusted));
+        let Current { gateway: current, api, directory } = &self.current;
+        directory.store(Arc::clone(&gateway.access.directory));
+        api.store(Arc::clone(&gateway.api));
+        let offered = gateway.access.directory.offered();
+        current.store(gateway);
+        self.process.revoked.offer(offered);
+        let trace = Trace { from: None, request: RequestId::next() };
+        let event = Event::new(Action::Reload, Who::Operator(who.to_owned()), trace);
+        if let Err(error) = self.process.audit.write(event).await {
+            tracing::error!(%error, "that the configuration was read again is not on record");
+        }
+        kept
+    }
+
+    /// Waits until no connection is open, and no call is made whose caller has left.
+    async fn all_ended(&self) {
+        let Ending { drain, .. } = &self.ending;
+        while drain.is_accepting() || self.bounds.open() > 0 || self.process.repeats.open() > 0 {
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Stops the workers and writes out the last records. Open calls are cut.
+    pub fn stop(&self) {
+        // Nobody listens when all workers have ended already.
+        let _heard = self.stop.send(true);
+        for worker in lock(&self.workers).drain(..) {
+            if worker.join().is_err() {
+                tracing::error!("a worker had panicked");
+            }
+        }
+        if let Some(writer) = lock(&self.writer).take() {
+            self.process.records.stop(writer);
+        }
+        // After the workers: a call that was cut has a span, too.
+        if let Some(carrying) = lock(&self.carrying).take() {
+            carrying.stop();
+        }
+    }
+}

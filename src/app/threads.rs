@@ -1,0 +1,108 @@
+//! What runs beside each other: the keeper, who follows the store and the keys; the admin listener; the workers.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use arc_swap::ArcSwap;
+use hyper::service::service_fn;
+use tokio::sync::watch;
+
+use super::StartError;
+use crate::admin;
+use crate::gateway::Gateway;
+use crate::listen;
+use crate::session::{Ledger, Sharing};
+use crate::store::{Durability, StoreError};
+use crate::token::Authority;
+
+/// Starts the thread that follows the store and the key directory, and waits until what is revoked was read, or could not be.
+pub(super) fn keeper(
+    ledger: Arc<Ledger>,
+    authority: Arc<Authority>,
+    sharing: Sharing,
+    durability: Durability,
+    stopped: watch::Receiver<bool>,
+) -> Result<JoinHandle<()>, StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Worker)?;
+    let (read, is_read) = std::sync::mpsc::sync_channel(1);
+    let work = move || {
+        let _whatever_happens = Keeping(Arc::clone(&ledger));
+        runtime.block_on(async {
+            if let Err(error) = ledger.catch_up().await {
+                tracing::error!(%error, "the store cannot be read: no token is good until it can");
+            }
+            // Nobody waits any more if the start failed meanwhile.
+            let _heard = read.send(ledger.weaknesses().await);
+            tokio::join!(
+                ledger.follow(stopped.clone()),
+                ledger.keep_clean(stopped.clone()),
+                authority.follow(stopped.clone()),
+                sharing.run(stopped)
+            );
+        });
+        runtime.shutdown_background();
+    };
+    let thread = std::thread::Builder::new().name("keeper".to_owned()).spawn(work).map_err(StartError::Worker)?;
+    // An error is a panic, which the thread's own end tells.
+    let weaknesses = match is_read.recv().unwrap_or_else(|_panicked| Ok(Vec::new())) {
+        // Nobody knows how it is configured.
+        Err(error) if durability == Durability::Strict => return Err(error.into()),
+        examined => examined.unwrap_or_default(),
+    };
+    for weakness in &weaknesses {
+        tracing::warn!(weakness, "the store could lose what it answered");
+    }
+    if durability == Durability::Strict && !weaknesses.is_empty() {
+        return Err(StoreError::Unusable(weaknesses.join("; ")).into());
+    }
+    Ok(thread)
+}
+
+/// Follows the store; if that ends by a panic, nothing is served any more.
+struct Keeping(Arc<Ledger>);
+
+impl Drop for Keeping {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.is_lost();
+        }
+    }
+}
+
+/// Starts the thread of the admin listener.
+pub(super) fn operated(admin: admin::Bound, stopped: watch::Receiver<bool>) -> Result<JoinHandle<()>, StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Worker)?;
+    let work = move || {
+        if let Err(error) = runtime.block_on(admin.serve(stopped)) {
+            tracing::error!(%error, "the admin listener cannot be used");
+        }
+        runtime.shutdown_background();
+    };
+    std::thread::Builder::new().name("admin".to_owned()).spawn(work).map_err(StartError::Worker)
+}
+
+pub(super) async fn worker(
+    current: Arc<ArcSwap<Gateway>>,
+    socket: std::net::TcpListener,
+    terms: listen::Terms,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let service = move |peer: listen::Peer| {
+        let current = Arc::clone(&current);
+        // Each request meets the configuration of its moment, and keeps it to its end.
+        service_fn(move |request| current.load_full().serve(peer.clone(), request))
+    };
+    let number = terms.worker;
+    let serving = async {
+        if let Err(error) = listen::serve(socket, terms, service).await {
+            tracing::error!(%error, worker = number, "a worker cannot accept connections");
+        }
+        // What is open goes on.
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = serving => {}
+        // An error means that nobody can ask to stop any more, which is as good as being asked.
+        _asked = stopped.wait_for(|stop| *stop) => {}
+    }
+}
