@@ -1,136 +1,18 @@
 //! A process goes, and its calls do not: what is open ends in its own time, and the next process takes the connections.
 
 use std::net::TcpListener;
-use std::os::fd::OwnedFd;
-use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use command_fds::{CommandFdExt, FdMapping};
 use futures_util::future::join_all;
-use keystile::bot::NewClient;
-use keystile::id::Entropy;
-use reqwest::{Client, RequestBuilder, StatusCode};
-use serde_json::{Value, json};
-use tempfile::TempDir;
+use reqwest::{Client, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::support::eventually;
-use crate::support::program::{Running, keystile, listening, told};
+use crate::support::home::{Home, KEY};
 use crate::support::vendor::{TestVendor, streaming};
-
-const KEY: &str = "sk-leaving-0123456789abcdef";
-
-/// A folder in which the program is run, in front of a vendor.
-pub(crate) struct Home {
-    pub(crate) folder: TempDir,
-    pub(crate) owner: NewClient,
-    pub(crate) http: Client,
-}
-
-/// The program at work.
-pub(crate) struct At {
-    pub(crate) running: Running,
-    pub(crate) url: String,
-    admin: String,
-    pub(crate) log: PathBuf,
-}
-
-impl Home {
-    pub(crate) fn new(vendor: &TestVendor, server: &str) -> Self {
-        let owner = NewClient::make("website", &Entropy::system());
-        let folder = tempfile::tempdir().unwrap();
-        let text = format!(
-            r#"
-[server]
-listen     = "127.0.0.1:0"
-public_url = "http://127.0.0.1:8080"
-workers    = 2
-{server}
-
-[admin]
-listen = "127.0.0.1:0"
-
-[vendors.acme]
-profile  = "openai"
-base_url = "{}"
-keys     = [{{ env = "LEAVING_KEY" }}]
-
-[bots.support]
-vendor     = "acme"
-vendor_id  = "model-1"
-visibility = "private"
-owners     = ["website"]
-limits     = {{ mint_per_ip = "off", per_bot = "off", per_session = "off", streams = "off" }}
-
-[clients.website]
-secret_sha256 = "{}"
-"#,
-            vendor.url, owner.secret_sha256
-        );
-        std::fs::write(folder.path().join("keystile.toml"), text).unwrap();
-        Self { folder, owner, http: Client::new() }
-    }
-
-    fn prepare(&self, mut command: Command) -> Command {
-        command.current_dir(self.folder.path()).env("LEAVING_KEY", KEY);
-        command
-    }
-
-    async fn started(&self, command: Command, log: &str) -> At {
-        let log = self.folder.path().join(log);
-        let running = Running::start(&mut self.prepare(command), &log);
-        let url = format!("http://{}", listening(&log).await);
-        let admin = format!("http://{}", told(&log, "admin").await);
-        At { running, url, admin, log }
-    }
-
-    pub(crate) async fn start(&self) -> At {
-        let mut command = keystile();
-        command.args(["serve", "-c", "keystile.toml"]);
-        self.started(command, "log").await
-    }
-
-    /// The same with a listening socket that was opened before.
-    async fn start_with(&self, socket: &TcpListener, log: &str) -> At {
-        self.started(Self::command_with(socket), log).await
-    }
-
-    fn command_with(socket: &TcpListener) -> Command {
-        let program = env!("CARGO_BIN_EXE_keystile");
-        let mut command = Command::new("bash");
-        command.args(["-c", &format!("LISTEN_FDS=1 LISTEN_PID=$$ exec {program} serve -c keystile.toml")]);
-        let parent_fd = OwnedFd::from(socket.try_clone().unwrap());
-        command.fd_mappings(vec![FdMapping { parent_fd, child_fd: 3 }]).unwrap();
-        command
-    }
-
-    pub(crate) async fn mint(&self, at: &At) -> String {
-        let call = self.http.post(format!("{}/v1/bots/support/sessions", at.url));
-        let answer = call.bearer_auth(self.owner.secret.expose()).json(&json!({})).send().await.unwrap();
-        let answer: Value = answer.json().await.unwrap();
-        answer["token"].as_str().unwrap().to_owned()
-    }
-
-    pub(crate) fn say(&self, http: &Client, at: &str, token: &str) -> RequestBuilder {
-        let call = http.post(format!("{at}/v1/chat/completions")).bearer_auth(token);
-        call.json(&json!({"messages": [{"role": "user", "content": "hi"}]}))
-    }
-
-    async fn ready(&self, at: &At) -> StatusCode {
-        self.http.get(format!("{}/readyz", at.admin)).send().await.unwrap().status()
-    }
-}
-
-impl At {
-    fn ask_to_stop(&self) {
-        let asked = Command::new("bash").args(["-c", &format!("kill -TERM {}", self.running.id())]).status();
-        assert!(asked.unwrap().success());
-    }
-}
 
 #[tokio::test]
 async fn asked_to_stop_it_is_not_ready_goes_on_accepting_and_then_lets_calls_end() {

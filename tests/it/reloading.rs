@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::leaving::{At, Home};
 use crate::support::authority::Authority;
 use crate::support::eventually;
+use crate::support::home::{At, Home};
 use crate::support::vendor::{TestVendor, streaming, whole};
 
 const PROMISED: Duration = Duration::from_secs(15);

@@ -6,6 +6,7 @@ pub(crate) mod fleet;
 pub(crate) mod frames;
 pub(crate) mod front;
 pub(crate) mod gateway;
+pub(crate) mod home;
 pub(crate) mod http2;
 pub(crate) mod node;
 pub(crate) mod openings;
