@@ -37,6 +37,7 @@ impl Settings {
 #[derive(Debug)]
 pub(super) struct BotSettings {
     pub(super) name: String,
+    is_enabled: bool,
     pub(super) vendor: String,
     /// Where it has options of its own.
     profile: Option<Arc<Profile>>,
@@ -96,7 +97,8 @@ impl Settings {
     ) -> Self {
         let named_clients: Vec<(&str, Value<'_>)> = root.section("clients").named();
         let known: BTreeSet<&str> = named_clients.iter().map(|(name, _)| *name).collect();
-        let clients: Vec<Client> = named_clients.iter().filter_map(|(name, value)| read_client(name, value)).collect();
+        let clients: Vec<(Client, bool)> =
+            named_clients.iter().filter_map(|(name, value)| read_client(name, value)).collect();
         let named: Vec<(&str, Value<'_>)> = root.section("vendors").named();
         let reader = vendor::Reader { environment, problems, public_url };
         let vendors: Vec<VendorSettings> = named.iter().filter_map(|(name, value)| reader.read(name, value)).collect();
@@ -110,11 +112,19 @@ impl Settings {
                 bots.push(bot);
             }
         }
-        Self { vendors, bots, clients }
+        Self::offered(vendors, bots, clients)
     }
 }
 
 impl Settings {
+    /// Without what is not enabled, and without the bots of such vendors: all of it has been read, and must be right.
+    fn offered(mut vendors: Vec<VendorSettings>, mut bots: Vec<BotSettings>, clients: Vec<(Client, bool)>) -> Self {
+        vendors.retain(|vendor| vendor.is_enabled);
+        bots.retain(|bot| bot.is_enabled && vendors.iter().any(|vendor| vendor.name == bot.vendor));
+        let clients = clients.into_iter().filter(|(_, is_enabled)| *is_enabled).map(|(client, _)| client).collect();
+        Self { vendors, bots, clients }
+    }
+
     /// How many bots there are.
     pub fn count(&self) -> usize {
         self.bots.len()
@@ -147,12 +157,18 @@ fn is_unique(bot: &BotSettings, others: &[BotSettings], vendors: &[VendorSetting
     clash.is_none()
 }
 
-fn read_client(name: &str, value: &Value<'_>) -> Option<Client> {
+/// `enabled`, of a vendor, bot or client: whether it is there for anybody.
+fn is_enabled(table: &Table<'_>) -> bool {
+    table.get("enabled").and_then(|value| value.boolean()).unwrap_or(true)
+}
+
+fn read_client(name: &str, value: &Value<'_>) -> Option<(Client, bool)> {
     let table = value.table()?;
     if !client::is_name(name) {
         value.problem("a client's name is made of letters, digits, - and _, at most 64, and is not `public`");
     }
     let browser = table.get("browser").is_some_and(|value| value.boolean().unwrap_or(false));
+    let is_enabled = is_enabled(&table);
     let digests = table.required("secret_sha256", &format!("what `keystile client new {name}` prints"))?;
     let texts = match digests.as_text() {
         Some(one) => vec![one],
@@ -161,7 +177,7 @@ fn read_client(name: &str, value: &Value<'_>) -> Option<Client> {
     let per_client = table.section("limits").get("per_client").and_then(|value| Rate::read(&value));
     let mut client = Client::new(name, &texts, browser).map_err(|message| digests.problem(message)).ok()?;
     client.per_client = per_client.unwrap_or(client.per_client);
-    Some(client)
+    Some((client, is_enabled))
 }
 
 struct BotReader<'r> {
@@ -187,6 +203,7 @@ impl BotReader<'_> {
         let ttl = self.ttl(&table);
         let contact = table.get("contact").map_or(Some(ContactNeed::Optional), |value| contact(&value));
         let strict_revocation = table.get("strict_revocation").and_then(|value| value.boolean()).unwrap_or(false);
+        let is_enabled = is_enabled(&table);
         let (limits, are_said) = limits(&table);
         if visibility == Some(Visibility::Public) {
             check_public(&table, origins.as_ref(), &limits, are_said);
@@ -204,6 +221,7 @@ impl BotReader<'_> {
         let (visibility, contact, origins) = (visibility?, contact?, origins?);
         Some(BotSettings {
             name,
+            is_enabled,
             vendor,
             profile,
             number,

@@ -211,3 +211,29 @@ async fn a_certificate_that_was_replaced_is_shown_to_new_connections() {
         assert!(Instant::now() < end, "the old certificate is still shown: {}", log(&at));
     }
 }
+
+#[tokio::test]
+async fn what_is_not_enabled_any_more_ends_with_its_streams_and_comes_back() {
+    for section in ["[bots.support]", "[vendors.acme]", "[clients.website]"] {
+        let (vendor, senders) = streaming("text/event-stream");
+        let home = Home::new(&vendor, "");
+        let at = home.start().await;
+        let token = home.mint(&at).await;
+        let mut open = home.say(&home.http, &at.url, &token).send().await.unwrap();
+        let sender = senders.lock().unwrap().pop().unwrap();
+        sender.send("data: one\n\n".into()).await.unwrap();
+        assert_eq!(open.chunk().await.unwrap().unwrap(), "data: one\n\n");
+
+        edit(&home, |text| text.replace(section, &format!("{section}\nenabled = false")));
+        hang_up(&at);
+        let rest = open.text().await.unwrap();
+        assert!(rest.contains("session_moved"), "{section}: {rest}");
+        let refused = opened(&home, &at, "support").await;
+        assert_eq!(refused, if section == "[clients.website]" { 401 } else { 404 }, "{section}");
+
+        edit(&home, |text| text.replace("\nenabled = false", ""));
+        hang_up(&at);
+        until_opened(&home, &at, "support", 201).await;
+        assert_eq!(home.say(&home.http, &at.url, &token).send().await.unwrap().status(), 200, "{section}");
+    }
+}

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::is_enabled;
 use crate::bot::Mount;
 use crate::document::{Environment, Problems, Rate, Table, Value};
 use crate::secret::Secret;
@@ -18,6 +19,8 @@ pub struct VendorSettings {
     pub profile: Arc<Profile>,
     /// Where its paths stand.
     pub mount: Mount,
+    /// Whether it is offered.
+    pub(in crate::bot) is_enabled: bool,
     /// Where it stands in the configuration: for problems that show only when all vendors are known.
     pub line: usize,
     pub(in crate::bot) upstream: Upstream,
@@ -108,6 +111,7 @@ impl Reader<'_> {
         let keys = read_keys(&table, self.environment);
         let per_key = table.section("limits").get("per_key").and_then(|value| Rate::read(&value)).flatten();
         let options = table.get("options");
+        let is_enabled = is_enabled(&table);
         let source = source?;
         let values = read_options(&source.text, options.as_ref());
         let mount = mount?;
@@ -123,7 +127,7 @@ impl Reader<'_> {
         };
         let upstream = Upstream::read(given.as_ref().unwrap_or(value), &base_url, connections?)?;
         let (name, line, profile) = (name.to_owned(), value.line(), Arc::new(profile));
-        Some(VendorSettings { name, profile, mount, line, upstream, keys: keys?, per_key, source, options })
+        Some(VendorSettings { name, profile, mount, is_enabled, line, upstream, keys: keys?, per_key, source, options })
     }
 
     fn source(&self, value: &Value<'_>) -> Option<Source> {
