@@ -167,9 +167,11 @@ impl Limiter {
         }
     }
 
-    /// The bucket of the bot of this number.
+    /// The bucket of the bot of this number. More bots than there are buckets share some: better too little for one than
+    /// no limit.
     pub fn bot(&self, number: u32) -> Option<&Bucket> {
-        usize::try_from(number).ok().and_then(|number| self.bots.get(number))
+        let place = usize::try_from(number).ok()?.checked_rem(self.bots.len())?;
+        self.bots.get(place)
     }
 
     /// Takes one of `rate` for the bot of this number.

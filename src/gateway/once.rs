@@ -1,9 +1,9 @@
 //! Conversation calls that are made once: `Idempotency-Key` on what changes something and is answered as a whole.
 //!
 //! Such a call is read whole before it is sent, as what was asked for must be known first, and goes on when its caller
-//! leaves; so does one that tells the vendor who the visitor is, as that is put on record. An answer in JSON is kept. Of any other, and of a stream, only that the call was made: it passes as it comes,
-//! and to ask again is 409 `maybe_sent`. A call that never reached the vendor, or that the vendor was too busy for, may
-//! be made again.
+//! leaves; so does one that tells the vendor who the visitor is, as that is put on record. An answer in JSON is kept. Of
+//! any other, and of a stream, only that the call was made: it passes as it comes, and to ask again is 409 `maybe_sent`.
+//! A call that never reached the vendor, or that the vendor was too busy for, may be made again.
 
 use std::sync::Arc;
 use std::time::Duration;
