@@ -154,7 +154,8 @@ fn signer(token: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replica_dies_another_is_restarted_the_third_reloaded_and_keys_rotated_and_no_other_call_fails() {
+async fn a_replica_dies_another_is_restarted_the_third_reloaded_keys_rotated_and_a_certificate_replaced_and_no_other_call_fails()
+ {
     let mut fleet = Fleet::start().await;
     let (_, _, minted) = ask(&mut fleet.connect("127.0.0.2").await, fleet.minting()()).await;
     let token = token_in(&minted);
@@ -192,6 +193,10 @@ async fn a_replica_dies_another_is_restarted_the_third_reloaded_and_keys_rotated
     // The third reads its configuration again, and goes on.
     fleet.processes.reload(2).await;
     calls_of(&load, 2).await;
+
+    // The certificate is replaced.
+    fleet.processes.renew_certificate().await;
+    more_calls(&load).await;
 
     // The new keys sign.
     eventually("tokens of the next key", || signer(&load.latest()) == Value::String(next.clone())).await;

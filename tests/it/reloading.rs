@@ -1,16 +1,10 @@
 //! The configuration is read again while the program is at work: what is new holds, what is open goes on.
 
-use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 
 use crate::support::authority::Authority;
 use crate::support::eventually;
@@ -173,41 +167,22 @@ async fn a_vendors_new_key_is_used_for_new_sessions() {
     assert!(!log(&at).contains("0123456789abcdef"));
 }
 
-/// The certificate that a new connection is shown.
-async fn shown(at: &At, authority: &Authority) -> CertificateDer<'static> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates([CertificateDer::from_pem_file(authority.file()).unwrap()]);
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let config = config.with_root_certificates(roots).with_no_client_auth();
-    let stream = TcpStream::connect(at.url.trim_start_matches("http://")).await.unwrap();
-    let name = ServerName::try_from("localhost").unwrap();
-    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
-    stream.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned()
-}
-
 #[tokio::test]
 async fn a_certificate_that_was_replaced_is_shown_to_new_connections() {
     let authority = Authority::new();
-    let home = Home::new(&TestVendor::echo(), "tls = { cert = \"tls.crt\", key = \"tls.key\" }");
-    let place = || {
-        let (cert, key) = authority.server_files("localhost");
-        for (from, name) in [(cert, "tls.crt"), (key, "tls.key")] {
-            // Moved into place, as programs that renew certificates do.
-            std::fs::copy(from, home.folder.path().join("beside")).unwrap();
-            let private = std::fs::Permissions::from_mode(0o600);
-            std::fs::set_permissions(home.folder.path().join("beside"), private).unwrap();
-            std::fs::rename(home.folder.path().join("beside"), home.folder.path().join(name)).unwrap();
-        }
-    };
-    place();
+    let home = Home::new(&TestVendor::echo(), "tls = { cert = \"localhost.crt\", key = \"localhost.key\" }");
+    authority.renew("localhost", home.folder.path());
     let at = home.start().await;
-    let first = shown(&at, &authority).await;
-    assert_eq!(shown(&at, &authority).await, first);
+    let shown = async || {
+        let stream = TcpStream::connect(at.url.trim_start_matches("http://")).await.unwrap();
+        authority.shown("localhost", stream).await
+    };
+    let first = shown().await;
+    assert_eq!(shown().await, first);
 
-    place();
+    authority.renew("localhost", home.folder.path());
     let end = Instant::now() + PROMISED;
-    while shown(&at, &authority).await == first {
+    while shown().await == first {
         assert!(Instant::now() < end, "the old certificate is still shown: {}", log(&at));
     }
 }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -12,10 +13,14 @@ use hyper::body::Incoming;
 use hyper::{Request, Response};
 use keystile::bot::NewClient;
 use keystile::id::Entropy;
+use rustls::pki_types::CertificateDer;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
+use crate::support::authority::Authority;
 use crate::support::balancer::{Connection, Place, TestBalancer};
 use crate::support::eventually;
 use crate::support::program::{Running, keystile, listening};
@@ -25,6 +30,9 @@ use crate::support::vendor::{TestVendor, streamed, whole};
 const KEY: &str = "sk-balanced-0123456789abcdef";
 /// A page that may ask for sessions of the public bot.
 pub(super) const PAGE: &str = "https://www.example.com";
+
+/// What the gateway is called.
+const HOST: &str = "chat.example.com";
 
 /// The open streams of the vendor, under what was said.
 type Streams = Arc<Mutex<BTreeMap<String, mpsc::Sender<Bytes>>>>;
@@ -45,6 +53,7 @@ pub(super) struct Processes {
     running: [Option<Running>; 3],
     starts: [usize; 3],
     folder: TempDir,
+    authority: Authority,
 }
 
 /// The name that the balancer has for this one.
@@ -74,10 +83,11 @@ fn configuration(place: &Place, vendor: &TestVendor, redis: &TestRedis, owner: &
         r#"
 [server]
 listen          = "{listen}"
-public_url      = "https://chat.example.com"
+public_url      = "https://{HOST}"
 workers         = 1
 trusted_proxies = ["127.0.0.1"]
 proxy_protocol  = true
+tls             = {{ cert = "{HOST}.crt", key = "{HOST}.key" }}
 
 [admin]
 listen = "{admin}"
@@ -120,7 +130,7 @@ impl Fleet {
             processes.run(replica).await;
         }
         // After them: it takes nobody for ready who is not.
-        let balancer = Arc::new(TestBalancer::before(&processes.places).await);
+        let balancer = Arc::new(TestBalancer::before(&processes.places, &processes.authority.file()).await);
         Self { balancer, processes, streams, owner, _vendor: vendor, _redis: redis }
     }
 
@@ -140,10 +150,12 @@ impl Processes {
     /// With these configurations, in one folder. None runs yet.
     fn new(configuration: impl Fn(&Place) -> String) -> Self {
         let (folder, places) = (tempfile::tempdir().unwrap(), [Place::free(), Place::free(), Place::free()]);
+        let authority = Authority::new();
+        authority.renew(HOST, folder.path());
         for (number, place) in places.iter().enumerate() {
             std::fs::write(folder.path().join(format!("{}.toml", name(number))), configuration(place)).unwrap();
         }
-        Self { places, running: [None, None, None], starts: [0; 3], folder }
+        Self { places, running: [None, None, None], starts: [0; 3], folder, authority }
     }
 
     fn program(&self, arguments: &[&str], replica: usize) -> Command {
@@ -186,6 +198,25 @@ impl Processes {
         eventually("the new configuration", is_in_force).await;
     }
 
+    /// Renews the certificate of all, which watch its files, and waits until new connections are shown it.
+    pub(super) async fn renew_certificate(&self) {
+        let before = self.shown(2).await;
+        self.authority.renew(HOST, self.folder.path());
+        for replica in 0..3 {
+            let end = Instant::now() + Duration::from_secs(30);
+            while self.shown(replica).await == before {
+                assert!(Instant::now() < end, "the old certificate is still shown by {}", name(replica));
+            }
+        }
+    }
+
+    /// The certificate that a new connection to a replica is shown.
+    async fn shown(&self, replica: usize) -> CertificateDer<'static> {
+        let mut stream = TcpStream::connect(self.places[replica].listen).await.unwrap();
+        stream.write_all(b"PROXY UNKNOWN\r\n").await.unwrap();
+        self.authority.shown(HOST, stream).await
+    }
+
     fn signal(&self, replica: usize, name: &str) {
         let id = self.running[replica].as_ref().unwrap().id();
         assert!(Command::new("bash").args(["-c", &format!("kill -{name} {id}")]).status().unwrap().success());
@@ -216,7 +247,7 @@ impl Processes {
 
 /// A call with this credential.
 pub(super) fn post(path: &str, bearer: &str, body: &Value) -> Request<Full<Bytes>> {
-    let request = Request::post(path).header("host", "chat.example.com").header("content-type", "application/json");
+    let request = Request::post(path).header("host", HOST).header("content-type", "application/json");
     let request = if bearer.is_empty() { request } else { request.header("authorization", format!("Bearer {bearer}")) };
     request.body(Full::new(body.to_string().into())).unwrap()
 }

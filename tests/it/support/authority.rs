@@ -1,14 +1,16 @@
 //! A certificate authority of the tests' own, made when they run.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 /// An authority, and the folder of its files.
 pub(crate) struct Authority {
@@ -57,6 +59,30 @@ impl Authority {
         (cert_file, key_file)
     }
 
+    /// Moves a new certificate for the server `name` into this folder, and its key, as programs that renew certificates
+    /// do: `NAME.crt` and `NAME.key`.
+    pub(crate) fn renew(&self, name: &str, folder: &Path) {
+        let (cert, key) = self.server_files(name);
+        let beside = folder.join("beside");
+        for from in [cert, key] {
+            std::fs::copy(&from, &beside).unwrap();
+            std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o600)).unwrap();
+            std::fs::rename(&beside, folder.join(from.file_name().unwrap())).unwrap();
+        }
+    }
+
+    /// The certificate, of this authority and for this name, that is shown at the other end of a connection.
+    pub(crate) async fn shown(&self, name: &'static str, stream: TcpStream) -> CertificateDer<'static> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.issuer.der().clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config = config.with_root_certificates(roots).with_no_client_auth();
+        let stream =
+            TlsConnector::from(Arc::new(config)).connect(ServerName::try_from(name).unwrap(), stream).await.unwrap();
+        stream.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned()
+    }
+
     /// A server with a certificate for `localhost`, spoiled by `change`; it offers these protocols.
     pub(crate) fn server(&self, alpn: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Arc<ServerConfig> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -90,6 +116,8 @@ impl Authority {
 
     fn issue(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> (CertificateDer<'static>, KeyPair) {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        // Not the authority's own: OpenSSL would take the certificate for one that signed itself.
+        params.distinguished_name.push(DnType::CommonName, name);
         change(&mut params);
         let key = KeyPair::generate().unwrap();
         (params.signed_by(&key, &self.issuer).unwrap().der().clone(), key)

@@ -145,12 +145,13 @@ impl Connection {
 }
 
 impl TestBalancer {
-    /// Before these replicas.
-    pub(crate) async fn before(replicas: &[Place; 3]) -> Self {
+    /// Before these replicas, whose certificates come from this authority.
+    pub(crate) async fn before(replicas: &[Place; 3], authority: &Path) -> Self {
         let (folder, address) = (tempfile::tempdir().unwrap(), free_address());
         let (certificate, file) = certificate(folder.path());
         let mut variables = variables(address, replicas);
         variables.push(("KEYSTILE_CERTIFICATE".to_owned(), file.display().to_string()));
+        variables.push(("KEYSTILE_REPLICA_CA".to_owned(), authority.display().to_string()));
         variables.push(("KEYSTILE_SERVED_BY".to_owned(), "yes".to_owned()));
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
         let mut command = haproxy(&variables);
