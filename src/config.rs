@@ -50,6 +50,7 @@ impl Settings {
             ("server.tls, given or not", listen.tls.is_some().to_string()),
             ("server.proxy_protocol", listen.proxy_protocol.to_string()),
             ("server.timeouts of connections", format!("{:?}", listen.timeouts)),
+            ("server.limits of connections", listen.bounds.configured()),
             ("server.drain", format!("{:?} {:?}", listen.notice, listen.drain)),
             ("server.public_url", self.gateway.public_url.clone()),
             ("server.api", self.gateway.api.clone()),

@@ -1,5 +1,6 @@
 //! The files of a configuration, and what is done when they change.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -8,6 +9,8 @@ use crate::config::{self, ConfigError};
 
 /// What changes whenever a file does; nothing where it is not there.
 type Version = Option<(u64, u64, i64, i64)>;
+/// Of each file.
+type Versions = BTreeMap<PathBuf, Version>;
 
 /// The files of the configuration that is in force.
 #[derive(Debug)]
@@ -15,17 +18,16 @@ pub(super) struct Watched {
     file: PathBuf,
     inputs: Vec<PathBuf>,
     /// What was last read, good or not.
-    read: Vec<Version>,
+    read: Versions,
     /// What was seen when it was looked at last.
-    seen: Vec<Version>,
+    seen: Versions,
 }
 
 impl Watched {
     /// Of `file`, which names `inputs`.
     pub(super) fn new(file: &Path, inputs: Vec<PathBuf>) -> Self {
-        let mut watched = Self { file: file.to_owned(), inputs, read: Vec::new(), seen: Vec::new() };
-        watched.read = watched.versions();
-        watched.seen.clone_from(&watched.read);
+        let mut watched = Self { file: file.to_owned(), inputs, read: Versions::new(), seen: Versions::new() };
+        watched.has_read(watched.versions());
         watched
     }
 
@@ -39,11 +41,14 @@ impl Watched {
 
     /// Reads the configuration again. One that is wrong is told in the log, and the one before stays in force.
     pub(super) async fn reload(&mut self, running: &Running, who: &str) {
-        self.read = self.versions();
-        self.seen.clone_from(&self.read);
-        match config::load(&self.file) {
+        let before = self.versions();
+        let loaded = config::load(&self.file);
+        if let Ok(settings) = &loaded {
+            self.inputs.clone_from(&settings.inputs);
+        }
+        self.has_read(before);
+        match loaded {
             Ok(settings) => {
-                self.inputs.clone_from(&settings.inputs);
                 let doubts = settings.doubts.clone();
                 let kept = running.reload(settings, who).await;
                 tracing::info!(by = who, "the configuration was read again and is in force");
@@ -51,19 +56,29 @@ impl Watched {
                 for section in kept {
                     tracing::warn!(section, "this has changed, and takes a new process: it stays as it was");
                 }
-                self.read = self.versions();
-                self.seen.clone_from(&self.read);
             }
             Err(error) => tell(who, &error),
         }
     }
 
-    fn versions(&self) -> Vec<Version> {
+    /// The files were read when they were `before`, or later: what changed since will be seen. Of files that are named
+    /// only now, it is what there is now.
+    fn has_read(&mut self, mut before: Versions) {
+        self.read = self.versions();
+        for (path, read) in &mut self.read {
+            if let Some(version) = before.remove(path) {
+                *read = version;
+            }
+        }
+        self.seen.clone_from(&self.read);
+    }
+
+    fn versions(&self) -> Versions {
         let version = |path: &PathBuf| {
             let metadata = std::fs::metadata(path).ok()?;
             Some((metadata.ino(), metadata.len(), metadata.mtime(), metadata.mtime_nsec()))
         };
-        std::iter::once(&self.file).chain(&self.inputs).map(version).collect()
+        std::iter::once(&self.file).chain(&self.inputs).map(|path| (path.clone(), version(path))).collect()
     }
 }
 
@@ -71,5 +86,32 @@ fn tell(who: &str, error: &ConfigError) {
     tracing::error!(by = who, "the configuration cannot be read again; the one before stays in force");
     for line in error.to_string().lines() {
         tracing::error!(problem = line, "in the configuration");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_while_it_is_read_is_seen_and_read_again() {
+        let home = tempfile::tempdir().unwrap();
+        let [file, named] = ["keystile.toml", "key"].map(|name| home.path().join(name));
+        std::fs::write(&file, "first").unwrap();
+        let mut watched = Watched::new(&file, Vec::new());
+        assert!(!watched.has_changed());
+
+        let before = watched.versions();
+        std::fs::write(&file, "second, written meanwhile").unwrap();
+        std::fs::write(&named, "named by it").unwrap();
+        watched.inputs.push(named.clone());
+        watched.has_read(before);
+        assert!(!watched.has_changed(), "it may still be written");
+        assert!(watched.has_changed(), "nobody has read the second");
+
+        watched.has_read(watched.versions());
+        assert!(!watched.has_changed() && !watched.has_changed());
+        std::fs::remove_file(&named).unwrap();
+        assert!(!watched.has_changed() && watched.has_changed(), "one that is gone has changed");
     }
 }

@@ -61,6 +61,11 @@ impl Bounds {
         self.connections.open.load(Ordering::Relaxed)
     }
 
+    /// What was configured, to be compared.
+    pub fn configured(&self) -> String {
+        format!("{} {} {} {}", self.connections.most, self.head, self.headers, self.http2_streams)
+    }
+
     pub(super) fn read(table: &Table<'_>) -> Self {
         let number = |key, low, high| table.get(key).and_then(|value| value.integer(low, high));
         let most = number("connections", 1, 1 << 24).and_then(|most| usize::try_from(most).ok()).unwrap_or(32_768);

@@ -120,9 +120,10 @@ async fn an_http2_answer_that_does_not_come_to_its_end_never_ends_cleanly() {
                 for (kind, flags, payload) in &ends {
                     frames.send(*kind, *flags, stream, payload).await;
                 }
-                if !ends.is_empty() {
-                    frames.linger().await;
+                if ends.is_empty() {
+                    frames.end().await;
                 }
+                frames.linger().await;
             }
         });
         let gateway = vendor.gateway().start();

@@ -111,10 +111,16 @@ async fn what_takes_a_new_process_says_so_and_the_rest_holds() {
     let home = Home::new(&vendor, "");
     let at = home.start().await;
     let token = home.mint(&at).await;
-    edit(&home, |text| text.replace("http://127.0.0.1:8080", "http://127.0.0.1:8081") + &more("second"));
+    edit(&home, |text| {
+        let server = "[server]\nlimits = { connections = 9 }\ntimeouts = { head = \"9s\" }\n";
+        text.replace("http://127.0.0.1:8080", "http://127.0.0.1:8081").replace("[server]\n", server) + &more("second")
+    });
     hang_up(&at);
     until_opened(&home, &at, "second", 201).await;
-    eventually("it is told", || log(&at).contains("\"section\":\"server.public_url\"")).await;
+    for section in ["server.public_url", "server.limits of connections", "server.timeouts of connections"] {
+        eventually("it is told", || log(&at).contains(&format!("\"section\":\"{section}\""))).await;
+    }
+    assert_eq!(log(&at).matches("takes a new process").count(), 3, "{}", log(&at));
     // The issuer is what it was.
     assert_eq!(home.say(&home.http, &at.url, &token).send().await.unwrap().status(), 200);
 }
@@ -153,7 +159,7 @@ async fn a_vendors_new_key_is_used_for_new_sessions() {
     std::fs::write(&key, "sk-first-0123456789abcdef").unwrap();
     let private = Command::new("chmod").arg("600").arg(&key).status().unwrap();
     assert!(private.success());
-    edit(&home, |text| text.replace("{ env = \"LEAVING_KEY\" }", "{ file = \"key\" }"));
+    edit(&home, |text| text.replace("{ env = \"VENDOR_KEY\" }", "{ file = \"key\" }"));
     let at = home.start().await;
     let token = home.mint(&at).await;
     assert_eq!(home.say(&home.http, &at.url, &token).send().await.unwrap().status(), 200);

@@ -69,14 +69,15 @@ pub(super) async fn scrape(gateway: &TestGateway) -> Scrape {
     Scrape::of(answer.text().await.unwrap())
 }
 
-/// The first that `is_so`, for ten seconds at most: a call is counted when the gateway has done with it, which may be
-/// after its client has.
+/// What there is once something `is_so`, for ten seconds at most: a call is counted when the gateway has done with it,
+/// which may be after its client has. Read once more then, since one text is not of one moment: a call that ended while it
+/// was written is in some of its numbers.
 pub(super) async fn until(gateway: &TestGateway, is_so: impl Fn(&Scrape) -> bool) -> Scrape {
     let end = Instant::now() + Duration::from_secs(10);
     loop {
         let metrics = scrape(gateway).await;
         if is_so(&metrics) {
-            return metrics;
+            return scrape(gateway).await;
         }
         assert!(Instant::now() < end, "it did not become so:\n{}", metrics.text);
         tokio::time::sleep(Duration::from_millis(5)).await;

@@ -78,6 +78,12 @@ impl Frames {
         }
     }
 
+    /// Says that nothing more comes. The connection stays: one closed with something unread is reset, and a reset can
+    /// overtake what was sent before it.
+    pub(crate) async fn end(&mut self) {
+        let _gone = self.0.shutdown().await;
+    }
+
     /// Reads until the other side is gone.
     pub(crate) async fn linger(&mut self) {
         while self.next().await.is_some() {}

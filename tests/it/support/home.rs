@@ -16,7 +16,7 @@ use super::program::{Running, keystile, listening, told};
 use super::vendor::TestVendor;
 
 /// The vendor's key.
-pub(crate) const KEY: &str = "sk-leaving-0123456789abcdef";
+pub(crate) const KEY: &str = "sk-held-0123456789abcdef";
 
 /// A folder in which the program is run, in front of a vendor.
 pub(crate) struct Home {
@@ -51,7 +51,7 @@ listen = "127.0.0.1:0"
 [vendors.acme]
 profile  = "openai"
 base_url = "{}"
-keys     = [{{ env = "LEAVING_KEY" }}]
+keys     = [{{ env = "VENDOR_KEY" }}]
 
 [bots.support]
 vendor     = "acme"
@@ -70,7 +70,7 @@ secret_sha256 = "{}"
     }
 
     pub(crate) fn prepare(&self, mut command: Command) -> Command {
-        command.current_dir(self.folder.path()).env("LEAVING_KEY", KEY);
+        command.current_dir(self.folder.path()).env("VENDOR_KEY", KEY);
         command
     }
 
