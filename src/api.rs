@@ -31,7 +31,8 @@ use crate::bot::{Bot, Client};
 use crate::clock::Clock;
 use crate::document::Rate;
 use crate::fault::{Code, Fault, Quota};
-use crate::limit::{Key, Kind, Limiter, digest_key};
+use crate::id::digest_number;
+use crate::limit::{Key, Kind, Limiter};
 use crate::net::Neighbourhood;
 use crate::proxy::Intake;
 use crate::secret::SHORTEST;
@@ -51,11 +52,8 @@ pub const EXPIRES_AT: HeaderName = HeaderName::from_static("keystile-expires-at"
 
 /// What callers know the rates of mints as.
 const MINT: &str = "mint";
-/// What they know the rate of a session as.
-const SESSION_CALLS: &str = "session";
 /// What they know the rate of a client as.
 const CLIENT: &str = "client";
-const TOO_MANY_OF_BOT: &str = "the bot has too many calls";
 const TOO_MANY_OF_CLIENT: &str = "this client opened too many sessions";
 
 /// What opens sessions and says what our keys are.
@@ -222,20 +220,15 @@ impl Api {
     }
 
     fn admit_bot(&self, bot: &Bot) -> Result<(), Fault> {
-        let Some(rate) = bot.limits.per_bot else { return Ok(()) };
-        let taken = self.limiter.take_of_bot(bot.number, rate, self.clock.now());
-        taken.map_err(|wait| limited(TOO_MANY_OF_BOT).spent("bot", rate, wait))
+        self.limiter.admit_bot(bot.number, bot.limits.per_bot, self.clock.now())
     }
 
     /// A renewal, or a look, counts as a call of its session, and of its bot.
     fn admit_held(&self, grant: &HoldGrant, scene: &Scene) -> Result<(), Fault> {
         let bot = grant.bot();
-        if let Some(rate) = bot.limits.per_session {
-            let key = Key::session(&grant.verified().session.id);
-            let taken = self.limiter.take(key, rate, self.clock.now());
-            let full_in =
-                taken.map_err(|wait| limited("the session makes too many calls").spent(SESSION_CALLS, rate, wait))?;
-            let _first = scene.quota.set(Quota::left(SESSION_CALLS, rate, full_in));
+        let left = self.limiter.admit_session(grant.verified().number, bot.limits.per_session, self.clock.now())?;
+        if let Some(quota) = left {
+            let _first = scene.quota.set(quota);
         }
         self.admit_bot(bot)
     }
@@ -243,9 +236,10 @@ impl Api {
     /// What a client does with sessions counts for the client: neither the visitors nor other clients pay for it.
     fn admit_call_of(&self, client: &Client, scene: &Scene) -> Result<(), Fault> {
         let Some(rate) = client.per_client else { return Ok(()) };
-        let key = Key::new(Kind::Client, 0, digest_key(client.name.as_bytes()));
+        let key = Key::new(Kind::Client, 0, digest_number(client.name.as_bytes()));
         let taken = self.limiter.take(key, rate, self.clock.now());
-        let full_in = taken.map_err(|wait| limited("this client makes too many calls").spent(CLIENT, rate, wait))?;
+        let full_in =
+            taken.map_err(|wait| Fault::limited("this client makes too many calls").spent(CLIENT, rate, wait))?;
         let _first = scene.quota.set(Quota::left(CLIENT, rate, full_in));
         Ok(())
     }
@@ -255,12 +249,9 @@ impl Api {
     fn may_admit(&self, bot: &Bot, client: &Client) -> Result<(), Fault> {
         let (Some(rate), now) = (bot.limits.per_bot, self.clock.now()) else { return Ok(()) };
         if let Some(wait) = self.limiter.wait(key_of_mints(bot, client), rate, now) {
-            return Err(limited(TOO_MANY_OF_CLIENT).spent(MINT, rate, wait));
+            return Err(Fault::limited(TOO_MANY_OF_CLIENT).spent(MINT, rate, wait));
         }
-        match self.limiter.bot(bot.number).and_then(|bucket| bucket.wait(rate, now)) {
-            Some(wait) => Err(limited(TOO_MANY_OF_BOT).spent("bot", rate, wait)),
-            None => Ok(()),
-        }
+        self.limiter.may_admit_bot(bot.number, bot.limits.per_bot, now)
     }
 
     /// The limit of a client.
@@ -268,7 +259,7 @@ impl Api {
         let Some(rate) = bot.limits.per_bot else { return Ok(None) };
         let shared = format!("mint:{}:client:{}", bot.name, client.name);
         let taken = self.take_mint(key_of_mints(bot, client), &shared, rate).await;
-        taken.map(Some).map_err(|wait| limited(TOO_MANY_OF_CLIENT).spent(MINT, rate, wait))
+        taken.map(Some).map_err(|wait| Fault::limited(TOO_MANY_OF_CLIENT).spent(MINT, rate, wait))
     }
 
     /// Takes a mint here, and where replicas share their limits, of that which they have together. What is too much for
@@ -277,9 +268,7 @@ impl Api {
         let own = self.limiter.take(key, rate, self.clock.now())?;
         match self.ledger.take(shared, rate).await {
             Some(Taken::Wait(wait)) => {
-                let others = u64::from(rate.count() - 1).saturating_mul(rate.interval_micros());
-                let full_in = wait.saturating_add(Duration::from_micros(others));
-                self.limiter.learn(key, rate, full_in, self.clock.now());
+                self.limiter.learn(key, rate, rate.full_after(wait), self.clock.now());
                 Err(wait)
             }
             Some(Taken::Yes(full_in)) => Ok(Quota::left(MINT, rate, full_in)),
@@ -295,7 +284,7 @@ impl Api {
         let shared = format!("mint:{}:address:{address:x}", bot.name);
         let taken = self.take_mint(key, &shared, rate).await;
         let detail = "too many sessions were opened from this address";
-        taken.map(Some).map_err(|wait| limited(detail).spent(MINT, rate, wait))
+        taken.map(Some).map_err(|wait| Fault::limited(detail).spent(MINT, rate, wait))
     }
 }
 
@@ -305,11 +294,7 @@ fn visitor_of(grant: &MintGrant, caller: &Caller) -> Option<IpAddr> {
 }
 
 fn key_of_mints(bot: &Bot, client: &Client) -> Key {
-    Key::new(Kind::MintByClient, bot.number, digest_key(client.name.as_bytes()))
-}
-
-fn limited(detail: &'static str) -> Fault {
-    Fault::new(Code::RateLimited, detail)
+    Key::new(Kind::MintByClient, bot.number, digest_number(client.name.as_bytes()))
 }
 
 /// The public keys (RFC 7517), which do not change from one minute to the next.

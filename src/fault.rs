@@ -130,7 +130,7 @@ codes! {
     ContactConflict = "contact_conflict", 409, Client, "The session is another contact's";
     /// The configuration now says otherwise than the token's binding: vendor, bot id or key have changed.
     SessionMoved = "session_moved", 409, Client, "The session belongs to an earlier configuration";
-    /// The session ends so soon that a new token of it would be of no use.
+    /// The session ends so soon that a new token of it would be of no use, or was ended while it was opened.
     SessionEnding = "session_ending", 409, Client, "The session is about to end";
     /// A call with the same `Idempotency-Key` is being made.
     InFlight = "in_flight", 409, Client, "The same call is being made";
@@ -240,6 +240,11 @@ impl Fault {
     pub fn spent(mut self, policy: &'static str, rate: Rate, wait: Duration) -> Self {
         self.0.quota = Some(Quota::none(policy, rate, wait));
         self.retry_after(wait)
+    }
+
+    /// A rate is spent; [`Fault::spent`] says which.
+    pub fn limited(detail: &'static str) -> Self {
+        Self::new(Code::RateLimited, detail)
     }
 
     /// What kind of fault it is.

@@ -17,7 +17,6 @@ mod settings;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use bytes::Bytes;
@@ -37,10 +36,9 @@ use crate::access::{Access, CallGrant, CallTarget, Caller, Credential};
 use crate::api::{Api, Refused, Scene, Told};
 use crate::bot::Vendor;
 use crate::clock::Clock;
-use crate::document::Rate;
 use crate::fault::{Code, Fault};
 use crate::id::RequestId;
-use crate::limit::{Key, Kind, Limiter, OpenCall, digest_key};
+use crate::limit::{Key, Kind, Limiter, OpenCall};
 use crate::listen::Peer;
 use crate::net::{Disagreement, Trusted};
 use crate::proxy::{Admit, Answered, Handshake, Inbound, Incoming, Proxy, Upgrade, parameter};
@@ -91,11 +89,11 @@ impl Gateway {
     ) -> Result<Response<Body>, Infallible> {
         mark_credentials(request.headers_mut(), &self.key_headers);
         let now = self.clock.now();
-        let (client, id) = self.source(&peer, request.headers());
-        let (address, unclear) = client.map_or_else(|fault| (peer.address, Some(fault)), |address| (address, None));
-        let mut record = Box::new(Record::begin(&self.records, peer.worker, address, request.method(), now));
-        record.id = id;
         let trusted = self.is_from_proxy(&peer).then(|| request.headers());
+        let id = trusted.and_then(answer::given_id).unwrap_or_else(RequestId::next);
+        let client = trusted.map_or(Ok(peer.address), |headers| self.client(&peer, headers));
+        let (address, unclear) = client.map_or_else(|fault| (peer.address, Some(fault)), |address| (address, None));
+        let mut record = Box::new(Record::begin(&self.records, peer.worker, id, address, request.method(), now));
         record.span = self.traces.begin(trusted, now);
         let peer = Peer { address, ..peer };
         record.received = Received::of(request.body().size_hint().exact());
@@ -129,16 +127,11 @@ impl Gateway {
         Ok(response)
     }
 
-    /// Whose request it is, and its id: as the proxies before the gateway say, where they are believed.
-    fn source(&self, peer: &Peer, headers: &HeaderMap) -> (Result<IpAddr, Fault>, RequestId) {
-        if !self.is_from_proxy(peer) {
-            return (Ok(peer.address), RequestId::next());
-        }
-        let id = headers.get(&answer::REQUEST_ID).and_then(|id| RequestId::given(id.as_bytes()));
-        let client = self.trusted.client(peer.address, headers).map_err(|Disagreement| {
+    /// Whose request it is, as the proxies before the gateway say.
+    fn client(&self, peer: &Peer, headers: &HeaderMap) -> Result<IpAddr, Fault> {
+        self.trusted.client(peer.address, headers).map_err(|Disagreement| {
             Fault::new(Code::BadRequest, "X-Forwarded-For and Forwarded name different clients; send one of them")
-        });
-        (client, id.unwrap_or_else(RequestId::next))
+        })
     }
 
     /// Whether the request came from a proxy whose word counts.
@@ -275,7 +268,7 @@ impl Gateway {
     /// limits are asked before anything is taken, as one that waits asks again.
     fn each_message(&self, grant: &CallGrant) -> Admit {
         let (limiter, clock, bot) = (Arc::clone(&self.limiter), self.clock.clone(), Arc::clone(grant.bot()));
-        let (session, key) = (Key::new(Kind::Session, 0, caller_key(grant)), grant.key_place());
+        let (session, key) = (Key::new(Kind::Session, 0, grant.caller()), grant.key_place());
         Box::new(move || {
             let now = clock.now();
             let (limits, keys) = (&bot.limits, &bot.vendor.keys);
@@ -297,12 +290,8 @@ impl Gateway {
     /// the gateway `answers` by itself is none of the vendor's key.
     fn admit(&self, grant: &CallGrant, answers: bool) -> Result<Option<OpenCall>, Fault> {
         let (bot, now) = (grant.bot(), self.clock.now());
-        let session = caller_key(grant);
-        if let Some(rate) = bot.limits.per_session {
-            let key = Key::new(Kind::Session, 0, session);
-            let taken = self.limiter.take(key, rate, now);
-            taken.map_err(|wait| limited("the session makes too many calls", "session", rate, wait))?;
-        }
+        let session = grant.caller();
+        self.limiter.admit_session(session, bot.limits.per_session, now)?;
         let open = match bot.limits.streams {
             None => None,
             Some(most) => Some(self.limiter.open(session, most).ok_or_else(|| {
@@ -317,10 +306,7 @@ impl Gateway {
         if let Some(spent) = keys.spent(key, now).filter(|_| !answers) {
             return Err(spent.into());
         }
-        if let Some(rate) = bot.limits.per_bot {
-            let taken = self.limiter.take_of_bot(bot.number, rate, now);
-            taken.map_err(|wait| limited("the bot has too many calls", "bot", rate, wait))?;
-        }
+        self.limiter.admit_bot(bot.number, bot.limits.per_bot, now)?;
         if !answers {
             keys.take(key, now)?;
         }
@@ -425,19 +411,6 @@ fn mark_credentials(headers: &mut HeaderMap, key_headers: &[HeaderName]) {
             value.set_sensitive(true);
         }
     }
-}
-
-fn limited(detail: &'static str, policy: &'static str, rate: Rate, wait: Duration) -> Fault {
-    Fault::new(Code::RateLimited, detail).spent(policy, rate, wait)
-}
-
-/// Whom the limits of a session count: its id is a UUID of our own, 128 bits. A client that calls as an owner counts as
-/// one session of each bot: another bot's rate would not fit what was noted by this one's.
-fn caller_key(grant: &CallGrant) -> u128 {
-    if let Some(client) = grant.owner() {
-        return digest_key(format!("{} {}", client.name, grant.bot().name).as_bytes());
-    }
-    grant.session().and_then(|verified| uuid::Uuid::try_parse(&verified.session.id).ok()).map_or(0, |id| id.as_u128())
 }
 
 #[cfg(test)]

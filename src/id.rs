@@ -41,6 +41,17 @@ impl Entropy {
     }
 }
 
+/// The number of a session: its id is a UUID of our own, 128 bits.
+pub fn session_number(id: &str) -> u128 {
+    uuid::Uuid::try_parse(id).map_or_else(|_| digest_number(id.as_bytes()), |id| id.as_u128())
+}
+
+/// A number for what has a name and none: 128 bits of its digest.
+pub fn digest_number(name: &[u8]) -> u128 {
+    let digest = crate::secret::sha256(name);
+    u128::from_be_bytes(std::array::from_fn(|at| digest[at]))
+}
+
 /// The longest id of a request.
 const LONGEST_REQUEST_ID: usize = 64;
 

@@ -8,6 +8,7 @@
 //! Nothing here waits for anybody. Replicas that share their limits tell each other a few times a second what was taken
 //! ([`Limiter::due`], [`Limiter::learn`]); who carries it is not this module's business.
 
+mod admit;
 mod bucket;
 
 use std::collections::HashMap;
@@ -83,19 +84,6 @@ impl fmt::Display for Key {
         };
         write!(formatter, "{kind}:{scope}:{subject:x}")
     }
-}
-
-impl Key {
-    /// The key of a session's calls. Its id is a UUID of our own, 128 bits.
-    pub fn session(id: &str) -> Self {
-        Self::new(Kind::Session, 0, uuid::Uuid::try_parse(id).map_or(0, |id| id.as_u128()))
-    }
-}
-
-/// The subject of a key that has a name and no number: 128 bits of its digest.
-pub fn digest_key(name: &[u8]) -> u128 {
-    let digest = crate::secret::sha256(name);
-    u128::from_be_bytes(std::array::from_fn(|at| digest[at]))
 }
 
 type Map<K, V> = HashMap<K, V, ahash::RandomState>;
@@ -189,8 +177,17 @@ impl Limiter {
     ///
     /// How long until one is free.
     pub fn take(&self, key: Key, rate: Rate, now: Timestamp) -> Result<Duration, Duration> {
+        self.take_many(key, rate, 1, now)
+    }
+
+    /// The same for `many`: all of them, or none.
+    ///
+    /// # Errors
+    ///
+    /// How long until so many are free. More than the rate's count never are.
+    pub fn take_many(&self, key: Key, rate: Rate, many: u32, now: Timestamp) -> Result<Duration, Duration> {
         let mut shard = lock(&self.rates[self.shard(&key)]);
-        let take = |kept: &mut Kept| kept.take(rate, now).map(|full_in| (full_in, kept.is_worth_telling(rate)));
+        let take = |kept: &mut Kept| kept.take(rate, many, now).map(|full_in| (full_in, kept.is_worth_telling(rate)));
         let (taken, untold) = if let Some(kept) = shard.keys.get_mut(&key) {
             take(kept)?
         } else {

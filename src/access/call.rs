@@ -7,6 +7,7 @@ use super::{Access, Caller, HoldGrant, Over, Principal, Revoked, Watch};
 use crate::bot::{Bot, Client, PUBLIC, Vendor, Visibility};
 use crate::clock::Timestamp;
 use crate::fault::{Code, Fault};
+use crate::id::digest_number;
 use crate::secret::Secret;
 use crate::token::Verified;
 use crate::vendor::{Route, Segment, Who};
@@ -54,6 +55,15 @@ impl CallGrant {
         match &self.holder {
             Holder::Session(_) => None,
             Holder::Owner(client) => Some(client),
+        }
+    }
+
+    /// Whom limits and failures count. A client that calls as an owner counts as one session of each bot: another bot's
+    /// rate would not fit what was noted by this one's.
+    pub fn caller(&self) -> u128 {
+        match &self.holder {
+            Holder::Session(verified) => verified.number,
+            Holder::Owner(client) => digest_number(format!("{} {}", client.name, self.bot.name).as_bytes()),
         }
     }
 
@@ -164,7 +174,7 @@ impl Access {
         // A credential that may be in a page is read by whoever opens that page.
         is_allowed_page(bot, caller)?;
         // Nothing revokes a client, but a process that is not ready calls no vendor.
-        if !self.revoked.was_ever_read() {
+        if !self.revoked.is_read() {
             return Err(Over::Unknown.into());
         }
         let key = self.next_key(bot)?;

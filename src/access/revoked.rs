@@ -17,7 +17,7 @@ use tokio::sync::futures::OwnedNotified;
 
 use crate::clock::{Clock, Timestamp};
 use crate::fault::{Code, Fault};
-use crate::limit::digest_key;
+use crate::id::{digest_number, session_number};
 use crate::store::{Change, ChangeKind};
 use crate::token::{ContactSource, Verified};
 
@@ -31,7 +31,8 @@ pub enum Over {
     Revoked,
     /// The visitor became known, and the token is from before.
     Replaced,
-    /// The store was away since this process began, so that nobody knows.
+    /// Nobody knows: the store was away since this process began, holds what this version does not understand, or was away
+    /// for too long for a bot that is strict.
     Unknown,
     /// The process ends, and has waited.
     Stopping,
@@ -124,7 +125,7 @@ pub struct Revoked {
     shards: Vec<Mutex<Shard>>,
     marks: RwLock<Marks>,
     numbers: AtomicU64,
-    /// Whether the store's log was ever read to its end.
+    /// Whether the store's log was read to its end, and is still understood.
     is_read: AtomicBool,
     /// Whether all that is open is to end.
     is_stopping: AtomicBool,
@@ -198,10 +199,7 @@ impl Revoked {
             return;
         }
         self.epoch.fetch_add(1, Ordering::Release);
-        for shard in &self.shards {
-            let shard = lock(shard);
-            shard.waiting.values().flatten().for_each(|waiting| waiting.wake.notify_one());
-        }
+        self.wake(|_, _, _| true);
     }
 
     fn is_fresh(&self) -> bool {
@@ -221,8 +219,8 @@ impl Revoked {
         self.wake(|_, _, waiting| waiting.is_strict);
     }
 
-    /// Whether it ever was.
-    pub fn was_ever_read(&self) -> bool {
+    /// Whether the store's log was read to its end, and is still understood.
+    pub fn is_read(&self) -> bool {
         self.is_read.load(Ordering::Acquire)
     }
 
@@ -248,7 +246,7 @@ impl Revoked {
             return Some(Over::Unknown);
         }
         let session = &verified.session;
-        let state = self.state(&session.id);
+        let state = self.state(verified.number);
         let is_marked = |mark: &Mark| session.opened <= mark.at;
         let marks = self.marks.read().unwrap_or_else(PoisonError::into_inner);
         let marked = [
@@ -268,11 +266,10 @@ impl Revoked {
 
     /// The digest of the contact that the visitor of session `id` became known as, after the opening.
     pub fn known(&self, id: &str) -> Option<u128> {
-        self.state(id).known
+        self.state(session_number(id)).known
     }
 
-    fn state(&self, id: &str) -> State {
-        let key = key(id);
+    fn state(&self, key: u128) -> State {
         self.shard(key).sessions.get(&key).copied().unwrap_or_default()
     }
 
@@ -291,7 +288,7 @@ impl Revoked {
     }
 
     fn note(&self, id: &str, until: Timestamp, write: impl FnOnce(&mut State)) {
-        let key = key(id);
+        let key = session_number(id);
         let mut shard = self.shard(key);
         let state = shard.sessions.entry(key).or_default();
         write(state);
@@ -344,7 +341,7 @@ impl Revoked {
 
     /// Waits for the end of a token before its time, as [`Revoked::judge`] sees it.
     pub fn watch(self: &Arc<Self>, verified: &Arc<Verified>, is_strict: bool) -> Watch {
-        let (key, number) = (key(&verified.session.id), self.numbers.fetch_add(1, Ordering::Relaxed));
+        let (key, number) = (verified.number, self.numbers.fetch_add(1, Ordering::Relaxed));
         let wake = Arc::new(Notify::new());
         let waiting = Waiting { number, verified: Arc::clone(verified), is_strict, wake: Arc::clone(&wake) };
         self.shard(key).waiting.entry(key).or_default().push(waiting);
@@ -364,12 +361,7 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
 
 /// A contact or a bot.
 fn name(text: &str) -> u128 {
-    digest_key(text.as_bytes())
-}
-
-/// A session's id is a UUID of our own.
-fn key(id: &str) -> u128 {
-    uuid::Uuid::try_parse(id).map_or_else(|_| digest_key(id.as_bytes()), |id| id.as_u128())
+    digest_number(text.as_bytes())
 }
 
 /// Something open that is woken when its token ends before its time.

@@ -42,6 +42,12 @@ impl Rate {
         self.count
     }
 
+    /// When all are free again, of which none is for another `wait`.
+    pub fn full_after(self, wait: Duration) -> Duration {
+        let others = self.interval_micros().saturating_mul(u64::from(self.count - 1));
+        wait.saturating_add(Duration::from_micros(others))
+    }
+
     /// How long until one more, in microseconds; never nothing.
     pub fn interval_micros(self) -> u64 {
         let micros = u64::try_from(self.per.as_micros()).unwrap_or(u64::MAX);

@@ -31,8 +31,7 @@ impl Quota {
 
     /// Nothing is free, and the next one in `wait`.
     pub fn none(policy: &'static str, rate: Rate, wait: Duration) -> Self {
-        let others = Duration::from_micros(rate.interval_micros().saturating_mul(u64::from(rate.count() - 1)));
-        Self { policy, rate, full_in: wait.saturating_add(others) }
+        Self { policy, rate, full_in: rate.full_after(wait) }
     }
 
     /// Writes both headers: `q` in each `w` seconds, of which `r` are free, and one more in `t` seconds.

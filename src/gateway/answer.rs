@@ -147,6 +147,11 @@ pub(super) fn log(fault: &Fault, record: &Record, vendor: &str) {
     }
 }
 
+/// The id that a proxy gave a request.
+pub(super) fn given_id(headers: &HeaderMap) -> Option<RequestId> {
+    headers.get(&REQUEST_ID).and_then(|id| RequestId::given(id.as_bytes()))
+}
+
 /// The limit that refused a call, as the metrics know it.
 pub(super) fn limit_of(fault: &Fault) -> Option<&'static str> {
     match fault.code() {

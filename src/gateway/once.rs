@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use http::{Method, Response, StatusCode};
 use http_body_util::BodyExt;
 
-use super::{Gateway, caller_key};
+use super::Gateway;
 use crate::access::{CallGrant, CallTarget, Caller};
 use crate::api::Told;
 use crate::bot::Vendor;
@@ -26,8 +26,8 @@ use crate::session::once::{Kept, KeptAnswer, REPLAYED, Repeatable};
 
 /// The longest answer that is kept.
 const LONGEST: usize = 1 << 20;
-/// How many pieces of answers the store keeps for a session: 4 MiB in ten minutes. Without a bound, visitors of a vendor
-/// that echoes could fill it, and with it everybody's.
+/// How many pieces of answers each replica has the store keep for a session: 4 MiB in ten minutes. Without a bound, visitors
+/// of a vendor that echoes could fill it, and with it everybody's.
 const SHARE: Rate = Rate::new(1024, Duration::from_secs(600));
 /// Such a piece.
 const PIECE: usize = 4 << 10;
@@ -87,7 +87,7 @@ impl Gateway {
         let whose = ["call", client, &who, bot, key];
         let once = self.api.repeats.once(&whose, &[call.incoming.method.as_str(), path, query, &digest]);
         let (gateway, watch) = (Arc::clone(self), call.grant.watch());
-        let share = Key::new(Kind::KeptAnswer, 0, caller_key(&call.grant));
+        let share = Key::new(Kind::KeptAnswer, 0, call.grant.caller());
         let made = async move {
             let answer = gateway.forward(call).await?;
             whole(answer).await.map(|answer| gateway.within(share, answer))
@@ -111,7 +111,8 @@ impl Gateway {
     fn within(&self, share: Key, mut answer: Response<Answered>) -> Response<Answered> {
         if let Answered::Whole(bytes) = answer.body() {
             let (pieces, now) = (bytes.len() / PIECE + 1, self.clock.now());
-            if !(0..pieces).all(|_| self.limiter.take(share, SHARE, now).is_ok()) {
+            let pieces = u32::try_from(pieces).unwrap_or(u32::MAX);
+            if self.limiter.take_many(share, SHARE, pieces, now).is_err() {
                 answer.extensions_mut().insert(Unkept);
             }
         }

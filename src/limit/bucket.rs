@@ -15,15 +15,15 @@ const TRIFLE: u32 = 16;
 /// So many times its rate a key can owe, see the store's `share.lua`: no word of the store's makes it more.
 const MOST_OWED: u64 = 16;
 
-/// The new state of a key after one more at `now`, or how long to wait.
-fn admit(rate: Rate, full_at: u64, now: Timestamp) -> Result<u64, Duration> {
+/// The new state of a key after `many` more at `now`, or how long to wait.
+fn admit(rate: Rate, full_at: u64, many: u32, now: Timestamp) -> Result<u64, Duration> {
     let now = micros(now);
     let interval = rate.interval_micros();
     let window = interval.saturating_mul(u64::from(rate.count()));
     // Nobody owes so much: it was noted before the clock was set back, and nobody waits until it is that late again.
     let is_possible = full_at <= now.saturating_add(window.saturating_mul(2 * MOST_OWED));
     let full_at = if is_possible { full_at } else { now };
-    let next = full_at.max(now).saturating_add(interval);
+    let next = full_at.max(now).saturating_add(interval.saturating_mul(u64::from(many)));
     match next.checked_sub(now.saturating_add(window)) {
         None | Some(0) => Ok(next),
         Some(wait) => Err(Duration::from_micros(wait)),
@@ -53,18 +53,18 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// Takes one. Answers how long until all are free again.
-    pub(super) fn take(&mut self, rate: Rate, now: Timestamp) -> Result<Duration, Duration> {
-        let next = admit(rate, self.full_at, now)?;
+    /// Takes `many`. Answers how long until all are free again.
+    pub(super) fn take(&mut self, rate: Rate, many: u32, now: Timestamp) -> Result<Duration, Duration> {
+        let next = admit(rate, self.full_at, many, now)?;
         // Also where the key is full again meanwhile: replicas that each hear a call now and then could otherwise all pass
         // the whole rate, and none would ever say so.
-        self.untold = self.untold.saturating_add(1);
+        self.untold = self.untold.saturating_add(many);
         self.full_at = next;
         Ok(Duration::from_micros(next.saturating_sub(micros(now))))
     }
 
     pub(super) fn wait(&self, rate: Rate, now: Timestamp) -> Option<Duration> {
-        admit(rate, self.full_at, now).err()
+        admit(rate, self.full_at, 1, now).err()
     }
 
     /// How many were taken, if they are so many that others are to be told, and nobody has noted it yet.
@@ -101,7 +101,7 @@ impl Bucket {
     pub fn take(&self, rate: Rate, now: Timestamp) -> Result<(), Duration> {
         let mut full_at = self.full_at.load(Ordering::Relaxed);
         loop {
-            let next = admit(rate, full_at, now)?;
+            let next = admit(rate, full_at, 1, now)?;
             match self.full_at.compare_exchange_weak(full_at, next, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => break,
                 Err(present) => full_at = present,
@@ -114,7 +114,7 @@ impl Bucket {
 
     /// How long until one of `rate` is free; nothing if one is.
     pub fn wait(&self, rate: Rate, now: Timestamp) -> Option<Duration> {
-        admit(rate, self.full_at.load(Ordering::Relaxed), now).err()
+        admit(rate, self.full_at.load(Ordering::Relaxed), 1, now).err()
     }
 
     /// What was taken since this was asked last.

@@ -1,6 +1,6 @@
 //! What the store keeps of sessions, and what this process has read of its log.
 //!
-//! Nothing here is on the path of a call with a token: that asks [`Revoked`] alone. What is new (a session, a renewal, a
+//! Nothing here is on the path of a call with a token, but for one with an `Idempotency-Key`: it asks [`Revoked`] alone. What is new (a session, a renewal, a
 //! recognition, an end) is in the store before it is answered, and in force here at once; other replicas read it from the
 //! log, pushed and asked for, within a second.
 
@@ -19,7 +19,7 @@ use crate::bot::Bot;
 use crate::clock::{Clock, Timestamp};
 use crate::document::Rate;
 use crate::fault::{Code, Fault};
-use crate::limit::digest_key;
+use crate::id::digest_number;
 use crate::net::Neighbourhood;
 use crate::store::{
     Backend, Begun, Cap, Change, ChangeKind, Counted, Cursor, Filter, Known, Page, Part, RECOGNISED_MARGIN, Record,
@@ -249,12 +249,12 @@ impl Ledger {
         self.store.weaknesses().await
     }
 
-    /// Whether the log was ever read to its end: before that no token is good.
+    /// Whether the log was read to its end, and is still understood: else no token is good.
     pub fn was_read(&self) -> bool {
-        self.revoked.was_ever_read()
+        self.revoked.is_read()
     }
 
-    /// How long ago the log was last read to its end, if it ever was.
+    /// How long ago the log was last read to its end; nothing where no token is good.
     pub fn staleness(&self) -> Option<Duration> {
         let now = self.clock.now();
         self.was_read().then(|| now.plus(self.max_staleness).since(self.revoked.fresh_until()))
@@ -280,7 +280,7 @@ impl Ledger {
         self.is_unreadable.load(Ordering::Relaxed)
     }
 
-    /// Whether rates of minting are shared with other processes, while the store is there.
+    /// Whether rates are shared with other processes, while the store is there.
     pub fn shares_rates(&self) -> bool {
         self.store.shares_rates()
     }
@@ -370,7 +370,7 @@ pub fn end_of(session: &Session) -> Timestamp {
 }
 
 fn digest_of(contact: &Contact) -> u128 {
-    digest_key(contact.to_json().unwrap_or_default().to_string().as_bytes())
+    digest_number(contact.to_json().unwrap_or_default().to_string().as_bytes())
 }
 
 fn missing() -> Fault {

@@ -18,7 +18,7 @@ use crate::access::{MintGrant, Minter};
 use crate::bot::Bot;
 use crate::clock::{Clock, Timestamp};
 use crate::fault::{Code, Fault};
-use crate::id::Entropy;
+use crate::id::{Entropy, session_number};
 use crate::secret::Secret;
 use crate::telemetry::traces::Span;
 use crate::token::{Authority, Binding, Contact, ContactSource, Session, VendorSession};
@@ -137,8 +137,7 @@ impl Opener {
 
     /// The vendor said with `status` that a key is refused or used up, when the gateway called for session `id`.
     pub(super) fn refuse(&self, bot: &Bot, place: usize, status: StatusCode, retry_after: Option<Duration>, id: &str) {
-        let session = uuid::Uuid::try_parse(id).map_or(0, |id| id.as_u128());
-        let is_aside = bot.vendor.keys.refuse(place, status, retry_after, session, self.clock.now());
+        let is_aside = bot.vendor.keys.refuse(place, status, retry_after, session_number(id), self.clock.now());
         let vendor = bot.vendor.name.as_str();
         tracing::warn!(vendor, key = place + 1, %status, is_aside, "the vendor refused a key to the gateway's own call");
     }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::wish::Wish;
 use crate::bot::Bot;
-use crate::limit::digest_key;
+use crate::id::digest_number;
 use crate::secret::Secret;
 use crate::token::{Contact, ContactSource, VendorSession};
 use crate::vendor::{Values, Variable};
@@ -54,7 +54,7 @@ impl<'c> OwnValues<'c> {
 
     /// Whose call it is, where failures of one are counted once: its visitor's.
     pub(super) fn who(&self) -> u128 {
-        digest_key(self.subject.as_bytes())
+        digest_number(self.subject.as_bytes())
     }
 
     /// Whether what is known of the visitor is a browser's word.

@@ -220,10 +220,17 @@ impl Received {
 
 impl Record {
     /// The record of a request that has just come.
-    pub fn begin(records: &Arc<Records>, worker: usize, client: IpAddr, method: &Method, at: Timestamp) -> Self {
+    pub fn begin(
+        records: &Arc<Records>,
+        worker: usize,
+        id: RequestId,
+        client: IpAddr,
+        method: &Method,
+        at: Timestamp,
+    ) -> Self {
         records.metrics.opens(worker, Open::Call, 1);
         Self {
-            id: RequestId::next(),
+            id,
             bot: None,
             session: None,
             route: None,
@@ -422,7 +429,8 @@ mod tests {
         let records = Records::new(2, Output::Memory(Arc::clone(&memory)));
         let client = "192.0.2.1".parse().unwrap();
         let method = Method::from_bytes(b"EVIL").unwrap();
-        let mut record = Record::begin(&records, 1, client, &method, Timestamp::from_seconds(1_800_000_000));
+        let mut record =
+            Record::begin(&records, 1, RequestId::next(), client, &method, Timestamp::from_seconds(1_800_000_000));
         record.route = Some("POST /chat".into());
         record.status = Some(StatusCode::OK);
         record.code = Some(Code::VendorFailed);
@@ -446,7 +454,7 @@ mod tests {
         let memory = Arc::new(Mutex::new(Vec::new()));
         let records = Records::new(1, Output::Memory(Arc::clone(&memory)));
         let client = "::1".parse().unwrap();
-        drop(Record::begin(&records, 0, client, &Method::GET, Timestamp::from_seconds(0)));
+        drop(Record::begin(&records, 0, RequestId::next(), client, &Method::GET, Timestamp::from_seconds(0)));
         records.flush();
         let line: serde_json::Value = serde_json::from_slice(&lock(&memory)).unwrap();
         assert_eq!((&line["status"], &line["complete"], &line["route"]), (&499.into(), &false.into(), &"-".into()));

@@ -178,6 +178,8 @@ impl fmt::Debug for Binding {
 pub struct Verified {
     /// What the token says of its session.
     pub session: Session,
+    /// That session's number.
+    pub number: u128,
     /// What a call needs of the vendor's session.
     pub binding: Binding,
     /// The token's own id.

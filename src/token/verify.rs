@@ -13,6 +13,7 @@ use super::refusal::{Part, Refusal};
 use super::seal::{self, Context, Sealed};
 use super::session::{Judged, Verified};
 use crate::clock::Timestamp;
+use crate::id::session_number;
 
 /// A longer token is refused before anything of it is decoded.
 pub(super) const LONGEST: usize = 8 * 1024;
@@ -78,7 +79,9 @@ fn join(claims: Claims<'_>, sealed: Sealed, kid: &str) -> Verified {
     if let Some(contact) = sealed.contact {
         session.contact = contact;
     }
-    Verified { session, binding: sealed.binding, jti, kid: kid.to_owned(), not_before, judged: Judged::default() }
+    let number = session_number(&session.id);
+    let judged = Judged::default();
+    Verified { session, number, binding: sealed.binding, jti, kid: kid.to_owned(), not_before, judged }
 }
 
 impl Verified {
