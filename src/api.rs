@@ -113,18 +113,18 @@ struct Opening {
 
 /// A fault on its way through axum: `gateway` takes it out again and renders it.
 #[derive(Clone, Debug)]
-pub struct Refused(Arc<std::sync::Mutex<Option<Fault>>>);
+pub struct Refused(Arc<parking_lot::Mutex<Option<Fault>>>);
 
 impl Refused {
     /// The fault, once.
     pub fn take(&self) -> Option<Fault> {
-        self.0.lock().ok().and_then(|mut fault| fault.take())
+        self.0.lock().take()
     }
 }
 
 impl From<Fault> for Refused {
     fn from(fault: Fault) -> Self {
-        Self(Arc::new(std::sync::Mutex::new(Some(fault))))
+        Self(Arc::new(parking_lot::Mutex::new(Some(fault))))
     }
 }
 

@@ -6,10 +6,11 @@ mod threads;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use self::process::{Current, Process};
@@ -242,8 +243,4 @@ impl Bound {
         let Self { process, current, fixed, ending, .. } = self;
         Ok(Running { process, current, fixed, tls, ending, bounds, stop, workers, writer, carrying })
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

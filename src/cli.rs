@@ -10,6 +10,7 @@ mod profile;
 mod serve;
 mod session;
 mod sheet;
+mod signals;
 mod token;
 mod watched;
 

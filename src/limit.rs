@@ -14,9 +14,11 @@ mod bucket;
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 pub use self::bucket::Bucket;
 use self::bucket::{Kept, micros};
@@ -186,7 +188,7 @@ impl Limiter {
     ///
     /// How long until so many are free. More than the rate's count never are.
     pub fn take_many(&self, key: Key, rate: Rate, many: u32, now: Timestamp) -> Result<Duration, Duration> {
-        let mut shard = lock(&self.rates[self.shard(&key)]);
+        let mut shard = self.rates[self.shard(&key)].lock();
         let take = |kept: &mut Kept| kept.take(rate, many, now).map(|full_in| (full_in, kept.is_worth_telling(rate)));
         let (taken, untold) = if let Some(kept) = shard.keys.get_mut(&key) {
             take(kept)?
@@ -202,7 +204,7 @@ impl Limiter {
 
     /// How long until one of `rate` is free for `key`; nothing if one is.
     pub fn wait(&self, key: Key, rate: Rate, now: Timestamp) -> Option<Duration> {
-        let shard = lock(&self.rates[self.shard(&key)]);
+        let shard = self.rates[self.shard(&key)].lock();
         shard.keys.get(&key).and_then(|kept| kept.wait(rate, now))
     }
 
@@ -211,7 +213,7 @@ impl Limiter {
     pub fn due(&self) -> Vec<Due> {
         let mut all = Vec::new();
         for shard in &self.rates {
-            let mut guard = lock(shard);
+            let mut guard = shard.lock();
             let Shard { keys, due } = &mut *guard;
             for (key, rate) in due.drain(..) {
                 let taken = keys.get_mut(&key).map_or(0, Kept::tell);
@@ -223,7 +225,7 @@ impl Limiter {
 
     /// All replicas together have `key` full again in `full_in`. A key that was forgotten meanwhile stays so.
     pub fn learn(&self, key: Key, rate: Rate, full_in: Duration, now: Timestamp) {
-        if let Some(kept) = lock(&self.rates[self.shard(&key)]).keys.get_mut(&key) {
+        if let Some(kept) = self.rates[self.shard(&key)].lock().keys.get_mut(&key) {
             // Where the store was asked for each, it knows of all.
             let more = if key.kind.is_told() { kept.untold } else { 0 };
             kept.learn(rate, full_in, more, now);
@@ -248,7 +250,7 @@ impl Limiter {
 
     /// Counts one more open call of `session`, unless `most` are open. It is counted down when the guard is dropped.
     pub fn open(self: &Arc<Self>, session: u128, most: u32) -> Option<OpenCall> {
-        let mut shard = lock(&self.open[self.shard(&session)]);
+        let mut shard = self.open[self.shard(&session)].lock();
         let count = shard.entry(session).or_insert(0);
         if *count >= most {
             return None;
@@ -276,11 +278,6 @@ fn make_room(keys: &mut Map<Key, Kept>, now: Timestamp) {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Numbers stay valid whatever happened to a thread that held them.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// One open call of a session.
 #[derive(Debug)]
 pub struct OpenCall {
@@ -304,7 +301,7 @@ impl Drop for OpenCall {
         if self.other.take().is_some_and(|common| Arc::into_inner(common).is_none()) {
             return;
         }
-        let mut shard = lock(&self.limiter.open[self.limiter.shard(&self.session)]);
+        let mut shard = self.limiter.open[self.limiter.shard(&self.session)].lock();
         if let Some(count) = shard.get_mut(&self.session) {
             *count -= 1;
             if *count == 0 {
@@ -356,7 +353,7 @@ mod tests {
                 assert!(limiter.take(key(u128::from(second) << 64 | subject), RATE, now).is_ok());
             }
         }
-        let remembered: usize = limiter.rates.iter().map(|shard| lock(shard).keys.len()).sum();
+        let remembered: usize = limiter.rates.iter().map(|shard| shard.lock().keys.len()).sum();
         assert!(remembered < 5_000, "{remembered} of 100000 keys are remembered");
     }
 
@@ -374,7 +371,7 @@ mod tests {
         let third = limiter.open(7, 2);
         assert!(third.is_some() && limiter.open(7, 2).is_none(), "the other half is open");
         drop((other, third));
-        assert!(limiter.open.iter().all(|shard| lock(shard).is_empty()));
+        assert!(limiter.open.iter().all(|shard| shard.lock().is_empty()));
     }
     #[test]
     fn a_key_of_which_more_than_a_trifle_was_taken_is_told_once() {

@@ -43,7 +43,7 @@ const PEEK_PAUSE: Duration = Duration::from_millis(5);
 /// But never longer than this: a request that came meanwhile waits for it.
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 /// How long a connection that was never used is kept when all are to be closed: its first call may be on its way.
-const UNUSED: Duration = Duration::from_secs(1);
+const UNUSED: Duration = Duration::from_secs(3);
 /// After the system had no socket to give: time for others to be closed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// What begins every HTTP/2 connection (RFC 9113 §3.4), as far as it tells it from HTTP/1.

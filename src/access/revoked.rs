@@ -8,10 +8,11 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::task::{Context, Poll};
 
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
@@ -226,7 +227,7 @@ impl Revoked {
 
     /// From now on these bots are there, for these clients each: what is open of others ends.
     pub fn offer(&self, offered: HashMap<String, HashSet<String>>) {
-        self.marks.write().unwrap_or_else(PoisonError::into_inner).offered = Some(offered);
+        self.marks.write().offered = Some(offered);
         self.epoch.fetch_add(1, Ordering::Release);
         self.wake(|_, _, _| true);
     }
@@ -248,7 +249,7 @@ impl Revoked {
         let session = &verified.session;
         let state = self.state(verified.number);
         let is_marked = |mark: &Mark| session.opened <= mark.at;
-        let marks = self.marks.read().unwrap_or_else(PoisonError::into_inner);
+        let marks = self.marks.read();
         let marked = [
             marks.contacts.get(&name(&session.subject)),
             state.subject.as_ref().and_then(|subject| marks.contacts.get(subject)),
@@ -303,7 +304,7 @@ impl Revoked {
         entry: impl FnOnce(&mut Marks) -> std::collections::hash_map::Entry<'_, u128, Mark>,
     ) {
         {
-            let mut marks = self.marks.write().unwrap_or_else(PoisonError::into_inner);
+            let mut marks = self.marks.write();
             let mark = entry(&mut marks).or_insert(Mark { at: change.at, until: change.until });
             mark.at = mark.at.max(change.at);
             mark.until = mark.until.max(change.until);
@@ -323,7 +324,7 @@ impl Revoked {
     /// tokens are judged.
     fn wake(&self, concerned: impl Fn(&Shard, u128, &Waiting) -> bool) {
         for shard in &self.shards {
-            let shard = lock(shard);
+            let shard = shard.lock();
             let all = shard.waiting.iter().flat_map(|(key, all)| all.iter().map(move |waiting| (*key, waiting)));
             all.filter(|(key, waiting)| concerned(&shard, *key, waiting)).for_each(|(_, one)| one.wake.notify_one());
         }
@@ -332,9 +333,9 @@ impl Revoked {
     /// Forgets what concerns no token any more.
     pub fn sweep(&self, now: Timestamp) {
         for shard in &self.shards {
-            lock(shard).sessions.retain(|_, state| state.until > now);
+            shard.lock().sessions.retain(|_, state| state.until > now);
         }
-        let mut marks = self.marks.write().unwrap_or_else(PoisonError::into_inner);
+        let mut marks = self.marks.write();
         marks.contacts.retain(|_, mark| mark.until > now);
         marks.bots.retain(|_, mark| mark.until > now);
     }
@@ -351,12 +352,8 @@ impl Revoked {
 
     fn shard(&self, key: u128) -> MutexGuard<'_, Shard> {
         let at = usize::try_from(key % (SHARDS as u128)).unwrap_or_default();
-        lock(&self.shards[at])
+        self.shards[at].lock()
     }
-}
-
-fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A contact or a bot.

@@ -1,12 +1,12 @@
 //! What a process keeps for its life, and the gateway that it makes of each configuration.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use parking_lot::Mutex;
 
-use super::lock;
 use crate::access::{Access, Revoked};
 use crate::api::Api;
 use crate::bot::{self, Directory, Origin};
@@ -55,7 +55,7 @@ pub(super) struct Current {
 impl Process {
     /// The gateway of these settings.
     pub(super) fn gateway(&self, mut bots: bot::Settings, settings: &gateway::Settings, trusted: Trusted) -> Gateway {
-        bots.number(&mut lock(&self.numbers));
+        bots.number(&mut self.numbers.lock());
         let longest = bots.longest_body();
         let metrics = Arc::clone(self.records.metrics());
         let directory = Arc::new(Directory::new(bots, |key| self.authority.fingerprint(key)));

@@ -1,13 +1,13 @@
 //! A gateway at work: read its configuration again, let its calls end, stop it.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::lock;
 use super::process::{Current, Process};
 use crate::access::Revoked;
 use crate::config::Settings;
@@ -108,16 +108,16 @@ impl Running {
     pub fn stop(&self) {
         // Nobody listens when all workers have ended already.
         let _heard = self.stop.send(true);
-        for worker in lock(&self.workers).drain(..) {
+        for worker in self.workers.lock().drain(..) {
             if worker.join().is_err() {
                 tracing::error!("a worker had panicked");
             }
         }
-        if let Some(writer) = lock(&self.writer).take() {
+        if let Some(writer) = self.writer.lock().take() {
             self.process.records.stop(writer);
         }
         // After the workers: a call that was cut has a span, too.
-        if let Some(carrying) = lock(&self.carrying).take() {
+        if let Some(carrying) = self.carrying.lock().take() {
             carrying.stop();
         }
     }

@@ -54,34 +54,19 @@ pub(super) struct BotSettings {
 
 impl BotSettings {
     pub(super) fn with_vendor(self, vendor: Arc<Vendor>) -> Bot {
-        let Self {
-            name,
-            profile,
-            number,
-            vendor_id,
-            visibility,
-            origins,
-            owners,
-            ttl,
-            contact,
-            strict_revocation,
-            limits,
-            ..
-        } = self;
-        let profile = profile.unwrap_or_else(|| Arc::clone(&vendor.profile));
         Bot {
-            name,
-            number,
+            name: self.name,
+            number: self.number,
+            profile: self.profile.unwrap_or_else(|| Arc::clone(&vendor.profile)),
             vendor,
-            profile,
-            vendor_id,
-            visibility,
-            origins,
-            owners,
-            ttl,
-            contact,
-            strict_revocation,
-            limits,
+            vendor_id: self.vendor_id,
+            visibility: self.visibility,
+            origins: self.origins,
+            owners: self.owners,
+            ttl: self.ttl,
+            contact: self.contact,
+            strict_revocation: self.strict_revocation,
+            limits: self.limits,
         }
     }
 }
@@ -97,8 +82,7 @@ impl Settings {
     ) -> Self {
         let named_clients: Vec<(&str, Value<'_>)> = root.section("clients").named();
         let known: BTreeSet<&str> = named_clients.iter().map(|(name, _)| *name).collect();
-        let clients: Vec<(Client, bool)> =
-            named_clients.iter().filter_map(|(name, value)| read_client(name, value)).collect();
+        let clients: Vec<Client> = named_clients.iter().filter_map(|(name, value)| read_client(name, value)).collect();
         let named: Vec<(&str, Value<'_>)> = root.section("vendors").named();
         let reader = vendor::Reader { environment, problems, public_url };
         let vendors: Vec<VendorSettings> = named.iter().filter_map(|(name, value)| reader.read(name, value)).collect();
@@ -118,10 +102,9 @@ impl Settings {
 
 impl Settings {
     /// Without what is not enabled, and without the bots of such vendors: all of it has been read, and must be right.
-    fn offered(mut vendors: Vec<VendorSettings>, mut bots: Vec<BotSettings>, clients: Vec<(Client, bool)>) -> Self {
+    fn offered(mut vendors: Vec<VendorSettings>, mut bots: Vec<BotSettings>, clients: Vec<Client>) -> Self {
         vendors.retain(|vendor| vendor.is_enabled);
         bots.retain(|bot| bot.is_enabled && vendors.iter().any(|vendor| vendor.name == bot.vendor));
-        let clients = clients.into_iter().filter(|(_, is_enabled)| *is_enabled).map(|(client, _)| client).collect();
         Self { vendors, bots, clients }
     }
 
@@ -162,7 +145,8 @@ fn is_enabled(table: &Table<'_>) -> bool {
     table.get("enabled").and_then(|value| value.boolean()).unwrap_or(true)
 }
 
-fn read_client(name: &str, value: &Value<'_>) -> Option<(Client, bool)> {
+/// A client, if it is one and enabled.
+fn read_client(name: &str, value: &Value<'_>) -> Option<Client> {
     let table = value.table()?;
     if !client::is_name(name) {
         value.problem("a client's name is made of letters, digits, - and _, at most 64, and is not `public`");
@@ -177,7 +161,7 @@ fn read_client(name: &str, value: &Value<'_>) -> Option<(Client, bool)> {
     let per_client = table.section("limits").get("per_client").and_then(|value| Rate::read(&value));
     let mut client = Client::new(name, &texts, browser).map_err(|message| digests.problem(message)).ok()?;
     client.per_client = per_client.unwrap_or(client.per_client);
-    Some((client, is_enabled))
+    is_enabled.then_some(client)
 }
 
 struct BotReader<'r> {

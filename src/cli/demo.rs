@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use clap::Args;
 use serde_json::json;
 
-use super::serve::until_interrupted;
+use super::signals::Ears;
 use super::{Outcome, complain_of, say};
 use crate::demo::{Demo, DemoError};
 use crate::document::Environment;
@@ -24,6 +24,10 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
     telemetry::start_log(Environment::process("").variable("RUST_LOG").as_deref());
+    let ears = match Ears::open() {
+        Ok(ears) => ears,
+        Err(outcome) => return outcome,
+    };
     let demo = match Demo::start(arguments.listen, Output::Stderr) {
         Ok(demo) => demo,
         Err(error) => {
@@ -36,7 +40,11 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     } else {
         say(what_to_try(&demo));
     }
-    until_interrupted(&demo.gateway)
+    ears.until(async |mut signals| {
+        let _which = signals.next().await;
+    });
+    demo.gateway.stop();
+    Outcome::Done
 }
 
 fn what_to_try(demo: &Demo) -> String {

@@ -1,13 +1,12 @@
 //! `keystile serve`
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::DumpableBehavior;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
 
+use super::signals::{Asked, Ears};
 use super::watched::Watched;
 use super::{ConfigFile, Outcome, complain_of, complain_of_config};
 use crate::app::{Bound, Running, World};
@@ -48,11 +47,17 @@ pub(super) fn run(file: &ConfigFile) -> Outcome {
         }
     };
     let (address, admin) = (bound.address(), bound.admin_place());
+    // Before anybody is told that there is somebody to send them to.
+    let ears = match Ears::open() {
+        Ok(ears) => ears,
+        Err(outcome) => return outcome,
+    };
     match bound.start() {
         Ok(running) => {
             let admin = admin.map_or_else(|| "off".to_owned(), |admin| admin.to_string());
             tracing::info!(%address, admin, public_url, workers, tls = has_tls, "listening");
-            until_asked_to_stop(&running, Watched::new(&file.config, inputs))
+            until_asked_to_stop(&running, ears, Watched::new(&file.config, inputs));
+            Outcome::Done
         }
         Err(error) => {
             complain_of(&error);
@@ -81,75 +86,23 @@ fn prepare_process() {
 
 /// Waits for SIGTERM or SIGINT, and lets calls end; at once, when asked again. Only SIGTERM comes from what also tells
 /// balancers. Until then the configuration is read again on SIGHUP, and when a file of it has changed.
-fn until_asked_to_stop(running: &Running, mut watched: Watched) -> Outcome {
-    stopped(running, async |mut signals| {
-        // Without it files are looked at all the same.
-        let mut hang_up = signal(SignalKind::hangup()).ok();
+fn until_asked_to_stop(running: &Running, ears: Ears, mut watched: Watched) {
+    ears.until(async |mut signals| {
         let is_terminated = loop {
             tokio::select! {
-                is_terminated = signals.asked() => break is_terminated,
-                () = hung_up(&mut hang_up) => watched.reload(running, "SIGHUP").await,
+                asked = signals.next() => match asked {
+                    Asked::HangUp => watched.reload(running, "SIGHUP").await,
+                    asked => break asked == Asked::Terminate,
+                },
                 () = sleep(LOOK_EVERY) => if watched.has_changed() {
                     watched.reload(running, "a changed file").await;
                 },
             }
         };
         let again = async {
-            let _which = signals.asked().await;
+            let _which = signals.end().await;
         };
         running.drain(is_terminated, again).await;
-    })
-}
-
-async fn hung_up(signal: &mut Option<Signal>) {
-    match signal {
-        Some(signal) => {
-            let _again = signal.recv().await;
-        }
-        None => std::future::pending().await,
-    }
-}
-
-/// Waits for SIGTERM or SIGINT, and cuts what is open.
-pub(super) fn until_interrupted(running: &Running) -> Outcome {
-    stopped(running, async |mut signals| {
-        let _which = signals.asked().await;
-    })
-}
-
-fn stopped(running: &Running, until: impl AsyncFnOnce(Signals)) -> Outcome {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let waited = runtime.and_then(|runtime| {
-        runtime.block_on(async {
-            until(Signals::new()?).await;
-            Ok(())
-        })
     });
     running.stop();
-    match waited {
-        Ok(()) => Outcome::Done,
-        Err(error) => {
-            complain_of(&error);
-            Outcome::Failed
-        }
-    }
-}
-
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    /// Waits for the next; says whether it is SIGTERM.
-    async fn asked(&mut self) -> bool {
-        tokio::select! {
-            _terminated = self.terminate.recv() => true,
-            _interrupted = self.interrupt.recv() => false,
-        }
-    }
 }

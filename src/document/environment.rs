@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 /// The environment in which a document is read. An input, so that tests need no process of their own.
 #[derive(Clone)]
@@ -49,13 +51,13 @@ impl Environment {
     /// The file that `path` means, where what is in it belongs to the document: when it changes, so does that.
     pub fn input(&self, path: &str) -> PathBuf {
         let path = self.path(path);
-        self.inputs.lock().unwrap_or_else(PoisonError::into_inner).push(path.clone());
+        self.inputs.lock().push(path.clone());
         path
     }
 
     /// All that were asked for so.
     pub fn inputs(&self) -> Vec<PathBuf> {
-        self.inputs.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.inputs.lock().clone()
     }
 
     /// The file that `path` means.

@@ -26,7 +26,7 @@ const USUAL_HEADERS: usize = 100;
 /// How long a client may go on sending a body that nobody reads, once its call is answered.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 /// And how much of it.
-const LINGER_BYTES: usize = 1 << 20;
+const LINGER_BYTES: usize = 16 << 20;
 
 /// Why a connection was ended from here.
 #[derive(Debug, thiserror::Error)]

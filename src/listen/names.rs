@@ -4,8 +4,9 @@
 //! is theirs too. Any other is a mistake, or somebody who goes around what a balancer decided by the name.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rustls::ServerConnection;
 use rustls::client::verify_server_name;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -46,7 +47,7 @@ impl Names {
         if self.asked.eq_ignore_ascii_case(host) {
             return true;
         }
-        let mut other = self.other.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut other = self.other.lock();
         if !other.is_empty() && other.eq_ignore_ascii_case(host) {
             return true;
         }

@@ -19,7 +19,8 @@ mod shard;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use parking_lot::Mutex;
 
 pub use self::catalog::*;
 use self::names::Names;
@@ -95,24 +96,24 @@ impl Metrics {
 
     /// The number under which calls of the route with this template are counted; `opens` says that they open sessions.
     pub fn route(&self, template: &str, opens: bool) -> Route {
-        Route(lock(&self.routes).number(template, opens))
+        Route(self.routes.lock().number(template, opens))
     }
 
     /// The numbers under which bots are counted, each given with the number that the configuration has for it.
     pub fn bots<'b>(&self, bots: impl Iterator<Item = (u32, &'b str)>) -> Bots {
-        let mut names = lock(&self.bots);
+        let mut names = self.bots.lock();
         Bots::of(bots.map(|(number, name)| (number, Bot(names.number(name, false)))))
     }
 
     /// Counts what was done to a session of `bot`, or to all of them. A bot that no configuration named is none.
     pub fn done(&self, deed: Deed, bot: Option<&str>) {
-        let bot = Bot(bot.and_then(|name| lock(&self.bots).find(name)).unwrap_or_default());
-        *lock(&self.deeds).entry((deed, bot)).or_default() += 1;
+        let bot = Bot(bot.and_then(|name| self.bots.lock().find(name)).unwrap_or_default());
+        *self.deeds.lock().entry((deed, bot)).or_default() += 1;
     }
 
     /// Counts a request that has ended.
     pub(super) fn count(&self, worker: usize, ended: &Ended) {
-        lock(&self.worker(worker).shard).count(ended);
+        self.worker(worker).shard.lock().count(ended);
     }
 
     /// Counts one more, or one less, that is open.
@@ -133,10 +134,10 @@ impl Metrics {
         let mut all = Shard::default();
         for worker in &self.workers {
             // Copied, not added up, while the worker could be waiting.
-            let shard = lock(&worker.shard).clone();
+            let shard = worker.shard.lock().clone();
             all.add(&shard);
         }
-        let (bots, routes) = (lock(&self.bots).clone(), lock(&self.routes).clone());
+        let (bots, routes) = (self.bots.lock().clone(), self.routes.lock().clone());
         write_calls(page, &all, &bots, &routes);
         write_faults(page, &all);
         page.each(&LIMITS_HIT, LIMITS.iter().zip(all.limits).map(|(limit, count)| ([*limit], count)));
@@ -149,7 +150,7 @@ impl Metrics {
     }
 
     fn write_deeds(&self, page: &mut Page, all: &Shard, bots: &Names, routes: &Names) {
-        let deeds = lock(&self.deeds).clone();
+        let deeds = self.deeds.lock().clone();
         let mut mints: BTreeMap<(&str, &str), u64> = BTreeMap::new();
         for ((deed, bot), count) in &deeds {
             match deed {
@@ -206,11 +207,6 @@ fn write_faults(page: &mut Page, all: &Shard) {
     }
     let count = |code: &Code| sums.get(code).copied().unwrap_or_default();
     page.each(&FAULTS, Code::ALL.iter().map(|code| ([code.name(), code.blame().name()], count(code))));
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Numbers stay valid whatever happened to a thread that held them.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

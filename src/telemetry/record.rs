@@ -7,12 +7,13 @@
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode};
+use parking_lot::Mutex;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -100,7 +101,7 @@ impl Records {
     /// Writes out what there is.
     pub fn flush(&self) {
         for buffer in &self.buffers {
-            let bytes = std::mem::take(&mut lock(buffer).bytes);
+            let bytes = std::mem::take(&mut buffer.lock().bytes);
             if !bytes.is_empty() {
                 self.write(&bytes);
             }
@@ -115,7 +116,7 @@ impl Records {
         match &self.output {
             // A log that cannot be written cannot be told of.
             Output::Stderr => drop(std::io::stderr().lock().write_all(bytes)),
-            Output::Memory(memory) => lock(memory).extend_from_slice(bytes),
+            Output::Memory(memory) => memory.lock().extend_from_slice(bytes),
             Output::Off => {}
         }
     }
@@ -127,7 +128,7 @@ impl Records {
             return;
         }
         let Some(buffer) = self.buffers.get(worker % self.buffers.len()) else { return };
-        let mut buffer = lock(buffer);
+        let mut buffer = buffer.lock();
         if buffer.bytes.len() > LONGEST_BUFFER {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return;
@@ -140,10 +141,6 @@ impl Records {
         let line = Line { bytes, date, record, duration };
         if self.is_text { line.text() } else { line.json() }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn format_date(second: u64) -> String {
@@ -437,10 +434,10 @@ mod tests {
         record.sent(12);
         record.is_complete = true;
         records.flush();
-        assert!(lock(&memory).is_empty());
+        assert!(memory.lock().is_empty());
         drop(record);
         records.flush();
-        let line: serde_json::Value = serde_json::from_slice(&lock(&memory)).unwrap();
+        let line: serde_json::Value = serde_json::from_slice(&memory.lock()).unwrap();
         assert_eq!(line["timestamp"], "2027-01-15T08:00:00Z");
         assert_eq!(
             (&line["method"], &line["status"], &line["fault"]),
@@ -456,7 +453,7 @@ mod tests {
         let client = "::1".parse().unwrap();
         drop(Record::begin(&records, 0, RequestId::next(), client, &Method::GET, Timestamp::from_seconds(0)));
         records.flush();
-        let line: serde_json::Value = serde_json::from_slice(&lock(&memory)).unwrap();
+        let line: serde_json::Value = serde_json::from_slice(&memory.lock()).unwrap();
         assert_eq!((&line["status"], &line["complete"], &line["route"]), (&499.into(), &false.into(), &"-".into()));
     }
 }

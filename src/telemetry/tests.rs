@@ -1,6 +1,8 @@
 //! What gets into the log, and in which form.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use super::*;
 use crate::secret::Secret;
@@ -12,7 +14,7 @@ struct Memory(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Memory {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        self.0.lock().extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -26,7 +28,7 @@ pub(super) fn logged(filter: &str, is_text: bool, work: impl FnOnce()) -> String
     let memory = Memory::default();
     let kept = memory.clone();
     tracing::subscriber::with_default(log(Some(filter), is_text, move || memory.clone()), work);
-    String::from_utf8(kept.0.lock().unwrap().clone()).unwrap()
+    String::from_utf8(kept.0.lock().clone()).unwrap()
 }
 
 #[test]

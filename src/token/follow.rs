@@ -1,9 +1,10 @@
 //! The key directory is followed: what is rotated there holds in all processes that share it, without a restart.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -66,7 +67,7 @@ impl Authority {
     pub(super) fn looks_again_now(&self) -> bool {
         let now = self.clock.now();
         {
-            let mut seen = self.directory.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut seen = self.directory.seen.lock();
             if now < seen.looked.plus(Duration::from_secs(1)) {
                 return false;
             }
@@ -79,7 +80,7 @@ impl Authority {
     /// Takes in what has changed. What cannot be read is complained of, and what was there before stays in force.
     fn look_again(&self) {
         let version = Directory::at(&self.directory.path).version();
-        let mut seen = self.directory.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.directory.seen.lock();
         if version == seen.present {
             return;
         }

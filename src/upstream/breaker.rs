@@ -5,9 +5,9 @@
 //! pause one call tries, and then the rest, or nobody for twice as long.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::SendError;
@@ -91,14 +91,14 @@ impl Breaker {
         if self.count.load(Ordering::Relaxed) == 0 && self.open_until.load(Ordering::Relaxed) == 0 {
             return;
         }
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         *state = State::default();
         self.count.store(0, Ordering::Relaxed);
         self.open_until.store(0, Ordering::Relaxed);
     }
 
     fn fail(&self, who: Option<u128>) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         if who.is_some_and(|who| state.failed.contains(&who)) {
             return false;
         }

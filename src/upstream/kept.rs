@@ -6,10 +6,11 @@
 //! worker kept idle would be missing for another.
 
 use std::cell::RefCell;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::client::conn::http1::SendRequest;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
@@ -51,7 +52,7 @@ thread_local! {
 /// The places of vendors that are gone. A place is not given again.
 fn gone() -> MutexGuard<'static, Vec<usize>> {
     static GONE: Mutex<Vec<usize>> = Mutex::new(Vec::new());
-    GONE.lock().unwrap_or_else(PoisonError::into_inner)
+    GONE.lock()
 }
 
 /// The number of a vendor's place, while it is there.
@@ -91,7 +92,7 @@ impl Home {
                 act(&mut all[*slot])
             }),
             // A list stays a list whatever happened to a thread that held it.
-            Self::Process(bounded) => act(&mut bounded.kept.lock().unwrap_or_else(PoisonError::into_inner)),
+            Self::Process(bounded) => act(&mut bounded.kept.lock()),
         }
     }
 

@@ -5,10 +5,10 @@
 //! same holds for a key whose own rate is spent, where the configuration gives keys one.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
 use http::{HeaderMap, StatusCode, header};
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::clock::Timestamp;
 use crate::document::Rate;
@@ -243,7 +243,7 @@ impl VendorKeys {
 
 impl Kept {
     fn refused(&self) -> MutexGuard<'_, Vec<u128>> {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+        self.refused.lock()
     }
 
     fn forget(&self) {

@@ -2,12 +2,13 @@
 
 use std::any::Any;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -170,12 +171,12 @@ impl Upload {
     fn finish(&self) {
         self.has_ended.store(true, Ordering::Release);
         self.end.notify_one();
-        drop(self.permit.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(self.permit.lock().take());
     }
 
     /// Has its connection count as open until it ends.
     pub(super) fn keep(&self, permit: Option<Permit>) {
-        *self.permit.lock().unwrap_or_else(PoisonError::into_inner) = permit;
+        *self.permit.lock() = permit;
         if self.has_ended() {
             // Meanwhile.
             self.finish();
@@ -184,12 +185,12 @@ impl Upload {
 
     /// It was given up for this.
     pub(super) fn fail(&self, error: BodyError) {
-        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        *self.failure.lock() = Some(error);
     }
 
     /// Why it was given up.
     pub(super) fn failure(&self) -> Option<BodyError> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.failure.lock().take()
     }
 }
 

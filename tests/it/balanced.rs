@@ -99,7 +99,7 @@ impl Stream {
 
     /// The vendor says its last words; whether they arrive, and the end after them.
     async fn ends_well(self, fleet: &Fleet) -> bool {
-        let sender = fleet.streams.lock().unwrap().remove(&self.said).unwrap();
+        let sender = fleet.streams.lock().remove(&self.said).unwrap();
         if sender.send("data: last\n\n".into()).await.is_err() {
             return false;
         }

@@ -1,12 +1,11 @@
 //! A vendor that does not answer is left alone for a while, and nobody waits for it meanwhile.
 
-use std::net::TcpListener;
-use std::time::{Duration, Instant};
-
 use reqwest::{Method, Response};
 use tokio::io::AsyncReadExt;
 
 use crate::support::gateway::{KEY, Session, TestGateway, refusal};
+use crate::support::ports::free_address;
+use crate::support::until;
 use crate::support::vendor::TestVendor;
 use crate::support::wire;
 
@@ -19,8 +18,7 @@ async fn read(gateway: &TestGateway, session: &Session) -> Response {
 
 /// A vendor that is gone, and the address at which it was.
 fn nobody() -> (String, u16) {
-    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = socket.local_addr().unwrap().port();
+    let port = free_address().port();
     (format!("base_url = \"http://127.0.0.1:{port}\""), port)
 }
 
@@ -35,7 +33,7 @@ async fn a_vendor_that_cannot_be_reached_is_503_at_once_and_comes_back_by_itself
     }
 
     let refused = read(&gateway, &session).await;
-    assert_eq!(refused.headers()["retry-after"], "2");
+    assert!(["1", "2"].contains(&refused.headers()["retry-after"].to_str().unwrap()), "{refused:?}");
     assert_eq!(refusal(refused).await, (503, "vendor_unavailable".to_owned()));
 
     // It comes back at the same address.
@@ -49,10 +47,7 @@ async fn a_vendor_that_cannot_be_reached_is_503_at_once_and_comes_back_by_itself
             });
         }
     });
-    let end = Instant::now() + Duration::from_secs(10);
-    while read(&gateway, &session).await.status() != 200 {
-        assert!(Instant::now() < end, "it is left alone for ever");
-    }
+    until("it is tried again", async || (read(&gateway, &session).await.status() == 200).then_some(())).await;
     assert_eq!(read(&gateway, &session).await.status(), 200, "and then for all");
 }
 

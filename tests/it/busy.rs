@@ -1,8 +1,9 @@
 //! `max_connections`: how many connections a vendor gets, and what waits for one.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 
+use parking_lot::Mutex;
 use reqwest::Method;
 use tokio::task::JoinSet;
 
@@ -34,7 +35,7 @@ async fn calls_over_max_connections_wait_and_all_workers_share_what_there_is() {
         let count = Arc::clone(&count);
         async move {
             let live = |more: bool| {
-                let mut count = count.lock().unwrap();
+                let mut count = count.lock();
                 count.0 = if more { count.0 + 1 } else { count.0 - 1 };
                 count.1 = count.1.max(count.0);
             };
@@ -52,7 +53,7 @@ async fn calls_over_max_connections_wait_and_all_workers_share_what_there_is() {
     assert_eq!(a_hundred(&gateway, &session).await, 100);
     assert_eq!(a_hundred(&gateway, &session).await, 100);
 
-    let (_, most) = *live.lock().unwrap();
+    let (_, most) = *live.lock();
     assert!(most <= 3, "{most} connections at once");
 }
 
@@ -84,7 +85,7 @@ async fn a_call_that_finds_no_free_connection_in_time_is_503_vendor_busy() {
     assert_eq!(refusal(second).await, (503, "vendor_busy".to_owned()));
     assert_eq!(vendor.seen().len(), 1);
 
-    senders.lock().unwrap().clear();
+    senders.lock().clear();
     assert_eq!(first.chunk().await.unwrap(), None);
     assert_eq!(read().await.status(), 200);
 }
@@ -108,5 +109,5 @@ async fn a_caller_that_leaves_gives_its_connection_to_one_that_waits() {
 
     eventually("the other call", || came.load(Ordering::SeqCst) == 1).await;
     assert_eq!(waiting.await.unwrap().status(), 200);
-    assert_eq!(senders.lock().unwrap().len(), 2);
+    assert_eq!(senders.lock().len(), 2);
 }

@@ -1,9 +1,10 @@
 //! Connections to the vendor: kept, never trusted to be alive, and no call is sent twice that may have arrived.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use reqwest::{Method, Response};
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
@@ -31,7 +32,7 @@ where
         let log = Arc::clone(&log);
         async move {
             if wire::next_call(&mut stream).await.is_some() {
-                log.lock().unwrap().push(number);
+                log.lock().push(number);
                 act(stream).await;
             }
         }
@@ -91,9 +92,9 @@ async fn a_kept_connection_that_was_closed_is_replaced_and_each_call_sent_once()
         // Where the end of the connection and the call have crossed, nobody can know whether the call arrived.
         answered += usize::from(answer.status() == 200);
         assert!(matches!(answer.status().as_u16(), 200 | 409));
-        assert_eq!(calls.lock().unwrap().len(), answered);
+        assert_eq!(calls.lock().len(), answered);
     }
-    assert_eq!(*calls.lock().unwrap(), [0, 1, 2, 3, 4]);
+    assert_eq!(*calls.lock(), [0, 1, 2, 3, 4]);
 }
 
 #[tokio::test]
@@ -104,7 +105,7 @@ async fn a_post_whose_answer_is_lost_is_409_maybe_sent_and_a_get_502_and_neither
     let answers = both(&gateway).await;
 
     assert_eq!(answers, [refusal(409, "maybe_sent"), refusal(502, "vendor_failed")]);
-    assert_eq!(*calls.lock().unwrap(), [0, 1]);
+    assert_eq!(*calls.lock(), [0, 1]);
 }
 
 #[tokio::test]
@@ -144,7 +145,7 @@ async fn a_vendor_that_does_not_answer_in_time_is_409_for_a_post_and_504_for_a_g
     let answers = both(&gateway).await;
 
     assert_eq!(answers, [refusal(409, "maybe_sent"), refusal(504, "vendor_timeout")]);
-    assert_eq!(*calls.lock().unwrap(), [0, 1]);
+    assert_eq!(*calls.lock(), [0, 1]);
 }
 
 #[tokio::test]
@@ -179,7 +180,7 @@ async fn a_vendor_that_falls_silent_in_the_body_is_cut_off() {
     let session = gateway.mint("support").await;
 
     let mut answer = gateway.call(Method::GET, "/read").bearer_auth(&session.token).send().await.unwrap();
-    let sender = senders.lock().unwrap().pop().unwrap();
+    let sender = senders.lock().pop().unwrap();
     sender.send("half".into()).await.unwrap();
 
     assert_eq!(answer.chunk().await.unwrap().unwrap(), "half");
@@ -224,7 +225,7 @@ async fn a_connection_with_an_unfinished_upload_is_not_given_to_another_session(
         tokio::time::timeout(Duration::from_secs(5), call).await.expect("the victim does not wait for the attacker");
 
     assert_eq!(answer.unwrap().text().await.unwrap(), "ok");
-    assert_eq!(*calls.lock().unwrap(), [0, 1]);
+    assert_eq!(*calls.lock(), [0, 1]);
 }
 
 #[tokio::test]

@@ -89,9 +89,14 @@ async fn a_call_that_an_http2_vendor_may_have_begun_is_not_repeated() {
     for end in ends {
         let vendor = first_spoiled(move |mut frames| async move {
             let Some(stream) = frames.call().await else { return };
-            for (kind, stream, payload) in end(stream) {
-                frames.send(kind, 0, stream, &payload).await;
+            let ends = end(stream);
+            for (kind, stream, payload) in &ends {
+                frames.send(*kind, 0, *stream, payload).await;
             }
+            if ends.iter().all(|(kind, ..)| *kind != frames::RST_STREAM) {
+                frames.end().await;
+            }
+            frames.linger().await;
         });
         let gateway = vendor.gateway().start();
         let session = gateway.mint("support").await;

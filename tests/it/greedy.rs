@@ -57,7 +57,7 @@ async fn a_client_that_leaves_behind_a_pipelined_byte_ends_the_vendors_call() {
 
     let mut client = wire::send(&gateway, wire::head(&session, "GET /read", &[]) + "G").await;
     wire::read_until(&mut client, "\r\n\r\n").await;
-    let sender = senders.lock().unwrap().pop().unwrap();
+    let sender = senders.lock().pop().unwrap();
     assert!(!sender.is_closed());
     drop(client);
 
@@ -73,7 +73,7 @@ async fn a_half_close_counts_as_leaving() {
 
         let mut client = wire::send(&gateway, wire::head(&session, "GET /read", &[]) + pipelined).await;
         wire::read_until(&mut client, "\r\n\r\n").await;
-        let sender = senders.lock().unwrap().pop().unwrap();
+        let sender = senders.lock().pop().unwrap();
         client.shutdown().await.unwrap();
 
         eventually("the end of the vendor's call", || sender.is_closed()).await;

@@ -1,20 +1,20 @@
 //! `Idempotency-Key`: a session that was asked for twice is opened once.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
+use parking_lot::Mutex;
 use reqwest::{RequestBuilder, Response};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use crate::support::eventually;
 use crate::support::fleet::{Fleet, SUPERSEEK};
 use crate::support::gateway::{PAGE, TestGateway, refusal};
 use crate::support::redis::TestRedis;
 use crate::support::vendor::{Answer, TestVendor, streamed, whole};
+use crate::support::{eventually, until};
 
 const PATH: &str = "/v1/bots/support/sessions";
 const KEY: &str = "8e03978e-40d5-43e8-bc93-6894a57f9324";
@@ -58,7 +58,7 @@ fn opening() -> Answer {
 fn slow() -> (TestVendor, TestGateway, mpsc::Sender<Bytes>) {
     let (answer, sender) = streamed("application/json");
     let answer = Mutex::new(Some(answer));
-    let vendor = TestVendor::answering(move |_| answer.lock().unwrap().take().unwrap_or_else(opening));
+    let vendor = TestVendor::answering(move |_| answer.lock().take().unwrap_or_else(opening));
     let gateway = TestGateway::built_in(&vendor, "chatbotkit").start();
     (vendor, gateway, sender)
 }
@@ -161,14 +161,8 @@ async fn a_caller_who_left_gets_the_answer_when_it_asks_again() {
     sender.send(part()).await.unwrap();
     drop(sender);
 
-    let end = Instant::now() + Duration::from_secs(10);
-    let (answer, is_replay) = loop {
-        let told = asked(&gateway, KEY).await;
-        if told.0.status != 409 {
-            break told;
-        }
-        assert!(Instant::now() < end, "it is in flight for ever");
-    };
+    let done = async || Some(asked(&gateway, KEY).await).filter(|(answer, _)| answer.status != 409);
+    let (answer, is_replay) = until("it is not in flight any more", done).await;
     token_of(&answer);
     assert!(is_replay && vendor.seen().len() == 1);
 }
@@ -176,7 +170,7 @@ async fn a_caller_who_left_gets_the_answer_when_it_asks_again() {
 #[tokio::test]
 async fn an_opening_that_failed_can_be_tried_again_with_the_same_key() {
     let answers = Mutex::new(VecDeque::from([500, 503]));
-    let vendor = TestVendor::answering(move |_| match answers.lock().unwrap().pop_front() {
+    let vendor = TestVendor::answering(move |_| match answers.lock().pop_front() {
         Some(status) => whole(status, "application/json", "{}"),
         None => opening(),
     });

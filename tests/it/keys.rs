@@ -1,11 +1,12 @@
 //! Several keys of one vendor: spread, set aside by what the profile marks, and all used up.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::Response;
 use http_body_util::BodyExt;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -51,7 +52,7 @@ fn vendor(moods: &Arc<Mutex<[Mood; 2]>>) -> TestVendor {
     TestVendor::answering(move |seen| {
         let place = usize::from(seen.headers["authorization"] != format!("Bearer {KEY}").as_str());
         let good = json!({"ok": true, "id": format!("s{}", count.fetch_add(1, Ordering::Relaxed))});
-        match moods.lock().unwrap()[place] {
+        match moods.lock()[place] {
             Mood::Good => whole(200, "application/json", good.to_string()),
             Mood::Status(status) => whole(status, "application/json", json!({"message": KEY}).to_string()),
             Mood::Wait(wait) => waiting(wait),
@@ -133,7 +134,7 @@ async fn an_opening_goes_on_with_the_next_key_and_the_refused_one_is_left_alone_
         }
         assert_eq!(used(&vendor), [1, 3], "asked once, and then left alone");
 
-        moods.lock().unwrap()[0] = Mood::Good;
+        moods.lock()[0] = Mood::Good;
         gateway.clock.advance(Duration::from_secs(wait - 1));
         gateway.mint("two").await;
         assert_eq!(used(&vendor)[0], 1);
@@ -176,7 +177,7 @@ async fn all_keys_used_up_is_an_error_of_its_own_that_says_when_to_come_back() {
 async fn a_conversation_call_is_never_repeated_but_its_answer_sets_the_key_aside() {
     let (moods, vendor, gateway) = start(Mood::Good, Mood::Good);
     let tokens = [gateway.mint("two").await.token, gateway.mint("two").await.token];
-    moods.lock().unwrap()[0] = Mood::Wait("90");
+    moods.lock()[0] = Mood::Wait("90");
 
     assert_eq!(say(&gateway, &tokens[0]).await, 429, "it is the caller's to know");
     assert_eq!((used(&vendor), say(&gateway, &tokens[1]).await), ([2, 1], 200));
@@ -215,7 +216,7 @@ async fn a_vendor_that_knows_no_sessions_gets_a_set_aside_keys_session_with_anot
         (moods, vendor, gateway)
     };
     let token = gateway.mint("two").await.token;
-    moods.lock().unwrap()[0] = Mood::Status(401);
+    moods.lock()[0] = Mood::Status(401);
 
     assert_eq!(say(&gateway, &token).await, 502, "the refusal itself is told");
     assert_eq!(say(&gateway, &token).await, 200);
@@ -278,7 +279,7 @@ async fn an_opening_that_fails_is_a_502_with_a_code_and_leaves_nothing() {
 async fn a_date_to_wait_for_is_kept_like_seconds() {
     let (moods, vendor, gateway) = start(Mood::Good, Mood::Good);
     let when = UNIX_EPOCH + Duration::from_secs(gateway.clock.now().seconds() + 600);
-    moods.lock().unwrap()[0] = Mood::Until(when);
+    moods.lock()[0] = Mood::Until(when);
     for _ in 0..4 {
         gateway.mint("two").await;
     }
@@ -287,7 +288,7 @@ async fn a_date_to_wait_for_is_kept_like_seconds() {
     gateway.mint("two").await;
     assert_eq!(used(&vendor)[0], 1);
 
-    moods.lock().unwrap()[0] = Mood::Good;
+    moods.lock()[0] = Mood::Good;
     gateway.clock.advance(Duration::from_secs(1));
     for _ in 0..2 {
         gateway.mint("two").await;
@@ -299,10 +300,10 @@ async fn a_date_to_wait_for_is_kept_like_seconds() {
 async fn a_straggler_does_not_bring_a_key_back_sooner() {
     let (moods, vendor, gateway) = start(Mood::Good, Mood::Good);
     let tokens = [gateway.mint("two").await.token, gateway.mint("two").await.token];
-    moods.lock().unwrap()[0] = Mood::Wait("900");
+    moods.lock()[0] = Mood::Wait("900");
     assert_eq!(say(&gateway, &tokens[0]).await, 429);
     // The next answer says nothing of the time: a minute is what is meant then.
-    moods.lock().unwrap()[0] = Mood::Status(429);
+    moods.lock()[0] = Mood::Status(429);
     assert_eq!(say(&gateway, &tokens[0]).await, 429);
     let before = used(&vendor)[0];
 

@@ -223,12 +223,12 @@ async fn all_sessions_of_a_contact_or_a_bot_end_together_and_later_ones_do_not()
 async fn a_silent_stream_is_cut_when_its_session_is_ended() {
     for (media, part) in [("text/event-stream", "data: one\n\n"), ("text/plain", "one")] {
         let (answer, sender) = streamed(media);
-        let answer = std::sync::Mutex::new(Some(answer));
+        let answer = parking_lot::Mutex::new(Some(answer));
         let open =
             json!({"conversationId": "conv_1", "token": "vt-0123456789abcdef", "expiresAt": 4_000_000_000_000_u64});
         let vendor = TestVendor::answering(move |seen| {
             if seen.target.contains("/complete") {
-                return answer.lock().unwrap().take().unwrap();
+                return answer.lock().take().unwrap();
             }
             whole(200, "application/json", open.to_string())
         });

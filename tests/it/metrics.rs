@@ -86,7 +86,10 @@ async fn numbers_are_what_was_done_to_calls_sessions_and_limits() {
     assert_eq!(end.send().await.unwrap().status(), 204);
     assert_eq!(gateway.call(Method::GET, "/nothing").send().await.unwrap().status(), 404);
 
-    let metrics = until(&gateway, |metrics| metrics.sum("keystile_calls_total", &[]) == 12.0).await;
+    let metrics = until(&gateway, |metrics| {
+        metrics.sum("keystile_calls_total", &[]) == 12.0 && metrics.sum("keystile_open_calls", &[]) == 0.0
+    })
+    .await;
     let count = |name: &str, labels: &[(&str, &str)]| metrics.only(name, labels);
     let echo = ("route", "POST /echo");
     assert_eq!(count("keystile_calls_total", &[("bot", "support"), echo, ("status", "2xx"), ("code", "")]), 3.0);
@@ -116,7 +119,7 @@ async fn streams_are_open_until_they_end() {
     let session = gateway.mint("support").await;
     let call = tokio::spawn(gateway.call(Method::GET, "/read").bearer_auth(&session.token).send());
     let mut answer = call.await.unwrap().unwrap();
-    let sender = senders.lock().unwrap().pop().unwrap();
+    let sender = senders.lock().pop().unwrap();
     sender.send(Bytes::from_static(b"data: 1\n\n")).await.unwrap();
     assert_eq!(answer.chunk().await.unwrap().unwrap(), "data: 1\n\n");
 

@@ -1,11 +1,11 @@
 //! `Idempotency-Key` on conversation calls: what changes something is sent once, however often it is asked for.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Method;
+use parking_lot::Mutex;
 use reqwest::{RequestBuilder, Response};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
@@ -35,7 +35,7 @@ async fn said(gateway: &TestGateway, session: &Session) -> (u16, bool, String) {
 fn counting() -> (TestVendor, TestGateway) {
     let count = Mutex::new(0);
     let vendor = TestVendor::answering(move |_| {
-        let mut count = count.lock().unwrap();
+        let mut count = count.lock();
         *count += 1;
         whole(200, "application/json", json!({"call": *count}).to_string())
     });
@@ -47,7 +47,7 @@ fn counting() -> (TestVendor, TestGateway) {
 fn answering(answers: impl Into<VecDeque<Answer>>) -> (TestVendor, TestGateway) {
     let answers = Mutex::new(answers.into());
     let more = || whole(200, "application/json", "{\"more\":true}");
-    let vendor = TestVendor::answering(move |_| answers.lock().unwrap().pop_front().unwrap_or_else(more));
+    let vendor = TestVendor::answering(move |_| answers.lock().pop_front().unwrap_or_else(more));
     let limits = "limits = { mint_per_ip = \"30/1m\", per_bot = \"100000/1m\", per_session = \"100000/1m\" }";
     let gateway = TestGateway::in_front_of(&vendor).bot(limits).start();
     (vendor, gateway)
@@ -182,7 +182,7 @@ async fn a_call_whose_answer_was_lost_is_never_sent_again_and_one_that_was_not_s
         async move {
             // Reads something of the call, and goes.
             let _some = stream.read(&mut [0; 1024]).await;
-            *count.lock().unwrap() += 1;
+            *count.lock() += 1;
         }
     });
     let gateway = TestGateway::in_front_of(&vendor).start();
@@ -191,7 +191,7 @@ async fn a_call_whose_answer_was_lost_is_never_sent_again_and_one_that_was_not_s
         let answer = say(&gateway, &session, "hi").send().await.unwrap();
         assert_eq!(refusal(answer).await, (409, "maybe_sent".to_owned()));
     }
-    assert_eq!(*calls.lock().unwrap(), 1);
+    assert_eq!(*calls.lock(), 1);
 
     let (_vendor, gateway) = counting();
     let session = gateway.mint("support").await;

@@ -1,12 +1,13 @@
 //! What can be read in two ways is refused: hosts, targets, lengths, codings, chunks; over HTTP/1.1, HTTP/2 and TLS.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Method, Request, Version};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -189,9 +190,9 @@ async fn chunk_that_is_malformed_once_the_vendor_has_the_first_is_400_and_ends_t
         async move {
             let mut part = [0; 4096];
             while let Ok(length @ 1..) = stream.read(&mut part).await {
-                log.lock().unwrap().push_str(&String::from_utf8_lossy(&part[..length]));
+                log.lock().push_str(&String::from_utf8_lossy(&part[..length]));
             }
-            log.lock().unwrap().push_str("<closed>");
+            log.lock().push_str("<closed>");
         }
     });
     let gateway = TestGateway::in_front_of(&vendor).start();
@@ -199,15 +200,15 @@ async fn chunk_that_is_malformed_once_the_vendor_has_the_first_is_400_and_ends_t
     let mut client =
         wire::send(&gateway, wire::head(&session, "POST /echo", &["transfer-encoding: chunked"]) + "4\r\nhalf\r\n")
             .await;
-    crate::support::eventually("the first chunk", || came.lock().unwrap().contains("half")).await;
+    crate::support::eventually("the first chunk", || came.lock().contains("half")).await;
 
     client.write_all(b"+4\r\nhalf\r\n0\r\n\r\n").await.unwrap();
     let mut answer = String::new();
     client.read_to_string(&mut answer).await.unwrap();
 
     assert_eq!(wire::status(&answer), 400, "{answer}");
-    crate::support::eventually("the end of the vendor's call", || came.lock().unwrap().ends_with("<closed>")).await;
-    assert!(!came.lock().unwrap().contains("\r\n0\r\n"), "the body never looks complete");
+    crate::support::eventually("the end of the vendor's call", || came.lock().ends_with("<closed>")).await;
+    assert!(!came.lock().contains("\r\n0\r\n"), "the body never looks complete");
 }
 
 /// An HTTP/2 call with this target and these headers: its status and code, or nothing if its stream was reset.

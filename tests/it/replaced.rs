@@ -46,10 +46,10 @@ async fn a_vendors_token_is_in_no_answer_to_a_failed_identification() {
 #[tokio::test]
 async fn a_stream_that_was_open_before_the_visitor_became_known_ends_then() {
     let (answer, sender) = streamed("text/event-stream");
-    let answer = std::sync::Mutex::new(Some(answer));
+    let answer = parking_lot::Mutex::new(Some(answer));
     let vendor = TestVendor::answering(move |seen| {
         if seen.target.contains("/complete") {
-            return answer.lock().unwrap().take().unwrap();
+            return answer.lock().take().unwrap();
         }
         whole(200, "application/json", chatbotkit_open())
     });

@@ -6,10 +6,10 @@ use http::Method;
 use reqwest::Response;
 use serde_json::{Value, json};
 
-use crate::support::eventually;
 use crate::support::gateway::{Session, TestGateway, refusal};
 use crate::support::redis::TestRedis;
 use crate::support::vendor::{TestVendor, streamed, whole};
+use crate::support::{eventually, until, within_a_second};
 
 /// Two gateways with the same keys, in front of one vendor.
 fn replicas(vendor: &TestVendor, redis: &TestRedis) -> (TestGateway, TestGateway) {
@@ -45,6 +45,10 @@ async fn end(gateway: &TestGateway, session: &Session) {
     assert_eq!(send(gateway, Method::DELETE, &path, &session.token).await.status(), 204);
 }
 
+async fn until_refused(gateway: &TestGateway, session: &Session) {
+    until("it is refused", async || (call(gateway, session).await != 200).then_some(())).await;
+}
+
 #[tokio::test]
 async fn a_session_that_was_ended_on_one_replica_is_refused_by_the_other_within_a_second() {
     let (vendor, redis) = (vendor(), TestRedis::start());
@@ -55,23 +59,20 @@ async fn a_session_that_was_ended_on_one_replica_is_refused_by_the_other_within_
         assert_eq!(call(&two, &session).await, 200);
         end(&one, &session).await;
         let ended = Instant::now();
-        while call(&two, &session).await == 200 {
-            assert!(ended.elapsed() < Duration::from_secs(1), "still good on the other replica");
-        }
+        until_refused(&two, &session).await;
         times.push(ended.elapsed());
     }
-    times.sort();
-    println!("ended elsewhere: median {:?}, longest {:?}", times[times.len() / 2], times[times.len() - 1]);
+    println!("{}", within_a_second("ended elsewhere", times));
 }
 
 #[tokio::test]
 async fn a_silent_stream_on_one_replica_is_cut_when_its_session_is_ended_on_the_other() {
     let (answer, sender) = streamed("text/event-stream");
-    let answer = std::sync::Mutex::new(Some(answer));
+    let answer = parking_lot::Mutex::new(Some(answer));
     let open = json!({"conversationId": "conv_1", "token": "vt-0123456789abcdef", "expiresAt": 4_000_000_000_000_u64});
     let vendor = TestVendor::answering(move |seen| {
         if seen.target.contains("/complete") {
-            return answer.lock().unwrap().take().unwrap();
+            return answer.lock().take().unwrap();
         }
         whole(200, "application/json", open.to_string())
     });
@@ -96,10 +97,7 @@ async fn while_the_store_is_away_calls_go_on_and_nothing_new_is_promised() {
     let (one, two) = replicas(&vendor, &redis);
     let (kept, ended) = (one.mint("support").await, one.mint("support").await);
     end(&one, &ended).await;
-    let began = Instant::now();
-    while call(&two, &ended).await == 200 {
-        assert!(began.elapsed() < Duration::from_secs(1), "still good on the other replica");
-    }
+    until_refused(&two, &ended).await;
     redis.stop();
 
     assert_eq!(call(&two, &kept).await, 200);
@@ -113,15 +111,9 @@ async fn while_the_store_is_away_calls_go_on_and_nothing_new_is_promised() {
     assert_eq!(call(&two, &ended).await, 401);
 
     redis.start_again();
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while one.ask("support", json!({})).await.status() != 201 {
-        assert!(Instant::now() < deadline, "the store did not come back");
-    }
+    until("the store comes back", async || (one.ask("support", json!({})).await.status() == 201).then_some(())).await;
     end(&one, &kept).await;
-    let began = Instant::now();
-    while call(&two, &kept).await == 200 {
-        assert!(began.elapsed() < Duration::from_secs(20), "the other replica did not come back");
-    }
+    until_refused(&two, &kept).await;
     assert_eq!(call(&two, &ended).await, 401);
 }
 
@@ -135,10 +127,7 @@ async fn a_process_that_has_never_read_what_is_revoked_serves_no_call() {
     let two = TestGateway::built_in(&vendor, "chatbotkit").sections(&store).in_place_of(&one).start();
     assert_eq!((call(&one, &session).await, call(&two, &session).await), (200, 503));
     redis.start_again();
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while call(&two, &session).await != 200 {
-        assert!(Instant::now() < deadline, "it did not read what is revoked");
-    }
+    until("it reads what is revoked", async || (call(&two, &session).await == 200).then_some(())).await;
 }
 
 #[tokio::test]
@@ -152,10 +141,7 @@ async fn who_the_visitor_is_holds_on_the_other_replica() {
         gateway.post(&path).bearer_auth(gateway.owner.expose()).json(&body).send()
     };
     let known: Value = named(&one, "ada@example.com").await.unwrap().json().await.unwrap();
-    let began = Instant::now();
-    while call(&two, &session).await == 200 {
-        assert!(began.elapsed() < Duration::from_secs(1), "the earlier token is still good on the other replica");
-    }
+    until_refused(&two, &session).await;
     let renewed = Session { token: known["token"].as_str().unwrap().to_owned(), ..session };
     assert_eq!(call(&two, &renewed).await, 200);
     let again = two.post(&path).bearer_auth(two.owner.expose());
@@ -192,16 +178,13 @@ async fn an_end_takes_hold_elsewhere_within_a_second_also_when_connections_to_th
             redis.ask(&["CLIENT", "KILL", "TYPE", kind]);
         }
         let path = format!("/v1/sessions/{}", session.id);
-        let began = Instant::now();
-        while send(&one, Method::DELETE, &path, one.owner.expose()).await.status() != 204 {
-            assert!(began.elapsed() < Duration::from_secs(5), "the store did not come back");
-        }
+        until("the store comes back", async || {
+            (send(&one, Method::DELETE, &path, one.owner.expose()).await.status() == 204).then_some(())
+        })
+        .await;
         let ended = Instant::now();
-        while call(&two, &session).await == 200 {
-            assert!(ended.elapsed() < Duration::from_secs(1), "still good on the other replica");
-        }
+        until_refused(&two, &session).await;
         times.push(ended.elapsed());
     }
-    times.sort();
-    println!("after lost connections: median {:?}, longest {:?}", times[times.len() / 2], times[times.len() - 1]);
+    println!("{}", within_a_second("after lost connections", times));
 }

@@ -97,7 +97,7 @@ async fn a_key_that_is_dripped_byte_by_byte_is_masked() {
     let gateway = TestGateway::in_front_of(&vendor).start();
     let session = gateway.mint("support").await;
     let answer = gateway.call(Method::GET, "/read").bearer_auth(&session.token).send().await.unwrap();
-    let sender = senders.lock().unwrap().pop().unwrap();
+    let sender = senders.lock().pop().unwrap();
     let text = format!("data: sk-{KEY}\n\n");
 
     for byte in text.bytes() {
@@ -114,7 +114,7 @@ async fn a_key_that_is_dripped_with_long_pauses_is_not_told_as_a_whole() {
     let gateway = TestGateway::in_front_of(&vendor).start();
     let session = gateway.mint("support").await;
     let answer = gateway.call(Method::GET, "/read").bearer_auth(&session.token).send().await.unwrap();
-    let sender = senders.lock().unwrap().pop().unwrap();
+    let sender = senders.lock().pop().unwrap();
 
     for part in [&KEY[..5], &KEY[5..9], &KEY[9..]] {
         sender.send(Bytes::copy_from_slice(part.as_bytes())).await.unwrap();
@@ -134,7 +134,7 @@ async fn what_only_begins_like_a_key_arrives_within_the_pause() {
     let gateway = TestGateway::in_front_of(&vendor).start();
     let session = gateway.mint("support").await;
     let mut answer = gateway.call(Method::GET, "/read").bearer_auth(&session.token).send().await.unwrap();
-    let sender = senders.lock().unwrap().pop().unwrap();
+    let sender = senders.lock().pop().unwrap();
 
     sender.send(Bytes::from(format!("data: {}", &KEY[..3]))).await.unwrap();
     let mut text = Vec::new();

@@ -1,10 +1,11 @@
 //! WebSocket: the same checks as any call, then messages both ways, scanned, bounded, and no longer than the token.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use http::{HeaderMap, Response};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -56,7 +57,7 @@ fn echo() -> (TestVendor, Asked) {
         async move {
             #[expect(clippy::result_large_err, reason = "the library's own signature")]
             let seen = |request: &Request, mut response: Response<()>| {
-                log.lock().unwrap().push((request.uri().to_string(), request.headers().clone()));
+                log.lock().push((request.uri().to_string(), request.headers().clone()));
                 let offered = request.headers().get("sec-websocket-protocol").map(|value| value.to_str().unwrap());
                 if offered.is_some_and(|offered| offered.split(", ").any(|word| word == "v2")) {
                     response.headers_mut().insert("sec-websocket-protocol", "v2".parse().unwrap());
@@ -143,7 +144,7 @@ async fn messages_go_both_ways_with_the_real_key_put_in() {
     socket.close(None).await.unwrap();
     while socket.next().await.is_some() {}
 
-    let (target, seen) = asked.lock().unwrap().pop().unwrap();
+    let (target, seen) = asked.lock().pop().unwrap();
     assert_eq!(target, format!("/stream?since=5&session={}", session.id));
     assert_eq!(seen["authorization"], format!("Bearer {KEY}"));
     assert!(!format!("{seen:?}").contains(&session.token));
@@ -185,7 +186,7 @@ async fn a_token_as_subprotocol_is_never_echoed_and_never_sent_on() {
         let (_socket, headers) = ask(&gateway, &session, &protocols).await.unwrap();
         assert_eq!(headers["sec-websocket-protocol"], answered);
         assert!(!format!("{headers:?}").contains(&session.token));
-        let (_, seen) = asked.lock().unwrap().pop().unwrap();
+        let (_, seen) = asked.lock().pop().unwrap();
         assert_eq!(seen.get("sec-websocket-protocol").map(|value| value.to_str().unwrap()), passed);
     }
 }
@@ -206,7 +207,7 @@ async fn a_websocket_takes_the_same_checks_as_any_call() {
     assert_eq!(status(&foreign, &[]).await, 403);
     let open = open(&gateway, &session).await;
     assert_eq!(status(&session, &[]).await, 429);
-    assert_eq!(asked.lock().unwrap().len(), 1);
+    assert_eq!(asked.lock().len(), 1);
     drop(open);
     // An open WebSocket is an open call, until it ends.
     while ask(&gateway, &session, &[]).await.is_err() {}
@@ -290,7 +291,7 @@ async fn a_request_that_is_not_rfc_6455_is_refused_and_its_connection_ends() {
         assert!(answer.contains("connection: close"), "{answer}");
         assert_eq!(answer.contains("sec-websocket-version: 13"), status == 426, "{answer}");
     }
-    assert!(asked.lock().unwrap().is_empty());
+    assert!(asked.lock().is_empty());
 }
 
 #[tokio::test]
@@ -508,7 +509,7 @@ async fn a_client_that_leaves_closes_the_vendors_side() {
         async move {
             let Ok(mut socket) = tokio_tungstenite::accept_async(stream).await else { return };
             while let Some(Ok(message)) = socket.next().await {
-                log.lock().unwrap().push(message);
+                log.lock().push(message);
             }
         }
     });
@@ -519,7 +520,7 @@ async fn a_client_that_leaves_closes_the_vendors_side() {
     drop(client);
     eventually(
         "the vendor's close",
-        || matches!(said.lock().unwrap().first(), Some(Message::Close(Some(frame))) if u16::from(frame.code) == 1001),
+        || matches!(said.lock().first(), Some(Message::Close(Some(frame))) if u16::from(frame.code) == 1001),
     )
     .await;
 }

@@ -125,7 +125,10 @@ async fn a_connection_that_does_not_say_whose_it_is_is_closed_and_never_read_as_
     for head in [version_2([198, 51, 100, 1]), Vec::new()] {
         assert_eq!(after(&stranger, &head, "").await, "");
     }
-    assert!(gateway.records().is_empty() && stranger.records().is_empty());
+    let known = after(&gateway, &version_2([198, 51, 100, 1]), "").await;
+    assert_eq!(wire::status(&known), 201, "{known}");
+    assert_eq!(clients(&gateway, 1).await, ["198.51.100.1"], "nothing else was read");
+    assert!(stranger.records().is_empty());
 }
 
 #[tokio::test]

@@ -23,6 +23,7 @@ use keystile::store::{self, Backend, Known, Record, Settings, StoreError};
 use tempfile::TempDir;
 
 use crate::support::redis::TestRedis;
+use crate::support::until;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -44,20 +45,26 @@ impl std::ops::Deref for Kept {
 }
 
 /// An empty store of each form.
-fn both() -> [Kept; 2] {
-    both_with("")
+async fn both() -> [Kept; 2] {
+    both_with("").await
 }
 
 /// The same, with more lines of configuration.
-fn both_with(lines: &str) -> [Kept; 2] {
+async fn both_with(lines: &str) -> [Kept; 2] {
     let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let redis = TestRedis::start();
     let file = open(one.path(), lines).unwrap();
     let shared = open(other.path(), &format!("url = \"{}\"\n{lines}", redis.url())).unwrap();
+    reached(&*shared).await;
     [
         Kept { name: "SQLite", backend: file, _folder: one, _redis: None },
         Kept { name: "Redis", backend: shared, _folder: other, _redis: Some(redis) },
     ]
+}
+
+/// Waits until it answers: the first connection can take longer than an operation may, on a busy machine.
+async fn reached(store: &dyn Backend) {
+    until("the store answers", async || store.changes(0).await.ok()).await;
 }
 
 /// The store that this `[store]` section describes, in a configuration of this folder.

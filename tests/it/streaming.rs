@@ -1,10 +1,11 @@
 //! Bodies in both directions as they come: at once, no faster than they are read, no longer than the token.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use reqwest::{Method, Response};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -32,7 +33,7 @@ async fn begin(media: &'static str, left: Duration) -> Scene {
     gateway.clock.advance(HOUR - left);
     let answer = gateway.call(Method::GET, "/read").bearer_auth(&session.token).send().await.unwrap();
     assert_eq!(answer.status(), 200);
-    let sender = senders.lock().unwrap().pop().unwrap();
+    let sender = senders.lock().pop().unwrap();
     Scene { vendor, gateway, answer, sender }
 }
 
@@ -109,7 +110,7 @@ async fn a_slow_client_slows_the_vendor_and_not_memory() {
             wire::write(&mut stream, "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n\r\n").await;
             while let Ok(length) = stream.write(&[b'x'; 65_536]).await {
                 count.fetch_add(length, Ordering::SeqCst);
-                *last.lock().unwrap() = Instant::now();
+                *last.lock() = Instant::now();
             }
         }
     });
@@ -120,7 +121,7 @@ async fn a_slow_client_slows_the_vendor_and_not_memory() {
     client.readable().await.unwrap();
 
     // Stuck is who has written nothing for half a second, and would have written gigabytes in ten.
-    eventually("the vendor's standstill", || is_stuck.lock().unwrap().elapsed() > Duration::from_millis(500)).await;
+    eventually("the vendor's standstill", || is_stuck.lock().elapsed() > Duration::from_millis(500)).await;
     let written = written.load(Ordering::SeqCst);
     assert!(written < 32 << 20, "{written} bytes are held by two sockets and the gateway");
     drop(client);

@@ -9,10 +9,10 @@ use serde_json::json;
 
 use self::collector::{Collector, Told};
 use crate::support::authority::Authority;
-use crate::support::eventually;
 use crate::support::gateway::{KEY, OTHER_KEY, Session, TestGateway};
 use crate::support::secure::SecureVendor;
 use crate::support::vendor::{Seen, TestVendor, streaming, whole};
+use crate::support::{PATIENCE, eventually};
 
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -216,7 +216,7 @@ async fn the_span_of_a_stream_ends_with_its_body() {
     let spans = collector.spans(5).await;
     assert!(spans.iter().any(|span| span.name == "vendor") && !spans.iter().any(|span| span.name == "GET /read"));
 
-    let sender = senders.lock().unwrap().remove(0);
+    let sender = senders.lock().remove(0);
     sender.send(Bytes::from_static(b"data: 1\n\n")).await.unwrap();
     drop(sender);
     while answer.chunk().await.unwrap().is_some() {}
@@ -230,14 +230,14 @@ async fn the_span_of_a_stream_ends_with_its_body() {
 async fn a_collector_behind_tls_must_have_a_certificate_of_its_authority() {
     let (collector, stranger) = (SecureVendor::echo(&["h2", "http/1.1"]), Authority::new());
     let vendor = TestVendor::echo();
-    for (ca, calls) in [(stranger.file(), 0), (collector.authority.file(), 1)] {
+    for (ca, is_told) in [(stranger.file(), false), (collector.authority.file(), true)] {
         let (url, ca) = (&collector.vendor.url, ca.display());
         let section = format!("[traces]\nendpoint = \"{url}\"\nca = \"{ca}\"\nsample = \"100%\"\n");
         let gateway = TestGateway::in_front_of(&vendor).sections(&section).start();
         gateway.mint("support").await;
         // What there is goes before it ends.
         drop(gateway);
-        assert_eq!(collector.versions().len(), calls);
+        assert_eq!(!collector.versions().is_empty(), is_told);
     }
 }
 
@@ -255,12 +255,16 @@ async fn a_collector_that_is_away_costs_spans_and_nothing_else() {
         let gateway =
             TestGateway::in_front_of(&vendor).bot("limits = { per_session = \"off\" }").sections(&section).start();
         let session = gateway.mint("support").await;
-        for _ in 0..50 {
-            say(&gateway, &session, &[]).await;
-        }
+        let calls = async {
+            for _ in 0..50 {
+                say(&gateway, &session, &[]).await;
+            }
+        };
+        // None waits for the collector: 50 that each did would take minutes.
+        tokio::time::timeout(PATIENCE, calls).await.unwrap();
         let stopping = Instant::now();
         drop(gateway);
-        assert!(stopping.elapsed() < Duration::from_secs(5), "{url}: {:?}", stopping.elapsed());
+        assert!(stopping.elapsed() < Duration::from_secs(20), "{url}: {:?}", stopping.elapsed());
     }
     eventually("the refusing collector was asked", || !refusing.messages().is_empty()).await;
 }

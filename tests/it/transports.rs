@@ -1,11 +1,12 @@
 //! What clients speak: HTTP/1.1 and HTTP/2, in plain text and over TLS.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Version;
+use parking_lot::Mutex;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -54,13 +55,13 @@ async fn http2_streams_as_it_comes_and_a_reset_ends_the_vendors_call() {
 
     let (mut left, mut kept) = (open().await, open().await);
     for (answer, number) in [(&mut left, 0), (&mut kept, 1)] {
-        let sender = senders.lock().unwrap()[number].clone();
+        let sender = senders.lock()[number].clone();
         sender.send(Bytes::from("data: a\n\n")).await.unwrap();
         assert_eq!(answer.chunk().await.unwrap().unwrap(), "data: a\n\n");
     }
     drop(left);
 
-    let [first, second] = [0, 1].map(|number: usize| senders.lock().unwrap()[number].clone());
+    let [first, second] = [0, 1].map(|number: usize| senders.lock()[number].clone());
     eventually("the end of the call that was reset", || first.is_closed()).await;
     assert!(!second.is_closed(), "the connection's other stream goes on");
     second.send(Bytes::from("data: b\n\n")).await.unwrap();
@@ -74,7 +75,7 @@ async fn at_expiry_an_http2_stream_without_borders_is_reset() {
     let session = gateway.mint("support").await;
     gateway.clock.advance(Duration::from_millis(3_599_900));
     let mut answer = http2().get(format!("{}/read", gateway.url)).bearer_auth(&session.token).send().await.unwrap();
-    let sender = senders.lock().unwrap().pop().unwrap();
+    let sender = senders.lock().pop().unwrap();
     sender.send(Bytes::from("half")).await.unwrap();
 
     assert_eq!(answer.chunk().await.unwrap().unwrap(), "half");
@@ -91,7 +92,7 @@ async fn an_http2_upload_that_is_cancelled_never_looks_complete_to_the_vendor() 
         async move {
             let mut part = [0; 4096];
             while let Ok(length @ 1..) = stream.read(&mut part).await {
-                log.lock().unwrap().push_str(&String::from_utf8_lossy(&part[..length]));
+                log.lock().push_str(&String::from_utf8_lossy(&part[..length]));
             }
             end.store(true, Ordering::SeqCst);
         }
@@ -104,13 +105,13 @@ async fn an_http2_upload_that_is_cancelled_never_looks_complete_to_the_vendor() 
     let call = client.post(format!("{}/echo", gateway.url)).bearer_auth(&session.token);
     let call = tokio::spawn(call.body(reqwest::Body::wrap_stream(parts)).send());
     sender.send(Ok(Bytes::from("half"))).await.unwrap();
-    eventually("the first half", || came.lock().unwrap().contains("half")).await;
+    eventually("the first half", || came.lock().contains("half")).await;
 
     // The client resets the stream with CANCEL.
     call.abort();
 
     eventually("the end of the vendor's call", || ended.load(Ordering::SeqCst)).await;
-    let came = came.lock().unwrap();
+    let came = came.lock();
     assert!(!came.contains("\r\n0\r\n"), "{came:?}");
 }
 

@@ -1,8 +1,9 @@
 //! Whom the gateway takes for the vendor, and how it comes there: certificates, proxies, addresses.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use http::Version;
+use parking_lot::Mutex;
 use rcgen::CertificateParams;
 use reqwest::Method;
 use tokio::net::TcpStream;
@@ -98,7 +99,7 @@ fn proxy(status: &'static str) -> (TestVendor, Arc<Mutex<Vec<String>>>) {
         async move {
             let Some(head) = wire::next_call(&mut stream).await else { return };
             let target = head.split(' ').nth(1).unwrap().to_owned();
-            log.lock().unwrap().push(head);
+            log.lock().push(head);
             wire::write(&mut stream, &format!("HTTP/1.1 {status}\r\n\r\n")).await;
             if status.starts_with("200") {
                 let mut vendor = TcpStream::connect(target.replace("localhost", "127.0.0.1")).await.unwrap();
@@ -119,7 +120,7 @@ async fn a_vendor_is_reached_through_its_proxy_which_sees_no_call() {
     assert_eq!(status_and_code(&gateway).await.0, 200);
 
     let authority = vendor.vendor.url.trim_start_matches("https://");
-    let heads = heads.lock().unwrap();
+    let heads = heads.lock();
     assert_eq!(heads.len(), 1);
     assert!(heads[0].starts_with(&format!("CONNECT {authority} HTTP/1.1\r\n")), "{heads:?}");
     let lower = heads[0].to_ascii_lowercase();

@@ -1,10 +1,11 @@
 //! Uploads that go on behind their answer: they count, and they end with the token.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http_body_util::BodyExt;
+use parking_lot::Mutex;
 use reqwest::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -81,7 +82,7 @@ async fn an_upload_that_goes_on_behind_its_http2_answer_counts_as_an_open_call()
     let kept = Arc::clone(&bodies);
     let vendor = SecureVendor::serving(authority, config, move |_, request| {
         // Held, so that the vendor does not ask for an end of the upload.
-        kept.lock().unwrap().push(request.into_body());
+        kept.lock().push(request.into_body());
         async { whole(200, "text/plain", "ok").map(|body| body.map_err(|never| match never {}).boxed()) }
     });
     let gateway = vendor.gateway().bot(ONE).start();

@@ -1,12 +1,13 @@
 //! HTTP/2 towards vendors: who gets it, what calls share and what they do not.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Response, Uri, Version};
 use http_body_util::BodyExt;
+use parking_lot::Mutex;
 use reqwest::Method;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
@@ -64,7 +65,7 @@ async fn a_vendor_that_offers_http2_gets_http2() {
     let heads: Arc<Mutex<Vec<(Uri, HeaderMap)>>> = Arc::default();
     let log = Arc::clone(&heads);
     let vendor = SecureVendor::serving(authority, config, move |_, request| {
-        log.lock().unwrap().push((request.uri().clone(), request.headers().clone()));
+        log.lock().push((request.uri().clone(), request.headers().clone()));
         async move { Response::new(request.into_body().boxed()) }
     });
     let gateway = vendor.gateway().start();
@@ -75,7 +76,7 @@ async fn a_vendor_that_offers_http2_gets_http2() {
 
     assert_eq!((answer.status().as_u16(), answer.text().await.unwrap()), (200, "{}".to_owned()));
     assert_eq!(vendor.versions(), [Version::HTTP_2]);
-    let (uri, headers) = heads.lock().unwrap().pop().unwrap();
+    let (uri, headers) = heads.lock().pop().unwrap();
     assert_eq!(uri.to_string(), format!("{}/echo?page=2", vendor.vendor.url));
     assert_eq!(headers["content-length"], "2");
     for name in ["host", "te", "connection", "transfer-encoding"] {
@@ -114,14 +115,14 @@ async fn a_caller_that_leaves_resets_its_stream_and_no_other() {
     let kept = Arc::clone(&senders);
     let vendor = SecureVendor::serving(authority, config, move |_, _| {
         let (answer, sender) = crate::support::vendor::streamed("text/plain");
-        kept.lock().unwrap().push(sender);
+        kept.lock().push(sender);
         async move { answer.map(|body| body.map_err(|never| match never {}).boxed()) }
     });
     let gateway = vendor.gateway().start();
     let session = gateway.mint("support").await;
     let open = async || gateway.call(Method::GET, "/read").bearer_auth(&session.token).send().await.unwrap();
     let (mut left, mut stays) = (open().await, open().await);
-    let [first, second] = [0, 1].map(|number: usize| senders.lock().unwrap()[number].clone());
+    let [first, second] = [0, 1].map(|number: usize| senders.lock()[number].clone());
     first.send(Bytes::from("a")).await.unwrap();
     assert_eq!(left.chunk().await.unwrap().unwrap(), "a");
 
@@ -132,7 +133,7 @@ async fn a_caller_that_leaves_resets_its_stream_and_no_other() {
     second.send(Bytes::from("b")).await.unwrap();
     assert_eq!(stays.chunk().await.unwrap().unwrap(), "b");
     drop(second);
-    senders.lock().unwrap().clear();
+    senders.lock().clear();
     assert_eq!(stays.chunk().await.unwrap(), None);
     assert_eq!(vendor.connections(), 1);
 }
@@ -154,14 +155,14 @@ async fn a_caller_that_leaves_before_or_after_the_head_cancels_its_stream() {
                     frames.send(frames::HEADERS, frames::END_HEADERS | end, stream, frames::OK).await;
                 }
                 if kind == frames::HEADERS || kind == frames::RST_STREAM {
-                    log.lock().unwrap().push((kind, stream, payload.last().copied()));
+                    log.lock().push((kind, stream, payload.last().copied()));
                 }
             }
         }
     });
     let gateway = vendor.gateway().start();
     let session = gateway.mint("support").await;
-    let seen = |kind: u8| came.lock().unwrap().iter().filter(|(seen, ..)| *seen == kind).count();
+    let seen = |kind: u8| came.lock().iter().filter(|(seen, ..)| *seen == kind).count();
 
     let first = wire::send(&gateway, wire::head(&session, "GET /read", &[])).await;
     eventually("the first call", || seen(frames::HEADERS) == 1).await;
@@ -173,8 +174,7 @@ async fn a_caller_that_leaves_before_or_after_the_head_cancels_its_stream() {
     let third = gateway.call(Method::GET, "/read").bearer_auth(&session.token).send().await.unwrap();
 
     assert_eq!(third.status(), 200);
-    let resets: Vec<_> =
-        came.lock().unwrap().iter().copied().filter(|(kind, ..)| *kind == frames::RST_STREAM).collect();
+    let resets: Vec<_> = came.lock().iter().copied().filter(|(kind, ..)| *kind == frames::RST_STREAM).collect();
     // CANCEL, which is 8.
     assert_eq!(resets, [(frames::RST_STREAM, 1, Some(8)), (frames::RST_STREAM, 3, Some(8))]);
     assert_eq!(vendor.connections(), 1);
@@ -189,7 +189,7 @@ async fn a_caller_that_leaves_while_the_vendor_reads_nothing_ends_its_upload_and
     let vendor = SecureVendor::serving(authority, config, move |_, request| {
         let (answer, sender) = crate::support::vendor::streamed("text/plain");
         // The call's body is held and not read: the vendor's window stays shut.
-        kept.lock().unwrap().push((sender, request));
+        kept.lock().push((sender, request));
         async move { answer.map(|body| body.map_err(|never| match never {}).boxed()) }
     });
     let gateway = vendor.gateway().start();
@@ -199,7 +199,7 @@ async fn a_caller_that_leaves_while_the_vendor_reads_nothing_ends_its_upload_and
     wire::read_until(&mut client, "\r\n\r\n").await;
     let (mut reading, mut writing) = client.into_split();
     let flood = tokio::spawn(async move { while writing.write_all(&[b'x'; 65_536]).await.is_ok() {} });
-    let sender = senders.lock().unwrap()[0].0.clone();
+    let sender = senders.lock()[0].0.clone();
     sender.send(Bytes::from("a")).await.unwrap();
     assert!(tokio::io::AsyncReadExt::read(&mut reading, &mut [0; 64]).await.unwrap() > 0);
 

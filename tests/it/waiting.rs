@@ -18,9 +18,13 @@ fn mute() -> (TestVendor, mpsc::UnboundedReceiver<String>) {
     let vendor = TestVendor::raw(move |_, mut stream| {
         let heard = heard.clone();
         async move {
-            let mut text = vec![0; 4096];
-            let length = stream.read(&mut text).await.unwrap();
-            text.truncate(length);
+            let mut text = Vec::new();
+            // A call that says that it has a body has some of it, too.
+            while !text.windows(4).any(|end| end == b"\r\n\r\n")
+                || (text.windows(7).any(|name| name == b"chunked") && !text.windows(3).any(|word| word == b"one"))
+            {
+                let _whole = stream.read_buf(&mut text).await.unwrap();
+            }
             let _listening = heard.send(String::from_utf8_lossy(&text).into_owned());
             let _broken_off = stream.read_to_end(&mut text).await;
             let _listening = heard.send(String::from_utf8_lossy(&text).into_owned());
@@ -151,7 +155,7 @@ async fn a_strict_bots_open_streams_end_when_the_store_was_away_for_too_long() {
     let mut streams = Vec::new();
     for gateway in [&strict, &plain] {
         let stream = gateway.call(Method::GET, "/read").bearer_auth(&session.token).send().await.unwrap();
-        streams.push((stream, senders.lock().unwrap().pop().unwrap()));
+        streams.push((stream, senders.lock().pop().unwrap()));
     }
     redis.stop();
     for gateway in [&strict, &plain] {

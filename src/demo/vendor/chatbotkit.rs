@@ -13,11 +13,12 @@ mod telling;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
 use hyper::body::Bytes;
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 
@@ -232,7 +233,7 @@ impl ChatBotKit {
     }
 
     fn conversations(&self) -> MutexGuard<'_, Conversations> {
-        self.conversations.lock().unwrap_or_else(PoisonError::into_inner)
+        self.conversations.lock()
     }
 }
 

@@ -13,9 +13,10 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use http::{HeaderMap, Method, StatusCode};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::net::TcpListener;
 
 use self::fault::Fault;
@@ -144,7 +145,7 @@ impl Genesys {
     }
 
     fn sessions(&self) -> MutexGuard<'_, Sessions> {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+        self.sessions.lock()
     }
 }
 

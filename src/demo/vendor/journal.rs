@@ -5,7 +5,7 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::header::AUTHORIZATION;
@@ -13,6 +13,7 @@ use http::request::Parts;
 use http::{HeaderMap, Method};
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Body, Bytes, Frame, SizeHint};
+use parking_lot::{Mutex, MutexGuard};
 
 /// How much of a body is kept. What is behind it is only counted, so that a test may upload as much as it likes.
 const KEPT: usize = 1 << 20;
@@ -78,7 +79,7 @@ impl Journal {
     }
 
     fn entries(&self) -> MutexGuard<'_, Vec<Seen>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -152,7 +152,7 @@ fn serve<S: Sink>(mut log: Log<S>, waiting: &Receiver<Waiting>, clock: &Clock, i
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use parking_lot::Mutex;
 
     use super::super::line::tests::event;
     use super::*;
@@ -163,18 +163,18 @@ mod tests {
 
     impl Disk {
         fn holds(&self, room: usize, cuts: bool) {
-            let mut disk = self.0.lock().unwrap();
+            let mut disk = self.0.lock();
             (disk.1, disk.2) = (room, cuts);
         }
 
         fn text(&self) -> String {
-            String::from_utf8(self.0.lock().unwrap().0.clone()).unwrap()
+            String::from_utf8(self.0.lock().0.clone()).unwrap()
         }
     }
 
     impl Sink for Disk {
         fn begin(&mut self, tail: &Tail) -> io::Result<Tail> {
-            let mut disk = self.0.lock().unwrap();
+            let mut disk = self.0.lock();
             let end = disk.0.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
             if end < disk.0.len() && !disk.2 {
                 return Err(io::ErrorKind::StorageFull.into());
@@ -186,14 +186,14 @@ mod tests {
         fn end(&mut self) {}
 
         fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-            let mut disk = self.0.lock().unwrap();
+            let mut disk = self.0.lock();
             let fits = disk.1.saturating_sub(disk.0.len()).min(bytes.len());
             disk.0.extend_from_slice(&bytes[..fits]);
             if fits < bytes.len() { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
         }
 
         fn cut(&mut self, length: u64) -> io::Result<()> {
-            let mut disk = self.0.lock().unwrap();
+            let mut disk = self.0.lock();
             if !disk.2 {
                 return Err(io::ErrorKind::StorageFull.into());
             }

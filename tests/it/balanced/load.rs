@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
+use parking_lot::Mutex;
 use tokio::time::MissedTickBehavior;
 
 use super::replicas::{say, server, token_in, whole_of};
@@ -83,12 +84,12 @@ impl Load {
     }
 
     pub(super) fn look<T>(&self, at: impl FnOnce(&Count) -> T) -> T {
-        at(&self.count.lock().unwrap())
+        at(&self.count.lock())
     }
 
     /// What it came to, once all have stopped.
     pub(super) fn finished(self) -> Count {
-        self.count.into_inner().unwrap()
+        self.count.into_inner()
     }
 
     /// Calls that this replica served.
@@ -98,11 +99,11 @@ impl Load {
 
     /// The token that was minted last.
     pub(super) fn latest(&self) -> String {
-        self.tokens.lock().unwrap().last().unwrap().clone()
+        self.tokens.lock().last().unwrap().clone()
     }
 
     fn token(&self, turn: usize) -> String {
-        let tokens = self.tokens.lock().unwrap();
+        let tokens = self.tokens.lock();
         tokens[turn % tokens.len()].clone()
     }
 
@@ -135,8 +136,8 @@ impl Load {
         while !self.stop.load(Ordering::Relaxed) {
             pace.tick().await;
             let Some(body) = self.make(&mut line, mint(), 201).await else { continue };
-            self.count.lock().unwrap().minted += 1;
-            let mut tokens = self.tokens.lock().unwrap();
+            self.count.lock().minted += 1;
+            let mut tokens = self.tokens.lock();
             if tokens.len() == TOKENS {
                 tokens.remove(1);
             }
@@ -153,7 +154,7 @@ impl Load {
             Ok((status, body)) => Err(format!("{status}: {body}")),
             Err(why) => Err(why),
         };
-        let mut count = self.count.lock().unwrap();
+        let mut count = self.count.lock();
         match outcome {
             Ok(body) => {
                 *count.served.entry((server, line.from)).or_default() += 1;

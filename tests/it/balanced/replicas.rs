@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use hyper::{Request, Response};
 use keystile::bot::NewClient;
 use keystile::id::Entropy;
+use parking_lot::Mutex;
 use rustls::pki_types::CertificateDer;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -71,7 +72,7 @@ fn vendor(streams: &Streams) -> TestVendor {
         let (answer, sender) = streamed("text/event-stream");
         sender.try_send("data: one\n\n".into()).unwrap();
         let said = asked["messages"][0]["content"].as_str().unwrap().to_owned();
-        streams.lock().unwrap().insert(said, sender);
+        streams.lock().insert(said, sender);
         answer
     })
 }

@@ -14,7 +14,7 @@ const TEN_MINUTES: Duration = Duration::from_secs(600);
 #[tokio::test]
 async fn a_call_is_made_once_and_its_answer_given_again() {
     let answer = vec![0, 255, b'\r', b'\n', b'"'];
-    for store in both() {
+    for store in both().await {
         assert_eq!(store.begin(KEY, BODY, TEN_MINUTES).await, Ok(Begun::New), "{}", store.name);
         assert_eq!(store.begin(KEY, BODY, TEN_MINUTES).await, Ok(Begun::InFlight), "{}", store.name);
         assert_eq!(store.begin(KEY, [3; 32], TEN_MINUTES).await, Ok(Begun::Other), "{}", store.name);
@@ -30,7 +30,7 @@ async fn a_call_is_made_once_and_its_answer_given_again() {
 
 #[tokio::test]
 async fn an_abandoned_call_may_be_made_again() {
-    for store in both() {
+    for store in both().await {
         store.begin(KEY, BODY, TEN_MINUTES).await.unwrap();
         store.abandon(KEY).await.unwrap();
         assert_eq!(store.begin(KEY, [3; 32], TEN_MINUTES).await, Ok(Begun::New), "{}", store.name);
@@ -39,7 +39,7 @@ async fn an_abandoned_call_may_be_made_again() {
 
 #[tokio::test]
 async fn a_call_is_forgotten_after_its_time() {
-    for store in both() {
+    for store in both().await {
         store.begin(KEY, BODY, Duration::from_millis(1)).await.unwrap();
         let end = Instant::now() + Duration::from_secs(10);
         while store.begin(KEY, BODY, Duration::from_millis(1)).await.unwrap() != Begun::New {
@@ -53,7 +53,7 @@ async fn a_call_is_forgotten_after_its_time() {
 #[tokio::test]
 async fn a_rate_is_shared_by_a_redis_and_by_no_file() {
     let rate = Rate::new(3, Duration::from_secs(60));
-    let [file, redis] = both();
+    let [file, redis] = both().await;
     assert_eq!(file.take("mint", rate).await, Err(StoreError::Unsupported));
     for taken in 1..=3 {
         let Ok(Taken::Yes(full_in)) = redis.take("mint", rate).await else { panic!("there are three") };
@@ -77,7 +77,7 @@ async fn a_rate_is_shared_by_a_redis_and_by_no_file() {
 async fn what_each_process_took_is_added_up_by_a_redis_and_by_no_file() {
     let rate = Rate::new(10, Duration::from_secs(100));
     let part = |key: &str, taken| Part { key: key.to_owned(), rate, taken };
-    let [file, redis] = both();
+    let [file, redis] = both().await;
     assert_eq!(file.share(vec![part("one", 1)]).await, Err(StoreError::Unsupported));
 
     let told = redis.share(vec![part("one", 3), part("two", 8)]).await.unwrap();

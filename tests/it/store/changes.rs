@@ -15,7 +15,7 @@ fn numbers(entries: &[Change]) -> Vec<u64> {
 
 #[tokio::test]
 async fn the_log_after_a_number_is_all_that_came_later() {
-    for store in both() {
+    for store in both().await {
         let empty = store.changes(0).await.unwrap();
         assert_eq!((empty.entries.len(), empty.last, empty.is_all), (0, 0, true), "{}", store.name);
         let record = session("a");
@@ -44,7 +44,7 @@ async fn the_log_after_a_number_is_all_that_came_later() {
 
 #[tokio::test]
 async fn a_session_revoked_twice_is_one_change() {
-    for store in both() {
+    for store in both().await {
         store.open(session("a"), Vec::new()).await.unwrap();
         let until = soon(60_000);
         let first = store.revoke(Scope::Session("a".to_owned()), until).await.unwrap();
@@ -59,7 +59,7 @@ async fn a_session_revoked_twice_is_one_change() {
 
 #[tokio::test]
 async fn a_contact_revoked_again_leaves_one_entry_that_says_all() {
-    for store in both() {
+    for store in both().await {
         let first = store.revoke(Scope::Contact("ada".to_owned()), soon(90_000)).await.unwrap();
         let until = store.changes(0).await.unwrap().entries[0].until;
         let second = store.revoke(Scope::Contact("ada".to_owned()), soon(60_000)).await.unwrap();
@@ -73,7 +73,7 @@ async fn a_contact_revoked_again_leaves_one_entry_that_says_all() {
 
 #[tokio::test]
 async fn more_changes_than_fit_come_in_pieces_without_a_gap() {
-    for store in both() {
+    for store in both().await {
         let many = (0..1100).map(|number| revoke(&store, Scope::Session(number.to_string())));
         let mut expected = join_all(many).await;
         expected.sort_unstable();
@@ -88,7 +88,7 @@ async fn more_changes_than_fit_come_in_pieces_without_a_gap() {
 
 #[tokio::test]
 async fn whoever_subscribed_is_told_the_newest_number() {
-    for store in both() {
+    for store in both().await {
         let mut told = store.subscribe();
         let number = revoke(&store, Scope::Bot("support".to_owned())).await;
         told.wait_for(|last| *last >= number).await.unwrap();

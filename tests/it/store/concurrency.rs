@@ -5,10 +5,11 @@ use futures_util::future::join_all;
 use keystile::store::{Begun, Cap, Counted, Filter, Scope, StoreError};
 
 use super::{DAY, both, known, session, soon};
+use crate::support::until;
 
 #[tokio::test]
 async fn two_hundred_sessions_opened_at_once_are_all_there() {
-    for store in both() {
+    for store in both().await {
         let all = (0..200).map(|number| store.open(session(&number.to_string()), Vec::new()));
         assert!(join_all(all).await.iter().all(Result::is_ok), "{}", store.name);
         let page = store.sessions(Filter::default(), None, 500).await.unwrap();
@@ -18,7 +19,7 @@ async fn two_hundred_sessions_opened_at_once_are_all_there() {
 
 #[tokio::test]
 async fn of_two_recognitions_at_once_one_is_a_conflict() {
-    for store in both() {
+    for store in both().await {
         for round in 0..20 {
             let id = round.to_string();
             store.open(session(&id), Vec::new()).await.unwrap();
@@ -37,7 +38,7 @@ async fn of_two_recognitions_at_once_one_is_a_conflict() {
 
 #[tokio::test]
 async fn a_cap_holds_however_many_are_opened_at_once_and_a_refusal_is_its_own() {
-    for store in both() {
+    for store in both().await {
         let opens = (0..60).map(|number| {
             let caps = if number % 2 == 0 { vec![Cap { what: Counted::Address, most: 10 }] } else { Vec::new() };
             let mut record = session(&format!("{number:02}"));
@@ -54,7 +55,7 @@ async fn a_cap_holds_however_many_are_opened_at_once_and_a_refusal_is_its_own() 
 
 #[tokio::test]
 async fn a_renewal_beside_a_revocation_is_before_it_or_refused() {
-    for store in both() {
+    for store in both().await {
         for round in 0..20 {
             let id = round.to_string();
             store.open(session(&id), Vec::new()).await.unwrap();
@@ -70,7 +71,7 @@ async fn a_renewal_beside_a_revocation_is_before_it_or_refused() {
 
 #[tokio::test]
 async fn of_calls_begun_at_once_one_is_made() {
-    for store in both() {
+    for store in both().await {
         let begun = join_all((0..20).map(|_| store.begin([1; 32], [2; 32], DAY))).await;
         let count = |wanted: Begun| begun.iter().filter(|begun| **begun == Ok(wanted.clone())).count();
         assert_eq!((count(Begun::New), count(Begun::InFlight)), (1, 19), "{} {begun:?}", store.name);
@@ -79,14 +80,9 @@ async fn of_calls_begun_at_once_one_is_made() {
 
 #[tokio::test]
 async fn an_operation_that_nobody_waits_for_is_carried_out() {
-    for store in both() {
-        // It has a connection then, which on a busy machine can take longer than an operation may.
-        while store.session("left").await.is_err() {}
+    for store in both().await {
         // Begun, and then left.
         assert!(store.open(session("left"), Vec::new()).now_or_never().is_none(), "{}", store.name);
-        let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
-        while store.session("left").await.unwrap().is_none() {
-            assert!(std::time::Instant::now() < end, "{}", store.name);
-        }
+        until(store.name, async || store.session("left").await.unwrap()).await;
     }
 }

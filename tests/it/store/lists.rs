@@ -33,7 +33,7 @@ async fn all(store: &Kept, filter: &Filter, most: u32) -> Vec<String> {
 
 #[tokio::test]
 async fn pages_hold_every_session_once_the_newest_first() {
-    for store in both() {
+    for store in both().await {
         fill(&store, "s", 9, -60_000).await;
         let expected = ["s8", "s7", "s6", "s5", "s4", "s3", "s2", "s1", "s0"];
         for most in [1, 2, 3, 4, 9, 100] {
@@ -44,7 +44,7 @@ async fn pages_hold_every_session_once_the_newest_first() {
 
 #[tokio::test]
 async fn a_page_goes_on_where_the_one_before_ended_while_sessions_are_opened() {
-    for store in both() {
+    for store in both().await {
         fill(&store, "s", 6, -60_000).await;
         let first = store.sessions(Filter::default(), None, 3).await.unwrap();
         fill(&store, "new", 5, -1_000).await;
@@ -57,7 +57,7 @@ async fn a_page_goes_on_where_the_one_before_ended_while_sessions_are_opened() {
 
 #[tokio::test]
 async fn a_list_is_of_the_bots_the_contact_and_the_time_that_were_asked_for() {
-    for store in both() {
+    for store in both().await {
         let times = [soon(-5000), soon(-4000), soon(-3000), soon(-2000)];
         for (number, (bot, opened)) in ["a", "b", "c", "a"].into_iter().zip(times).enumerate() {
             let record = Record { bot: bot.to_owned(), opened, ..session(&number.to_string()) };

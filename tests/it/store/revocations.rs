@@ -14,7 +14,7 @@ async fn opened(store: &Kept, id: &str) -> Record {
 async fn a_session_revoked_by_itself_its_contact_or_its_bot_is_not_renewed() {
     for scope in [Scope::Session("a".to_owned()), Scope::Contact("sub-a".to_owned()), Scope::Bot("support".to_owned())]
     {
-        for store in both() {
+        for store in both().await {
             let record = opened(&store, "a").await;
             let revoked = store.revoke(scope.clone(), record.ends).await.unwrap();
 
@@ -31,7 +31,7 @@ async fn a_session_revoked_by_itself_its_contact_or_its_bot_is_not_renewed() {
 
 #[tokio::test]
 async fn a_revocation_is_of_what_was_opened_before_and_of_nothing_else() {
-    for store in both() {
+    for store in both().await {
         opened(&store, "a").await;
         let other = Record { bot: "sales".to_owned(), subject: "eve".to_owned(), ..session("other") };
         store.open(other, Vec::new()).await.unwrap();
@@ -50,7 +50,7 @@ async fn a_revocation_is_of_what_was_opened_before_and_of_nothing_else() {
 #[tokio::test]
 async fn a_session_whose_contact_or_bot_was_revoked_while_it_was_opened_is_not_kept() {
     for scope in [Scope::Contact("sub-a".to_owned()), Scope::Bot("support".to_owned())] {
-        for store in both() {
+        for store in both().await {
             let record = session("a");
             store.revoke(scope.clone(), soon(0).plus(DAY)).await.unwrap();
 
@@ -63,7 +63,7 @@ async fn a_session_whose_contact_or_bot_was_revoked_while_it_was_opened_is_not_k
 #[tokio::test]
 async fn a_gateway_whose_clock_is_ahead_opens_no_session_that_escapes() {
     for scope in [Scope::Contact("sub-ahead".to_owned()), Scope::Bot("support".to_owned())] {
-        for store in both() {
+        for store in both().await {
             let ahead = Record { opened: soon(30_000), ..session("ahead") };
             store.open(ahead.clone(), Vec::new()).await.unwrap();
             let revoked = store.revoke(scope.clone(), ahead.ends).await.unwrap();
@@ -76,7 +76,7 @@ async fn a_gateway_whose_clock_is_ahead_opens_no_session_that_escapes() {
 
 #[tokio::test]
 async fn a_contact_revoked_since_the_opening_is_not_recognised() {
-    for store in both() {
+    for store in both().await {
         opened(&store, "a").await;
         store.revoke(Scope::Contact("ada".to_owned()), soon(0).plus(DAY)).await.unwrap();
         assert_eq!(store.recognise("a", ada(), false, soon(0)).await, Err(StoreError::Ended), "{}", store.name);
@@ -86,7 +86,7 @@ async fn a_contact_revoked_since_the_opening_is_not_recognised() {
 
 #[tokio::test]
 async fn a_sweep_deletes_what_had_its_time_and_nothing_else() {
-    for store in super::both_with("retention = \"1h\"\n") {
+    for store in super::both_with("retention = \"1h\"\n").await {
         let old = |id: &str| Record {
             opened: soon(-9_000_000),
             expires: soon(-8_000_000),

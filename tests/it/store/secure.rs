@@ -4,10 +4,10 @@ use std::path::Path;
 
 use keystile::store::{Scope, StoreError};
 
-use super::{open, session, soon};
+use super::{open, reached, session, soon};
 use crate::support::authority::Authority;
-use crate::support::eventually;
 use crate::support::redis::TestRedis;
+use crate::support::{eventually, until};
 
 /// A Redis with a certificate of `authority` for `name`, and its URL.
 fn redis(authority: &Authority, name: &str) -> (TestRedis, String) {
@@ -16,11 +16,14 @@ fn redis(authority: &Authority, name: &str) -> (TestRedis, String) {
     (redis, format!("url = \"rediss://localhost:{port}\"\n"))
 }
 
+/// Why it is refused; not that it was too slow once.
 async fn refused(section: &str) -> String {
-    match open(Path::new("/"), section).unwrap().session("a").await {
-        Err(StoreError::Away(why)) => why,
+    let store = open(Path::new("/"), section).unwrap();
+    until("it is refused", async || match store.session("a").await {
+        Err(StoreError::Away(why)) => Some(why).filter(|why| !why.contains("in time")),
         other => panic!("{other:?}"),
-    }
+    })
+    .await
 }
 
 #[tokio::test]
@@ -28,6 +31,7 @@ async fn a_redis_of_the_named_authority_is_used_over_tls() {
     let authority = Authority::new();
     let (redis, url) = redis(&authority, "localhost");
     let store = open(Path::new("/"), &format!("{url}{}\n", authority.ca())).unwrap();
+    reached(&*store).await;
     store.open(session("a"), Vec::new()).await.unwrap();
     assert_eq!(redis.ask(&["EXISTS", "{keystile}:session:a"]), ":1\r\n");
     // What is pushed comes over TLS, too.

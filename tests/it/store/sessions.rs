@@ -6,7 +6,7 @@ use super::{DAY, HOUR, ada, both, known, session, soon};
 
 #[tokio::test]
 async fn a_session_is_found_as_it_was_opened() {
-    for store in both() {
+    for store in both().await {
         let full = Record {
             source: Some("verified".to_owned()),
             contact: Some("{\"name\":\"Zoë \\\"Z\\\"\",\"phone\":null}".to_owned()),
@@ -26,7 +26,7 @@ async fn a_session_is_found_as_it_was_opened() {
 
 #[tokio::test]
 async fn a_renewed_session_keeps_its_longest_token() {
-    for store in both() {
+    for store in both().await {
         let record = session("a");
         store.open(record.clone(), Vec::new()).await.unwrap();
         let later = record.expires.plus(HOUR);
@@ -40,7 +40,7 @@ async fn a_renewed_session_keeps_its_longest_token() {
 
 #[tokio::test]
 async fn a_session_that_is_over_is_neither_renewed_nor_recognised() {
-    for store in both() {
+    for store in both().await {
         let over = Record { expires: soon(-10), ends: soon(-5), ..session("over") };
         store.open(over, Vec::new()).await.unwrap();
 
@@ -51,7 +51,7 @@ async fn a_session_that_is_over_is_neither_renewed_nor_recognised() {
 
 #[tokio::test]
 async fn a_recognised_session_is_one_contacts_for_good() {
-    for store in both() {
+    for store in both().await {
         let record = session("a");
         store.open(record.clone(), Vec::new()).await.unwrap();
         let later = record.expires.plus(HOUR);
@@ -82,7 +82,7 @@ async fn a_recognised_session_is_one_contacts_for_good() {
 
 #[tokio::test]
 async fn a_contact_without_claims_to_keep_leaves_none_of_an_earlier_one() {
-    for store in both() {
+    for store in both().await {
         let record = Record { contact: Some("{\"name\":\"claimed\"}".to_owned()), ..session("a") };
         store.open(record, Vec::new()).await.unwrap();
         let bare = Known { contact: None, ..ada() };
@@ -94,7 +94,7 @@ async fn a_contact_without_claims_to_keep_leaves_none_of_an_earlier_one() {
 #[tokio::test]
 async fn a_cap_counts_live_sessions_of_the_bot() {
     let cap = |what| vec![Cap { what, most: 2 }];
-    for store in both() {
+    for store in both().await {
         let of = |id: &str| Record { subject: "ada".to_owned(), ..session(id) };
         store.open(Record { expires: soon(-1), ..of("expired") }, cap(Counted::Address)).await.unwrap();
         store.open(Record { bot: "sales".to_owned(), ..of("elsewhere") }, cap(Counted::Address)).await.unwrap();
@@ -115,7 +115,7 @@ async fn a_cap_counts_live_sessions_of_the_bot() {
 
 #[tokio::test]
 async fn a_revoked_session_is_counted_no_more() {
-    for store in both() {
+    for store in both().await {
         let caps = || vec![Cap { what: Counted::Address, most: 1 }];
         for (number, scope) in
             [Scope::Session("0".to_owned()), Scope::Contact("sub-1".to_owned()), Scope::Bot("support".to_owned())]
@@ -134,7 +134,7 @@ async fn a_revoked_session_is_counted_no_more() {
 
 #[tokio::test]
 async fn a_recognised_session_is_counted_for_its_contact() {
-    for store in both() {
+    for store in both().await {
         let caps = || vec![Cap { what: Counted::Contact, most: 1 }];
         store.open(session("a"), caps()).await.unwrap();
         store.recognise("a", ada(), false, soon(1000)).await.unwrap();

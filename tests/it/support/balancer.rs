@@ -1,6 +1,6 @@
 //! A real HAProxy with the repository's own configuration, before three replicas, and connections to it.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
@@ -18,9 +18,7 @@ use tokio::net::TcpSocket;
 use tokio_rustls::TlsConnector;
 
 use super::eventually;
-
-/// Below those that the system gives to whoever connects: a replica that is away keeps its port.
-const PORTS: std::ops::Range<u16> = 20_000..32_000;
+use super::ports::free_address;
 
 /// Where a replica listens.
 #[derive(Clone, Copy, Debug)]
@@ -34,20 +32,6 @@ impl Place {
     pub(crate) fn free() -> Self {
         Self { listen: free_address(), admin: free_address() }
     }
-}
-
-/// Nobody gets the same twice from one process, and seldom from two.
-fn free_address() -> SocketAddr {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let size = u32::from(PORTS.end - PORTS.start);
-    let begin = std::process::id().wrapping_mul(97);
-    let mut ports = std::iter::repeat_with(|| begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % size);
-    let mut addresses = ports
-        .by_ref()
-        .take(size as usize)
-        .map(|offset| SocketAddr::from((Ipv4Addr::LOCALHOST, PORTS.start + u16::try_from(offset).unwrap())));
-    addresses.find(|address| TcpListener::bind(address).is_ok()).expect("a free port")
 }
 
 /// The repository's configuration, for these variables.

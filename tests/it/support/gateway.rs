@@ -1,7 +1,7 @@
 //! The gateway under test: the real one, with a configuration of its own, on a free port.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -15,6 +15,7 @@ use keystile::document::Environment;
 use keystile::id::Entropy;
 use keystile::secret::Secret;
 use keystile::telemetry::Output;
+use parking_lot::Mutex;
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -184,7 +185,7 @@ impl TestGateway {
 
     /// The access records so far, each a JSON object.
     pub(crate) fn records(&self) -> Vec<Value> {
-        let text = self.records.lock().unwrap().clone();
+        let text = self.records.lock().clone();
         text.split(|byte| *byte == b'\n')
             .filter(|line| !line.is_empty())
             .map(|line| serde_json::from_slice(line).unwrap())

@@ -1,8 +1,9 @@
 //! HTTP/2 as frames (RFC 9113 §4, §6): for what a client library would refuse to send.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -155,7 +156,7 @@ impl Attacker {
 
     /// What came so far.
     pub(crate) fn received(&self) -> MutexGuard<'_, Received> {
-        self.received.lock().unwrap()
+        self.received.lock()
     }
 
     /// Waits for the connection's end; why it ended, if that was said.
@@ -184,7 +185,7 @@ async fn read(mut reader: impl AsyncRead + Unpin, received: Arc<Mutex<Received>>
         }
         let stream = u32::from_be_bytes(stream);
         let number = |at: usize| u32::from_be_bytes(payload[at..at + 4].try_into().unwrap());
-        let mut received = received.lock().unwrap();
+        let mut received = received.lock();
         match kind {
             DATA => received.data += payload.len(),
             HEADERS => received.answered.push(stream),
@@ -196,5 +197,5 @@ async fn read(mut reader: impl AsyncRead + Unpin, received: Arc<Mutex<Received>>
             _ => {}
         }
     }
-    received.lock().unwrap().has_ended = true;
+    received.lock().has_ended = true;
 }

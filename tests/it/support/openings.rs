@@ -1,8 +1,9 @@
 //! Vendors whose session call answers what a test says, one of each kind that profiles know.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use http::Method;
+use parking_lot::Mutex;
 use reqwest::Response;
 use serde_json::{Value, json};
 
@@ -124,14 +125,14 @@ impl Opening {
     pub(crate) fn of(kind: Kind) -> Self {
         let script: Script = Arc::new(Mutex::new(Box::new(move |_| whole(200, "application/json", kind.good()))));
         let told = Arc::clone(&script);
-        let vendor = TestVendor::answering(move |seen| told.lock().unwrap()(seen));
+        let vendor = TestVendor::answering(move |seen| told.lock()(seen));
         let gateway = gateway_of(kind, &vendor).start();
         Self { kind, vendor, gateway, script }
     }
 
     /// From here on the vendor answers so.
     pub(crate) fn answer(&self, script: impl Fn(&Seen) -> Answer + Send + 'static) {
-        *self.script.lock().unwrap() = Box::new(script);
+        *self.script.lock() = Box::new(script);
     }
 
     /// From here on with a 200 and this body.

@@ -1,12 +1,15 @@
 //! A real Redis: its own process, port and folder, gone with the test.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+use super::PATIENCE;
+use super::ports::free_address;
 
 /// A sentinel writes to it, and starts with no other.
 const CONFIGURATION: &str = "redis.conf";
@@ -32,7 +35,7 @@ impl TestRedis {
 
     /// One that also speaks TLS, with this certificate and key; and the port where.
     pub(crate) fn secure(certificate: &Path, key: &Path) -> (Self, u16) {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_address().port();
         let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
         let tls = ["--tls-port", &port.to_string(), "--tls-auth-clients", "no"];
         let files = ["--tls-cert-file", certificate, "--tls-key-file", key, "--tls-ca-cert-file", certificate];
@@ -53,9 +56,9 @@ impl TestRedis {
 
     fn configured(configuration: &str, options: &[&str]) -> Self {
         let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
-        // Between the choice of a port and its use another test may take it.
+        // Between the choice of a port and its use another process may take it.
         for _ in 0..20 {
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let port = free_address().port();
             let folder = tempfile::tempdir().unwrap();
             std::fs::write(folder.path().join(CONFIGURATION), configuration).unwrap();
             let mut redis = Self { folder, port, options: options.clone(), process: None };
@@ -113,10 +116,11 @@ impl TestRedis {
             .spawn()
             .expect("redis-server is there; tests/run installs it");
         let process = self.process.insert(process);
-        let end = Instant::now() + Duration::from_secs(10);
+        let end = Instant::now() + PATIENCE;
         while Instant::now() < end && process.try_wait().unwrap().is_none() {
-            // NOAUTH is an answer too; -LOADING is one that says to wait.
-            if ask(self.port, &["PING"]).is_some_and(|answer| !answer.starts_with("-LOADING")) {
+            // A -LOADING says to wait.
+            if ask(self.port, &["PING"]).is_some_and(|answer| answer.starts_with("+PONG") || answer.contains("NOAUTH"))
+            {
                 return true;
             }
             std::thread::sleep(Duration::from_millis(5));

@@ -2,8 +2,8 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http::{Request, Response, Version};
@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use parking_lot::Mutex;
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -85,7 +86,7 @@ impl SecureVendor {
             let (log, handler) = (Arc::clone(&log), Arc::clone(&handler));
             let service = service_fn(move |request: Request<Incoming>| {
                 let call = (number, request.version());
-                log.lock().unwrap().push(call);
+                log.lock().push(call);
                 let answer = handler(call, request);
                 async move { Ok::<_, Infallible>(answer.await) }
             });
@@ -123,7 +124,7 @@ impl SecureVendor {
 
     /// In which version each call came.
     pub(crate) fn versions(&self) -> Vec<Version> {
-        self.calls.lock().unwrap().iter().map(|(_, version)| *version).collect()
+        self.calls.lock().iter().map(|(_, version)| *version).collect()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use hyper::body::{Body, Frame, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
@@ -84,12 +85,12 @@ impl TestVendor {
 
     /// All calls so far.
     pub(crate) fn seen(&self) -> Vec<Seen> {
-        self.seen.lock().unwrap().clone()
+        self.seen.lock().clone()
     }
 
     /// All calls so far, which are forgotten.
     pub(crate) fn take(&self) -> Vec<Seen> {
-        std::mem::take(&mut *self.seen.lock().unwrap())
+        std::mem::take(&mut *self.seen.lock())
     }
 
     /// The last call.
@@ -117,7 +118,7 @@ pub(crate) fn streaming(media: &'static str) -> (TestVendor, Arc<Mutex<Vec<mpsc:
     let kept = Arc::clone(&senders);
     let vendor = TestVendor::answering(move |_| {
         let (answer, sender) = streamed(media);
-        kept.lock().unwrap().push(sender);
+        kept.lock().push(sender);
         answer
     });
     (vendor, senders)
@@ -161,7 +162,7 @@ async fn serve(listener: TcpListener, handler: Arc<Handler>, seen: Arc<Mutex<Vec
                 let body = body.collect().await?.to_bytes();
                 let call =
                     Seen { method: head.method.to_string(), target: head.uri.to_string(), headers: head.headers, body };
-                seen.lock().unwrap().push(call.clone());
+                seen.lock().push(call.clone());
                 Ok::<_, hyper::Error>(handler(&call))
             }
         });

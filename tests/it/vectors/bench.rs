@@ -2,10 +2,11 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use keystile::bot::NewClient;
 use keystile::id::Entropy;
+use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
@@ -58,14 +59,14 @@ fn recording() -> (TestVendor, Recorded) {
     let log = Arc::clone(&recorded);
     let vendor = TestVendor::raw(move |_, mut stream| {
         let log = Arc::clone(&log);
-        let place = log.lock().unwrap().len();
-        log.lock().unwrap().push(Vec::new());
+        let place = log.lock().len();
+        log.lock().push(Vec::new());
         async move {
             let mut answered = 0;
             let mut part = [0; 16 << 10];
             while let Ok(length @ 1..) = stream.read(&mut part).await {
                 let whole = {
-                    let mut log = log.lock().unwrap();
+                    let mut log = log.lock();
                     log[place].extend_from_slice(&part[..length]);
                     let calls = strict::canonical(&log[place]).unwrap_or_default();
                     calls.into_iter().filter(|call| call.is_complete).map(|call| call.method).collect::<Vec<_>>()
@@ -210,7 +211,7 @@ secret_sha256 = "{}"
     fn calls(&self) -> BTreeMap<usize, Vec<Message>> {
         let host = self.vendor.url.trim_start_matches("http://");
         let mut calls: BTreeMap<usize, Vec<Message>> = BTreeMap::new();
-        for bytes in self.recorded.lock().unwrap().iter() {
+        for bytes in self.recorded.lock().iter() {
             let text = String::from_utf8_lossy(bytes);
             for call in strict::canonical(bytes).unwrap_or_else(|what| panic!("{what}: {text:?}")) {
                 // Nothing that was hidden in another request, for then it would have no number or two.
