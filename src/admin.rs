@@ -10,6 +10,7 @@ mod probes;
 mod sessions;
 mod settings;
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
@@ -29,7 +30,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
 use tower::ServiceExt;
 
 pub use self::settings::{Place, Settings};
@@ -41,7 +43,8 @@ use crate::id::RequestId;
 use crate::listen::{self, Bounds, Drain, PrivateSocket};
 use crate::telemetry::audit::Trace;
 
-/// Connections at once: probes and a few operators.
+/// Connections at once: probes and a few operators. One more takes the place of the oldest, so that nobody who opens many
+/// and leaves them open keeps a probe out.
 const CONNECTIONS: usize = 128;
 /// For the head of a request, and between two requests.
 const HEAD: Duration = Duration::from_secs(30);
@@ -147,10 +150,10 @@ impl Bound {
     /// The socket cannot be used.
     pub async fn serve(self, mut stopped: watch::Receiver<bool>) -> io::Result<()> {
         let listener = Listener::new(self.listening)?;
-        let room = Arc::new(Semaphore::new(CONNECTIONS));
         let router = self.admin.router();
+        let mut open = VecDeque::with_capacity(CONNECTIONS);
         loop {
-            let served = listener.serve_next(&self.admin, &room, &router);
+            let served = listener.serve_next(&self.admin, &router, &mut open);
             tokio::select! {
                 // An error means that nobody can ask to stop any more, which is as good as being asked.
                 _asked = stopped.wait_for(|stop| *stop) => return Ok(()),
@@ -177,19 +180,30 @@ impl Listener {
         })
     }
 
-    /// Accepts a connection once there is a place for it, and serves it aside. Cancel-safe.
-    async fn serve_next(&self, admin: &Arc<Admin>, room: &Arc<Semaphore>, router: &Router) -> io::Result<()> {
-        let place = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
-        match self {
+    /// Accepts a connection, and serves it aside; `open` are those that are. Cancel-safe.
+    async fn serve_next(
+        &self,
+        admin: &Arc<Admin>,
+        router: &Router,
+        open: &mut VecDeque<AbortHandle>,
+    ) -> io::Result<()> {
+        let serving = match self {
             Self::Address(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                admin.serve(stream, Peer::Address(peer.ip().to_canonical()), router, place);
+                admin.serve(stream, Peer::Address(peer.ip().to_canonical()), router)
             }
             Self::Socket(listener) => {
                 let (stream, _nameless) = listener.accept().await?;
-                admin.serve(stream, Peer::Socket, router, place);
+                admin.serve(stream, Peer::Socket, router)
             }
+        };
+        open.retain(|connection| !connection.is_finished());
+        if open.len() >= CONNECTIONS
+            && let Some(oldest) = open.pop_front()
+        {
+            oldest.abort();
         }
+        open.push_back(serving);
         Ok(())
     }
 }
@@ -212,15 +226,11 @@ impl Admin {
             .with_state(Arc::clone(self))
     }
 
-    fn serve<S>(self: &Arc<Self>, stream: S, peer: Peer, router: &Router, place: OwnedSemaphorePermit)
+    fn serve<S>(self: &Arc<Self>, stream: S, peer: Peer, router: &Router) -> AbortHandle
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (admin, router) = (Arc::clone(self), router.clone());
-        tokio::spawn(async move {
-            admin.connection(stream, peer, router).await;
-            drop(place);
-        });
+        tokio::spawn(Arc::clone(self).connection(stream, peer, router.clone())).abort_handle()
     }
 
     async fn connection<S>(self: Arc<Self>, stream: S, peer: Peer, router: Router)

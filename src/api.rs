@@ -22,6 +22,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+use tokio_util::task::TaskTracker;
 
 pub use self::audited::Told;
 pub use self::call::answered;
@@ -67,6 +68,8 @@ pub struct Api {
     pub ledger: Arc<Ledger>,
     /// Makes calls once.
     pub repeats: Arc<Repeats>,
+    /// What goes on when its caller has left.
+    pub tasks: TaskTracker,
     /// Where all that is done to them is put on record.
     pub audit: Arc<Audit>,
     /// Reads bodies.

@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
 
 use self::process::{Current, Process};
 use self::running::Ending;
@@ -116,13 +117,15 @@ impl Bound {
         let (contact, staleness) = (settings.tokens.contact, settings.store.max_staleness);
         let ledger = Arc::new(Ledger::new(store, Arc::clone(&revoked), clock.clone(), contact, staleness));
         let (traces, carrier) = collector::open(settings.traces);
+        let tasks = TaskTracker::new();
         let process = Process {
             limiter: Arc::new(Limiter::new(settings.bots.count() + SPARE_BOTS)),
             repeats: Arc::new(Repeats {
                 authority: Arc::clone(&authority),
                 ledger: Arc::clone(&ledger),
-                open: Arc::default(),
+                tasks: tasks.clone(),
             }),
+            tasks,
             audit: Arc::new(Audit::open(settings.audit.file.as_deref(), clock.clone())?),
             numbers: Mutex::default(),
             authority,

@@ -162,7 +162,7 @@ impl Proxy {
             other => other,
         };
         let mut part = vendor_call(&span, vendor, &mut request);
-        let sent = pool::send(&vendor.upstream, grant.caller(), request, deadline, ended(&grant)).await;
+        let sent = pool::send(&vendor.upstream, grant.visitor(), request, deadline, ended(&grant)).await;
         let response = sent.map_err(|error| unanswered(error, is_safe, &grant));
         let response = response.inspect_err(|fault| part.failed(fault.code()))?;
         part.answered(response.status());
@@ -223,7 +223,7 @@ impl Proxy {
         if !vendor.keys.has_another(grant.key_place(), now) {
             return;
         }
-        if vendor.keys.refuse(grant.key_place(), status, retry_after(headers, now), grant.caller(), now) {
+        if vendor.keys.refuse(grant.key_place(), status, retry_after(headers, now), grant.visitor(), now) {
             let key = grant.key_place() + 1;
             tracing::warn!(vendor = vendor.name.as_str(), key, %status, "a key of the vendor is set aside");
         }
@@ -253,7 +253,7 @@ impl Proxy {
         let accept = handshake.ask(request.headers_mut(), self.entropy.bytes())?;
         let mut part = vendor_call(&span, vendor, &mut request);
         let sent = tokio::select! {
-            sent = pool::send_alone(&vendor.upstream, grant.caller(), request, self.deadline(&grant)) => sent,
+            sent = pool::send_alone(&vendor.upstream, grant.visitor(), request, self.deadline(&grant)) => sent,
             () = ended(&grant) => Err(SendError::Ended { is_whole: false }),
         };
         let response = sent.map_err(|error| unanswered(error, true, &grant));

@@ -8,6 +8,7 @@ use crate::bot::{Bot, Client, PUBLIC, Vendor, Visibility};
 use crate::clock::Timestamp;
 use crate::fault::{Code, Fault};
 use crate::id::digest_number;
+use crate::net::Neighbourhood;
 use crate::secret::Secret;
 use crate::token::Verified;
 use crate::vendor::{Route, Segment, Who};
@@ -31,6 +32,8 @@ pub struct CallGrant {
     holder: Holder,
     bot: Arc<Bot>,
     key: usize,
+    /// Where the call comes from, if a page makes it.
+    visitor: Option<u128>,
     revoked: Arc<Revoked>,
 }
 
@@ -58,7 +61,13 @@ impl CallGrant {
         }
     }
 
-    /// Whom limits and failures count. A client that calls as an owner counts as one session of each bot: another bot's
+    /// Whom the vendor's failures count, so that nobody stops it for all others. A page opens as many sessions as it likes:
+    /// there it is the address that calls, else the session.
+    pub fn visitor(&self) -> u128 {
+        self.visitor.unwrap_or_else(|| self.caller())
+    }
+
+    /// Whom limits count. A client that calls as an owner counts as one session of each bot: another bot's
     /// rate would not fit what was noted by this one's.
     pub fn caller(&self) -> u128 {
         match &self.holder {
@@ -137,8 +146,9 @@ impl Access {
                 "this session has a contact already; a session token cannot change it",
             ));
         }
+        let visitor = verified.session.origin.is_some().then(|| Neighbourhood::of(caller.address).bits());
         let revoked = Arc::clone(&self.revoked);
-        Ok(CallGrant { bot: Arc::clone(bot), holder: Holder::Session(verified), key, revoked })
+        Ok(CallGrant { bot: Arc::clone(bot), holder: Holder::Session(verified), key, visitor, revoked })
     }
 
     /// Whether a client may make a call that shows more than one session: for the bot that the path names, or for the
@@ -179,7 +189,7 @@ impl Access {
         }
         let key = self.next_key(bot)?;
         let revoked = Arc::clone(&self.revoked);
-        Ok(CallGrant { bot: Arc::clone(bot), holder: Holder::Owner(client), key, revoked })
+        Ok(CallGrant { bot: Arc::clone(bot), holder: Holder::Owner(client), key, visitor: None, revoked })
     }
 
     fn next_key(&self, bot: &Bot) -> Result<usize, Fault> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Access, Principal};
+use super::{Access, Over, Principal};
 use crate::bot::{Bot, Client};
 use crate::fault::{Code, Fault};
 use crate::secret::Secret;
@@ -94,6 +94,11 @@ impl Access {
                 Code::WrongSession,
                 "the `token` of the body is for another session than the path's",
             ));
+        }
+        if let Err(over) = self.revoked.judge(&verified, bot.strict_revocation)
+            && over != Over::Replaced
+        {
+            return Err(over.into());
         }
         self.may_its_minter(&verified, bot)?;
         let key = self.is_bound_to(&verified, bot)?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Access, Caller, Operator, Principal};
 use crate::bot::{Bot, Client, Origin, PUBLIC, Visibility};
 use crate::fault::{Code, Fault};
+use crate::net::Neighbourhood;
 
 /// Who gets the session.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub struct MintGrant {
     bot: Arc<Bot>,
     minter: Minter,
     page: Option<Origin>,
+    /// Where the call comes from, if a page makes it.
+    visitor: Option<u128>,
 }
 
 impl MintGrant {
@@ -49,6 +52,11 @@ impl MintGrant {
     /// The page that asked for it, if one did: also with a client's credential.
     pub fn page(&self) -> Option<&Origin> {
         self.page.as_ref()
+    }
+
+    /// Whom the vendor's failures count, where a page asks for it.
+    pub fn visitor(&self) -> Option<u128> {
+        self.visitor
     }
 }
 
@@ -90,7 +98,9 @@ impl Access {
                 Minter::Page(origin)
             }
         };
-        Ok(MintGrant { bot: Arc::clone(bot), minter, page: self.page(caller) })
+        let page = self.page(caller);
+        let visitor = page.is_some().then(|| Neighbourhood::of(caller.address).bits());
+        Ok(MintGrant { bot: Arc::clone(bot), minter, page, visitor })
     }
 
     /// Whether an operator may open a session of `bot` in the name of `client`. Without one it is the bot's only owner's,
@@ -117,7 +127,7 @@ impl Access {
             client.cloned().ok_or_else(|| Fault::new(Code::BadRequest, detail))
         };
         let minter = Minter::Operator(named.map(owner).transpose()?);
-        Ok(MintGrant { bot: Arc::clone(bot), minter, page: None })
+        Ok(MintGrant { bot: Arc::clone(bot), minter, page: None, visitor: None })
     }
 }
 

@@ -134,7 +134,7 @@ impl Api {
         };
         let api = Arc::clone(self);
         // A task of its own: a caller that leaves meanwhile does not leave an end without its record.
-        let task = tokio::spawn(async move {
+        let task = self.tasks.spawn(async move {
             let ended = Deed::Ended(match &scope {
                 Scope::Session(_) => "session",
                 Scope::Contact(_) => "contact",

@@ -10,13 +10,14 @@ use axum::response::Response;
 use http::StatusCode;
 use serde_json::{Map, Value};
 
-use super::audited::with_token;
+use super::audited::{about, with_token};
 use super::call::{Call, answered};
 use super::{Api, Refused, unknown_member};
 use crate::access::ContactGrant;
 use crate::fault::{Code, Fault};
-use crate::session::{Opened, Recognition};
+use crate::session::{Opened, Recognition, Unidentified};
 use crate::telemetry::audit::{Action, Event, Who};
+use crate::telemetry::traces::Span;
 
 /// What the body may have.
 const MEMBERS: [&str; 5] = ["token", "contact", "keepPrevious", "visitId", "meta"];
@@ -32,26 +33,39 @@ pub(super) async fn recognise(Path(id): Path<String>, call: Call, body: Body) ->
     call.is_about(grant.bot(), Some(&grant.verified().session.id));
     let _left = api.admit_client(grant.bot(), grant.client()).await?;
     let recognition = api.recognition(&mut fields, &grant)?;
-    let opened = api.opener.identify(&grant, &recognition, &call.caller.span).await?;
     let event = Event::new(Action::Contact, Who::Client(grant.client().name.clone()), call.scene.trace);
-    let event = with_token(event, &opened.session);
-    let known = known(Arc::clone(api), opened, recognition, keeps, event);
-    // A task of its own: a caller that leaves meanwhile does not leave a contact without its record.
-    let opened = tokio::spawn(known).await.map_err(|_panicked| unknown())??;
+    let span = call.caller.span.clone();
+    // A task of its own: a caller that leaves meanwhile leaves no vendor that knows what the gateway does not.
+    let known = api.tasks.spawn(known(Arc::clone(api), grant, recognition, keeps, event, span));
+    let opened = known.await.map_err(|_panicked| unknown())??;
     Ok(answered(StatusCode::OK, &api.minted(&opened, &[])))
 }
 
-/// Only now that the vendor knows it: had the vendor failed, nothing would have ended.
+/// To the vendor, to the store, on record. Where nobody knows whether the vendor took it, the session counts as this
+/// visitor's all the same: a token that somebody else planted must not go on in it. Whoever asks again gets the new one.
 async fn known(
     api: Arc<Api>,
-    opened: Opened,
+    grant: ContactGrant,
     recognition: Recognition,
     keeps: bool,
     event: Event,
+    span: Span,
 ) -> Result<Opened, Fault> {
+    // First of all: what has ended, or can be put down nowhere, is not told to the vendor.
+    api.ledger.may_recognise(&grant.verified().session.id, &recognition.contact).await?;
+    let opened = api.opener.named(&grant, &recognition)?;
+    let told = api.opener.identify(&grant, &recognition, &opened.session.subject, &span).await;
+    if let Err(Unidentified { fault, is_lost: false }) = told {
+        return Err(fault);
+    }
     api.ledger.recognise(&opened, &recognition, keeps).await?;
-    api.put_on_record(event).await?;
-    Ok(opened)
+    match told {
+        Ok(()) => api.put_on_record(with_token(event, &opened.session)).await.map(|()| opened),
+        Err(Unidentified { fault, .. }) => {
+            api.put_on_record(about(event, &opened.session)).await?;
+            Err(fault)
+        }
+    }
 }
 
 fn unknown() -> Fault {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::Mutex;
+use tokio_util::task::TaskTracker;
 
 use crate::access::{Access, Revoked};
 use crate::api::Api;
@@ -32,6 +33,8 @@ pub(super) struct Process {
     pub(super) ledger: Arc<Ledger>,
     pub(super) audit: Arc<Audit>,
     pub(super) repeats: Arc<Repeats>,
+    /// What goes on when its caller has left.
+    pub(super) tasks: TaskTracker,
     pub(super) records: Arc<Records>,
     pub(super) traces: Arc<Traces>,
     /// The address that clients use, and what stands before the gateway's own calls.
@@ -75,6 +78,7 @@ impl Process {
             opener: Opener { authority, clock: clock.clone(), entropy: entropy.clone() },
             ledger: Arc::clone(&self.ledger),
             repeats: Arc::clone(&self.repeats),
+            tasks: self.tasks.clone(),
             audit: Arc::clone(&self.audit),
             intake: intake.clone(),
             limiter: Arc::clone(&self.limiter),

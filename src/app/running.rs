@@ -96,10 +96,10 @@ impl Running {
         kept
     }
 
-    /// Waits until no connection is open, and no call is made whose caller has left.
+    /// Waits until no connection is open, and nothing is done whose caller has left.
     async fn all_ended(&self) {
         let Ending { drain, .. } = &self.ending;
-        while drain.is_accepting() || self.bounds.open() > 0 || self.process.repeats.open() > 0 {
+        while drain.is_accepting() || self.bounds.open() > 0 || !self.process.tasks.is_empty() {
             sleep(LOOK).await;
         }
     }

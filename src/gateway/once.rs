@@ -123,7 +123,7 @@ impl Gateway {
     pub(super) async fn made_to_its_end(self: &Arc<Self>, call: Call) -> Result<Response<Answered>, Fault> {
         let gateway = Arc::clone(self);
         // A task of its own: a caller that leaves meanwhile does not leave what it told without its record.
-        let task = tokio::spawn(async move { gateway.forward(call).await });
+        let task = self.api.tasks.spawn(async move { gateway.forward(call).await });
         task.await.unwrap_or_else(|_panicked| Err(Fault::new(Code::Internal, "the call could not be made")))
     }
 

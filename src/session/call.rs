@@ -35,6 +35,8 @@ pub(super) struct OwnCall<'c> {
     /// What it is made for, as a caller reads it: "open a session".
     pub(super) purpose: &'static str,
     pub(super) now: Timestamp,
+    /// Whom it counts if it fails.
+    pub(super) who: u128,
     /// What it is a part of.
     pub(super) span: &'c Span,
 }
@@ -43,6 +45,8 @@ pub(super) struct OwnCall<'c> {
 pub(super) enum CallError {
     /// The vendor refused the key, or says that it is used up.
     AboutKey { status: StatusCode, retry_after: Option<Duration>, fault: Fault },
+    /// The vendor may have carried it out, and nobody knows.
+    Lost(Fault),
     /// Anything else.
     Other(Fault),
 }
@@ -51,7 +55,7 @@ impl CallError {
     /// What the caller is told.
     pub(super) fn into_fault(self) -> Fault {
         match self {
-            Self::AboutKey { fault, .. } | Self::Other(fault) => fault,
+            Self::AboutKey { fault, .. } | Self::Lost(fault) | Self::Other(fault) => fault,
         }
     }
 }
@@ -86,9 +90,13 @@ impl OwnCall<'_> {
         let mut request = self.request(values)?;
         let vendor = &self.bot.vendor;
         let mut part = vendor_call(self.span, vendor, &mut request);
-        let sent = pool::send(&vendor.upstream, values.who(), request, deadline, pending()).await;
-        let response = sent.map_err(|error| self.unanswered(error));
-        let response = response.inspect_err(|fault| part.failed(fault.code()))?;
+        let sent = pool::send(&vendor.upstream, self.who, request, deadline, pending()).await;
+        let response = sent.map_err(|error| {
+            let is_lost = matches!(error, SendError::Timeout | SendError::Lost(_) | SendError::Ended { .. });
+            let fault = self.unanswered(error);
+            part.failed(fault.code());
+            if is_lost { CallError::Lost(fault) } else { CallError::Other(fault) }
+        })?;
         part.answered(response.status());
         let (status, headers) = (response.status(), response.headers().clone());
         let body = self.whole(response, deadline).await;
@@ -96,7 +104,7 @@ impl OwnCall<'_> {
         let failed = self.failed(status, json.as_ref());
         match (failed, body) {
             (None, Ok(body)) => Ok(Reply { body, json }),
-            (None, Err(fault)) => Err(fault.into()),
+            (None, Err(fault)) => Err(CallError::Lost(fault)),
             (Some(status), _) => Err(self.refused(status, &headers, json.as_ref(), values.vendor_token)),
         }
     }

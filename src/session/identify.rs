@@ -19,51 +19,35 @@ use crate::vendor::{Failure, Set, Variable};
 /// No caller waits longer.
 const LONGEST_CALL: Duration = Duration::from_secs(60);
 
+/// Why the vendor was not told.
+#[derive(Debug)]
+pub struct Unidentified {
+    /// What the caller is told.
+    pub fault: Fault,
+    /// Whether it may have been told all the same.
+    pub is_lost: bool,
+}
+
+impl From<Fault> for Unidentified {
+    fn from(fault: Fault) -> Self {
+        Self { fault, is_lost: false }
+    }
+}
+
 impl Opener {
-    /// Tells the vendor who the visitor is, where its profile has a call for that, and makes a token that says so. It ends
-    /// when the one before it would have ended.
+    /// The session with its visitor known, and a token that says so. It ends when the one before it would have ended.
     ///
     /// # Errors
     ///
-    /// What is wrong with the vendor. No token was made then, and none has ended.
-    pub async fn identify(
-        &self,
-        grant: &ContactGrant,
-        recognition: &Recognition,
-        span: &Span,
-    ) -> Result<Opened, Fault> {
-        let (bot, verified) = (grant.bot(), grant.verified());
-        let contact = &recognition.contact;
+    /// No token can be made.
+    pub fn named(&self, grant: &ContactGrant, recognition: &Recognition) -> Result<Opened, Fault> {
+        let (verified, contact) = (grant.verified(), &recognition.contact);
         // Who is known already keeps the pseudonym, also without anything that one could be derived from.
         let subject = if grant.is_recognised() {
             verified.session.subject.clone()
         } else {
             self.subject(&grant.client().name, ContactSource::Asserted, contact)
         };
-        if let Some(identify) = &bot.profile.identify {
-            let key = grant.key().ok_or_else(|| Fault::new(Code::Internal, "the vendor has no key"))?;
-            bot.vendor.keys.take(grant.key_place(), self.clock.now())?;
-            let none = Failure::default();
-            let failure = bot.profile.open.as_ref().map_or(&none, |open| &open.failure);
-            let purpose = "take in who the visitor is";
-            let (target, set, now) = (&identify.target, &identify.set, self.clock.now());
-            let call = OwnCall { bot, target, set, failure, purpose, now, span };
-            let values = OwnValues {
-                bot,
-                key,
-                contact,
-                source: Some(ContactSource::Asserted),
-                subject: &subject,
-                visit: recognition.visit.as_deref(),
-                meta: recognition.meta.as_ref(),
-                messages: &[],
-                ttl: None,
-                session: verified.binding.session.as_ref(),
-                vendor_token: verified.binding.token.as_ref(),
-            };
-            let made = call.make(&values, Instant::now() + LONGEST_CALL).await;
-            let _reply = made.map_err(|error| self.unidentified(error, grant, &identify.set))?;
-        }
         let session = Session {
             subject,
             contact: contact.clone(),
@@ -79,6 +63,48 @@ impl Opener {
         let vendor_session = verified.binding.session.clone();
         let vendor_session = vendor_session.unwrap_or_else(|| VendorSession::Text(session.id.clone()));
         Ok(Opened { session, vendor_session, token: Secret::new(token), answer: None })
+    }
+
+    /// Tells the vendor who the visitor is, where its profile has a call for that.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the vendor.
+    pub async fn identify(
+        &self,
+        grant: &ContactGrant,
+        recognition: &Recognition,
+        subject: &str,
+        span: &Span,
+    ) -> Result<(), Unidentified> {
+        let (bot, verified) = (grant.bot(), grant.verified());
+        let Some(identify) = &bot.profile.identify else { return Ok(()) };
+        let key = grant.key().ok_or_else(|| Fault::new(Code::Internal, "the vendor has no key"))?;
+        bot.vendor.keys.take(grant.key_place(), self.clock.now()).map_err(Fault::from)?;
+        let none = Failure::default();
+        let failure = bot.profile.open.as_ref().map_or(&none, |open| &open.failure);
+        let purpose = "take in who the visitor is";
+        let (target, set, now) = (&identify.target, &identify.set, self.clock.now());
+        let who = verified.number;
+        let call = OwnCall { bot, target, set, failure, purpose, now, who, span };
+        let values = OwnValues {
+            bot,
+            key,
+            contact: &recognition.contact,
+            source: Some(ContactSource::Asserted),
+            subject,
+            visit: recognition.visit.as_deref(),
+            meta: recognition.meta.as_ref(),
+            messages: &[],
+            ttl: None,
+            session: verified.binding.session.as_ref(),
+            vendor_token: verified.binding.token.as_ref(),
+        };
+        let made = call.make(&values, Instant::now() + LONGEST_CALL).await;
+        made.map(drop).map_err(|error| Unidentified {
+            is_lost: matches!(error, CallError::Lost(_)),
+            fault: self.unidentified(error, grant, &identify.set),
+        })
     }
 
     /// Whether a token that says who its visitor is says that it is `contact`. Where the configuration leaves contacts out of
@@ -98,7 +124,7 @@ impl Opener {
         if let CallError::AboutKey { status, retry_after, .. } = &error
             && set.variables().contains(&&Variable::Key)
         {
-            self.refuse(grant.bot(), grant.key_place(), *status, *retry_after, &grant.verified().session.id);
+            self.refuse(grant.bot(), grant.key_place(), *status, *retry_after, grant.verified().number);
         }
         error.into_fault()
     }

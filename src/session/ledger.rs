@@ -162,6 +162,23 @@ impl Ledger {
         Ok(())
     }
 
+    /// Whether the visitor of session `id` may become known as `contact`, as far as the store knows now.
+    ///
+    /// # Errors
+    ///
+    /// It is somebody else's, it has ended, or the store is away.
+    pub async fn may_recognise(&self, id: &str, contact: &Contact) -> Result<(), Fault> {
+        self.is_in_force()?;
+        let record = self.session(id).await?;
+        if record.ended.is_some() {
+            return Err(fault(StoreError::Ended));
+        }
+        match record.known {
+            Some(known) if known != digest_of(contact) => Err(fault(StoreError::Conflict)),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the visitor of session `id` became known as `contact`; nothing, if it did not become known.
     pub fn is_known_as(&self, id: &str, contact: &Contact) -> Option<bool> {
         self.revoked.known(id).map(|known| known == digest_of(contact))

@@ -10,12 +10,12 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde::{Deserialize, Serialize};
+use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
 
 use super::ledger::Ledger;
@@ -98,8 +98,8 @@ pub struct Repeats {
     pub authority: Arc<Authority>,
     /// Where they are kept.
     pub ledger: Arc<Ledger>,
-    /// How many are being made.
-    pub open: Arc<AtomicUsize>,
+    /// Those that are being made.
+    pub tasks: TaskTracker,
 }
 
 impl Repeats {
@@ -107,11 +107,6 @@ impl Repeats {
     pub fn once(&self, whose: &[&str], asked: &[&str]) -> Once {
         let key = self.authority.digest("idempotency key", whose);
         Once { key, digest: self.authority.digest("idempotent call", asked) }
-    }
-
-    /// How many calls are being made, whether or not their callers wait.
-    pub fn open(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
     }
 
     /// Makes the call, or answers what it was answered before.
@@ -124,12 +119,9 @@ impl Repeats {
         once: Once,
         call: impl Future<Output = Result<T, Fault>> + Send + 'static,
     ) -> Result<T, Fault> {
-        let (repeats, counted) = (Arc::clone(self), Counted::of(&self.open));
+        let repeats = Arc::clone(self);
         // A task of its own: what was begun in the store must not depend on a caller's patience.
-        let task = tokio::spawn(async move {
-            let _until_it_ends = counted;
-            repeats.carry_out(once, call).await
-        });
+        let task = self.tasks.spawn(async move { repeats.carry_out(once, call).await });
         match task.await {
             Ok(made) => made,
             Err(_panicked) => {
@@ -193,22 +185,6 @@ impl Repeats {
         answer.ok_or_else(|| {
             Fault::new(Code::Internal, "the answer to this call cannot be read any more; use another key")
         })
-    }
-}
-
-/// Counts a call while it is being made.
-struct Counted(Arc<AtomicUsize>);
-
-impl Counted {
-    fn of(open: &Arc<AtomicUsize>) -> Self {
-        open.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(open))
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -18,7 +18,7 @@ use crate::access::{MintGrant, Minter};
 use crate::bot::Bot;
 use crate::clock::{Clock, Timestamp};
 use crate::fault::{Code, Fault};
-use crate::id::{Entropy, session_number};
+use crate::id::{Entropy, digest_number};
 use crate::secret::Secret;
 use crate::telemetry::traces::Span;
 use crate::token::{Authority, Binding, Contact, ContactSource, Session, VendorSession};
@@ -69,8 +69,9 @@ impl Opener {
             Some(open) => {
                 let (purpose, now) = ("open a session", self.clock.now());
                 let (target, set, failure) = (&open.target, &open.set, &open.failure);
-                let call = OwnCall { bot, target, set, failure, purpose, now, span };
-                self.ask(open, &call, wish, source, &subject, &id).await?
+                let who = grant.visitor().unwrap_or_else(|| digest_number(subject.as_bytes()));
+                let call = OwnCall { bot, target, set, failure, purpose, now, who, span };
+                self.ask(open, &call, wish, source, &subject).await?
             }
         };
         let issued = self.clock.now();
@@ -103,7 +104,6 @@ impl Opener {
         wish: &Wish,
         source: Option<ContactSource>,
         subject: &str,
-        id: &str,
     ) -> Result<(usize, VendorAnswer), Fault> {
         let deadline = Instant::now() + LONGEST_OPENING;
         let bot = call.bot;
@@ -122,9 +122,9 @@ impl Opener {
                     bot.vendor.keys.accept(place);
                     return Ok((place, self.read(open, bot, &reply)?));
                 }
-                Err(CallError::Other(fault)) => return Err(fault),
+                Err(CallError::Lost(fault) | CallError::Other(fault)) => return Err(fault),
                 Err(CallError::AboutKey { status, retry_after, fault }) => {
-                    self.refuse(bot, place, status, retry_after, id);
+                    self.refuse(bot, place, status, retry_after, call.who);
                     // Of an only key the vendor's own reason says more.
                     if bot.vendor.keys.count() == 1 && fault.code() == Code::VendorRefusedKey {
                         return Err(fault);
@@ -135,9 +135,9 @@ impl Opener {
         }
     }
 
-    /// The vendor said with `status` that a key is refused or used up, when the gateway called for session `id`.
-    pub(super) fn refuse(&self, bot: &Bot, place: usize, status: StatusCode, retry_after: Option<Duration>, id: &str) {
-        let is_aside = bot.vendor.keys.refuse(place, status, retry_after, session_number(id), self.clock.now());
+    /// The vendor said with `status` that a key is refused or used up, when the gateway called for `who`.
+    pub(super) fn refuse(&self, bot: &Bot, place: usize, status: StatusCode, retry_after: Option<Duration>, who: u128) {
+        let is_aside = bot.vendor.keys.refuse(place, status, retry_after, who, self.clock.now());
         let vendor = bot.vendor.name.as_str();
         tracing::warn!(vendor, key = place + 1, %status, is_aside, "the vendor refused a key to the gateway's own call");
     }

@@ -71,8 +71,8 @@ impl Opener {
         bot.vendor.keys.take(grant.key_place(), now)?;
         let none = Failure::default();
         let failure = bot.profile.open.as_ref().map_or(&none, |open| &open.failure);
-        let purpose = "renew a session";
-        let call = OwnCall { bot, target: &renew.target, set: &renew.set, failure, purpose, now, span };
+        let (purpose, who) = ("renew a session", grant.verified().number);
+        let call = OwnCall { bot, target: &renew.target, set: &renew.set, failure, purpose, now, who, span };
         let values = OwnValues {
             bot,
             key,

@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 use super::wish::Wish;
 use crate::bot::Bot;
-use crate::id::digest_number;
 use crate::secret::Secret;
 use crate::token::{Contact, ContactSource, VendorSession};
 use crate::vendor::{Values, Variable};
@@ -50,11 +49,6 @@ impl<'c> OwnValues<'c> {
             session: None,
             vendor_token: None,
         }
-    }
-
-    /// Whose call it is, where failures of one are counted once: its visitor's.
-    pub(super) fn who(&self) -> u128 {
-        digest_number(self.subject.as_bytes())
     }
 
     /// Whether what is known of the visitor is a browser's word.

@@ -1,8 +1,8 @@
 //! A vendor that does not answer is left alone for a while: its calls are refused at once, not after everybody's patience.
 //!
 //! What counts are connections that cannot be had, and calls that are lost or not answered in time; of these one for each
-//! session, so that no visitor stops a vendor for all others. Any answer sets the count back, whatever it says. After a
-//! pause one call tries, and then the rest, or nobody for twice as long.
+//! visitor, so that none stops a vendor for all others. Any answer sets the count back, whatever it says. After a pause one
+//! call tries, and then the rest, or nobody for twice as long. One that says nothing new lets the next try at once.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -45,16 +45,50 @@ impl Default for Breaker {
     }
 }
 
+/// That a call may be made. What came of it is noted; if nothing does (its caller left), another may try at once.
+#[derive(Debug)]
+pub(super) struct Admitted<'b> {
+    breaker: &'b Breaker,
+    /// Until when nobody else tries, where this is the one that does.
+    trial: Option<u64>,
+}
+
+impl Drop for Admitted<'_> {
+    fn drop(&mut self) {
+        if let Some(until) = self.trial {
+            let Breaker { open_until, .. } = self.breaker;
+            // Another has moved the moment on meanwhile, or the vendor is back.
+            let _not_ours =
+                open_until.compare_exchange(until, self.breaker.now(), Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Admitted<'_> {
+    /// Notes what came of a call of `who`. Says whether that stops the vendor's calls.
+    pub(super) fn note<T>(self, outcome: &Result<T, SendError>, who: u128) -> bool {
+        match outcome {
+            Ok(_) => {
+                self.breaker.recover();
+                false
+            }
+            Err(SendError::Connect(_)) => self.breaker.fail(None, self.trial),
+            Err(SendError::Lost(_) | SendError::Timeout) => self.breaker.fail(Some(who), self.trial),
+            Err(SendError::Busy | SendError::Open(_) | SendError::Ended { .. } | SendError::Caller(_)) => false,
+        }
+    }
+}
+
 impl Breaker {
     /// Whether a call may be made now.
     ///
     /// # Errors
     ///
     /// How long until one may.
-    pub(super) fn admit(&self) -> Result<(), Duration> {
+    pub(super) fn admit(&self) -> Result<Admitted<'_>, Duration> {
         let until = self.open_until.load(Ordering::Relaxed);
         if until == 0 {
-            return Ok(());
+            return Ok(Admitted { breaker: self, trial: None });
         }
         let now = self.now();
         if now < until {
@@ -63,22 +97,9 @@ impl Breaker {
         // Whoever moves the moment on is the one that tries.
         let next = now.saturating_add(millis(TRIAL));
         match self.open_until.compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed) {
-            Ok(_) => Ok(()),
-            Err(0) => Ok(()),
+            Ok(_) => Ok(Admitted { breaker: self, trial: Some(next) }),
+            Err(0) => Ok(Admitted { breaker: self, trial: None }),
             Err(later) => Err(Duration::from_millis(later.saturating_sub(now))),
-        }
-    }
-
-    /// Notes what came of a call of `who`. Says whether that stops the vendor's calls.
-    pub(super) fn note<T>(&self, outcome: &Result<T, SendError>, who: u128) -> bool {
-        match outcome {
-            Ok(_) => {
-                self.recover();
-                false
-            }
-            Err(SendError::Connect(_)) => self.fail(None),
-            Err(SendError::Lost(_) | SendError::Timeout) => self.fail(Some(who)),
-            Err(SendError::Busy | SendError::Open(_) | SendError::Ended { .. } | SendError::Caller(_)) => false,
         }
     }
 
@@ -97,7 +118,7 @@ impl Breaker {
         self.open_until.store(0, Ordering::Relaxed);
     }
 
-    fn fail(&self, who: Option<u128>) -> bool {
+    fn fail(&self, who: Option<u128>, trial: Option<u64>) -> bool {
         let mut state = self.state.lock();
         if who.is_some_and(|who| state.failed.contains(&who)) {
             return false;
@@ -108,8 +129,8 @@ impl Breaker {
         }
         let (until, now) = (self.open_until.load(Ordering::Relaxed), self.now());
         // What was sent before the pause began says nothing more; one that tried does.
-        let is_trial = until != 0 && state.pauses > 0;
-        if state.failed.len() < MOST || (is_trial && now + millis(TRIAL) < until) {
+        let is_late = until != 0 && trial.is_none();
+        if state.failed.len() < MOST || is_late {
             return false;
         }
         let pause = SHORTEST.saturating_mul(1 << state.pauses.min(8)).min(LONGEST);
@@ -141,33 +162,42 @@ mod tests {
         tokio::time::advance(Duration::from_secs(seconds)).await;
     }
 
+    /// What came of a call that was sent before it was known that the vendor does not answer.
+    fn note<T>(breaker: &Breaker, outcome: Result<T, SendError>, who: u128) -> bool {
+        Admitted { breaker, trial: None }.note(&outcome, who)
+    }
+
+    fn wait(breaker: &Breaker) -> Option<Duration> {
+        breaker.admit().err()
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_vendor_that_cannot_be_reached_is_left_alone_and_tried_by_one() {
         let breaker = Breaker::default();
         for failure in 1..=5 {
-            assert_eq!(breaker.admit(), Ok(()));
-            assert_eq!(breaker.note(&refused(), 7), failure == 5);
+            assert_eq!(breaker.admit().unwrap().note(&refused(), 7), failure == 5);
         }
-        assert!(breaker.is_open() && breaker.admit() == Err(SHORTEST));
+        assert_eq!((breaker.is_open(), wait(&breaker)), (true, Some(SHORTEST)));
         pass(2).await;
-        assert_eq!((breaker.admit(), breaker.admit()), (Ok(()), Err(TRIAL)), "one tries");
-        assert!(!breaker.note(&refused(), 7), "that it is stopped was said");
-        assert_eq!(breaker.admit(), Err(SHORTEST * 2));
+        let trial = breaker.admit().unwrap();
+        assert_eq!(wait(&breaker), Some(TRIAL), "one tries");
+        assert!(!note(&breaker, refused(), 7), "it was sent before");
+        assert!(!trial.note(&refused(), 7), "that it is stopped was said");
+        assert_eq!(wait(&breaker), Some(SHORTEST * 2));
         pass(4).await;
-        assert_eq!(breaker.admit(), Ok(()));
-        breaker.note(&Ok(()), 7);
-        assert!(!breaker.is_open() && breaker.admit().is_ok() && breaker.admit().is_ok());
+        assert!(!breaker.admit().unwrap().note(&Ok(()), 7));
+        assert!(!breaker.is_open() && wait(&breaker).is_none());
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_visitor_does_not_stop_a_vendor_and_five_do() {
         let breaker = Breaker::default();
         for _ in 0..50 {
-            breaker.note::<()>(&Err(SendError::Timeout), 1);
+            note::<()>(&breaker, Err(SendError::Timeout), 1);
         }
         assert!(!breaker.is_open());
         for who in 2..=5 {
-            breaker.note::<()>(&Err(SendError::Lost("reset".into())), who);
+            note::<()>(&breaker, Err(SendError::Lost("reset".into())), who);
         }
         assert!(breaker.is_open());
     }
@@ -177,24 +207,31 @@ mod tests {
         let breaker = Breaker::default();
         for _ in 0..10 {
             for who in 1..=4 {
-                breaker.note::<()>(&Err(SendError::Timeout), who);
+                note::<()>(&breaker, Err(SendError::Timeout), who);
             }
-            breaker.note(&Ok(()), 1);
+            note(&breaker, Ok(()), 1);
         }
         for who in 1..=9 {
-            breaker.note::<()>(&Err(SendError::Busy), who);
-            breaker.note::<()>(&Err(SendError::Ended { is_whole: false }), who);
+            note::<()>(&breaker, Err(SendError::Busy), who);
+            note::<()>(&breaker, Err(SendError::Ended { is_whole: false }), who);
         }
         assert!(!breaker.is_open());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_that_tried_and_was_not_heard_of_again_is_followed_by_another() {
+    async fn one_that_tried_and_says_nothing_new_is_followed_by_another_at_once() {
         let breaker = Breaker::default();
-        assert_eq!((0..5).filter(|_| breaker.note(&refused(), 0)).count(), 1);
+        assert_eq!((1..=5).filter(|who| note::<()>(&breaker, Err(SendError::Timeout), *who)).count(), 1);
         pass(2).await;
-        assert!(breaker.admit().is_ok());
+        // Its caller left.
+        drop(breaker.admit().unwrap());
+        // Whoever keeps the vendor busy with what it cannot answer keeps nobody else from it.
+        assert!(!breaker.admit().unwrap().note::<()>(&Err(SendError::Timeout), 1));
+        let hanging = breaker.admit().unwrap();
+        assert_eq!(wait(&breaker), Some(TRIAL));
         pass(5).await;
-        assert!(breaker.admit().is_ok(), "its caller may have left");
+        assert!(!breaker.admit().unwrap().note(&Ok(()), 9), "nobody waits longer for one that hangs");
+        drop(hanging);
+        assert!(!breaker.is_open(), "nor comes back to it");
     }
 }

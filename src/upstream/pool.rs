@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 pub use super::answer::{AnswerBody, AnswerError};
 use super::answer::{Connection, Http1Body};
 use super::body::{BodyError, RequestBody};
+use super::breaker::Admitted;
 use super::connect::{Way, obtain, taken, upgradable};
 use super::received::Http2Body;
 use super::stream::{self, Unanswered};
@@ -47,7 +48,7 @@ pub async fn send(
     deadline: Instant,
     ended: impl Future<Output = ()>,
 ) -> Result<Response<AnswerBody>, SendError> {
-    upstream.breaker.admit().map_err(SendError::Open)?;
+    let admitted = upstream.breaker.admit().map_err(SendError::Open)?;
     request.body_mut().end_at(deadline);
     let upload = request.body().upload();
     let begun = Instant::now();
@@ -75,12 +76,12 @@ pub async fn send(
         result = exchange(upstream, request, upload.as_ref()) => result,
         error = given_up => Err(error),
     };
-    note(upstream, &outcome, who);
+    note(upstream, admitted, &outcome, who);
     outcome
 }
 
-fn note<T>(upstream: &Upstream, outcome: &Result<T, SendError>, who: u128) {
-    if upstream.breaker.note(outcome, who) {
+fn note<T>(upstream: &Upstream, admitted: Admitted<'_>, outcome: &Result<T, SendError>, who: u128) {
+    if admitted.note(outcome, who) {
         tracing::error!(vendor = upstream.host, "the vendor does not answer; it is left alone for a while");
     }
 }
@@ -96,7 +97,7 @@ pub async fn send_alone(
     request: Request<RequestBody>,
     deadline: Instant,
 ) -> Result<Response<AnswerBody>, SendError> {
-    upstream.breaker.admit().map_err(SendError::Open)?;
+    let admitted = upstream.breaker.admit().map_err(SendError::Open)?;
     let exchange = async {
         let mut sender = upgradable(upstream).await?;
         let answer = sender.try_send_request(request).await;
@@ -105,7 +106,7 @@ pub async fn send_alone(
     };
     let late = deadline.min(Instant::now() + upstream.timeouts.connect + upstream.timeouts.header);
     let outcome = timeout_at(late, exchange).await.unwrap_or(Err(SendError::Timeout));
-    note(upstream, &outcome, who);
+    note(upstream, admitted, &outcome, who);
     outcome
 }
 

@@ -4,6 +4,8 @@ use keystile::bot::NewClient;
 use keystile::id::Entropy;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 use crate::support::gateway::{TestGateway, refusal};
 use crate::support::program::{complained, keystile, said};
@@ -64,6 +66,26 @@ async fn probes_are_free_and_a_gateway_that_read_its_store_is_ready() {
     }
     assert_eq!(refused(operated.bare(Method::GET, "/nothing")).await, told(404, "not_found"));
     assert_eq!(refused(operated.gateway.call(Method::GET, "/readyz")).await, told(404, "not_found"));
+}
+
+#[tokio::test]
+async fn nobody_who_opens_many_connections_keeps_a_probe_out() {
+    let operated = Operated::start();
+    let address = operated.gateway.admin.clone().unwrap();
+    let address = address.trim_start_matches("http://");
+    let request = format!("GET /metrics HTTP/1.1\r\nhost: {address}\r\n\r\n").repeat(50);
+    let mut greedy = Vec::new();
+    for number in 0..200 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        // Some ask for much and read nothing, the others do nothing at all.
+        if number % 2 == 0 {
+            stream.write_all(request.as_bytes()).await.unwrap();
+        }
+        greedy.push(stream);
+    }
+    let answer = operated.bare(Method::GET, "/livez").send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    drop(greedy);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use reqwest::{Method, Response};
 use tokio::io::AsyncReadExt;
 
-use crate::support::gateway::{KEY, Session, TestGateway, refusal};
+use crate::support::gateway::{KEY, PAGE, Session, TestGateway, refusal};
 use crate::support::ports::free_address;
 use crate::support::until;
 use crate::support::vendor::TestVendor;
@@ -96,4 +96,19 @@ async fn another_vendor_goes_on_and_the_gateway_stays_ready_and_says_which_does_
     assert_eq!(ready.status(), 200);
     let text = ready.text().await.unwrap();
     assert!(text.contains("vendor dead does not answer") && !text.contains(KEY), "{text}");
+}
+
+#[tokio::test]
+async fn a_page_that_opens_session_after_session_stops_no_vendor() {
+    let mute = TestVendor::raw(|_, mut stream| async move {
+        let _until_it_goes = stream.read_to_end(&mut Vec::new()).await;
+    });
+    let gateway = TestGateway::in_front_of(&mute).vendor("timeouts = { header = \"100ms\" }").bot(UNLIMITED).start();
+    for _ in 0..8 {
+        let opened = gateway.post("/v1/bots/support/sessions").header("origin", PAGE).json(&serde_json::json!({}));
+        let opened: serde_json::Value = opened.send().await.unwrap().json().await.unwrap();
+        let call = gateway.call(Method::GET, "/read").bearer_auth(opened["token"].as_str().unwrap());
+        let answer = call.header("origin", PAGE).send().await.unwrap();
+        assert_eq!(refusal(answer).await, (504, "vendor_timeout".to_owned()), "it is one visitor");
+    }
 }

@@ -1,14 +1,18 @@
 //! `POST /v1/sessions/{id}/contact`: a visitor who came as nobody becomes known, and what was made for nobody ends.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
 use reqwest::Response;
 use serde_json::{Value, json};
+use tokio::sync::{Mutex, mpsc};
 
 use crate::support::fleet::Fleet;
 use crate::support::gateway::{KEY, PAGE, Session, TestGateway, claims, refusal};
+use crate::support::redis::TestRedis;
 use crate::support::vendor::{TestVendor, whole};
+use crate::support::{eventually, wire};
 
 fn ada() -> Value {
     json!({"email": "ada@example.com"})
@@ -392,4 +396,83 @@ async fn it_counts_like_an_opening_of_the_client() {
     assert_eq!((answer.status().as_u16(), &answer.headers()["retry-after"]), (429, &"30".parse().unwrap()));
     gateway.clock.advance(Duration::from_secs(30));
     assert_eq!(becomes(&gateway, &session, &first, &ada()).await.status(), 200);
+}
+
+/// A vendor that hears the identifying call, and answers it when it is told to: well, or not at all.
+fn hesitating() -> (TestVendor, mpsc::UnboundedReceiver<String>, mpsc::UnboundedSender<bool>) {
+    let ((heard, calls), (answer, answers)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
+    let answers = Arc::new(Mutex::new(answers));
+    let vendor = TestVendor::raw(move |_, mut stream| {
+        let (heard, answers) = (heard.clone(), Arc::clone(&answers));
+        async move {
+            let body = json!({"id": "s1", "token": VENDOR_TOKEN}).to_string();
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            while let Some(call) = wire::next_call(&mut stream).await {
+                if call.contains("/identify") {
+                    let _listening = heard.send(call);
+                    if answers.lock().await.recv().await != Some(true) {
+                        return;
+                    }
+                }
+                wire::write(&mut stream, &answer).await;
+            }
+        }
+    });
+    (vendor, calls, answer)
+}
+
+#[tokio::test]
+async fn what_has_ended_or_can_be_kept_nowhere_is_not_told_to_the_vendor() {
+    let (vendor, mut redis) = (identifying(200, &json!({})), TestRedis::start());
+    let store = format!("[store]\nurl = \"{}\"", redis.url());
+    let gateway = TestGateway::with_profile(&vendor, IDENTIFYING).sections(&store).start();
+    let (ended, kept) = (gateway.mint("support").await, gateway.mint("support").await);
+    let path = format!("/v1/sessions/{}", ended.id);
+    let end = gateway.call(Method::DELETE, &path).bearer_auth(&ended.token).send().await.unwrap();
+    assert_eq!(end.status(), 204);
+    let refused = becomes(&gateway, &ended, &ended.token, &ada()).await;
+    assert_eq!(refusal(refused).await, says(401, "token_revoked"));
+
+    redis.stop();
+    let refused = becomes(&gateway, &kept, &kept.token, &ada()).await;
+    assert_eq!(refusal(refused).await, says(503, "store_unavailable"));
+    assert!(vendor.seen().iter().all(|seen| !seen.target.contains("/identify")));
+}
+
+#[tokio::test]
+async fn a_vendor_that_may_know_the_visitor_takes_earlier_tokens_along_and_may_be_told_again() {
+    let (vendor, _heard, answer) = hesitating();
+    let gateway = TestGateway::with_profile(&vendor, IDENTIFYING).start();
+    let session = gateway.mint("support").await;
+    answer.send(false).unwrap();
+    assert_eq!(becomes(&gateway, &session, &session.token, &ada()).await.status(), 502);
+    assert_eq!(read(&gateway, &session.token).await.0, 401, "it could talk as somebody who is known to the vendor");
+    let records = gateway.audit();
+    let last = records.last().unwrap();
+    assert_eq!((&last["action"], last.get("expires")), (&json!("session.contact"), None), "no token left");
+
+    answer.send(true).unwrap();
+    let token = known(&gateway, &session, &ada()).await;
+    assert_eq!(read(&gateway, &token).await, good());
+}
+
+#[tokio::test]
+async fn a_caller_that_leaves_leaves_no_vendor_that_knows_more_than_the_gateway() {
+    let (vendor, mut heard, answer) = hesitating();
+    let gateway = TestGateway::with_profile(&vendor, IDENTIFYING).start();
+    let session = gateway.mint("support").await;
+    let body = json!({"token": session.token, "contact": ada()});
+    let call = gateway.post(&format!("/v1/sessions/{}/contact", session.id)).bearer_auth(gateway.owner.expose());
+    let asking = tokio::spawn(call.json(&body).send());
+    assert!(heard.recv().await.is_some());
+    asking.abort();
+    drop(asking.await);
+    eventually("its record", || gateway.records().iter().any(|record| record["complete"] == false)).await;
+
+    answer.send(true).unwrap();
+    eventually("the audit record", || gateway.audit().last().unwrap()["action"] == "session.contact").await;
+    assert_eq!(read(&gateway, &session.token).await.0, 401);
 }
