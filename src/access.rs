@@ -22,7 +22,7 @@ use http::{HeaderMap, header};
 pub use self::call::{CallGrant, CallTarget};
 pub use self::contact::ContactGrant;
 pub use self::credential::{BEARER_PROTOCOL, Credential};
-pub use self::hold::HoldGrant;
+pub use self::hold::{HoldGrant, RenewGrant};
 pub use self::mint::{MintGrant, Minter};
 pub use self::operator::Operator;
 pub use self::revoked::{Over, Revoked, Watch};

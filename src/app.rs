@@ -180,7 +180,7 @@ impl Bound {
                 tls,
                 timeouts,
                 bounds,
-                balancers: proxy_protocol.then_some(trusted),
+                balancers: proxy_protocol.then(|| listen::Balancers::new(ArcSwap::from_pointee(trusted))),
                 is_shared,
             },
         })
@@ -244,6 +244,6 @@ impl Bound {
         }
         let (workers, writer, carrying) = (Mutex::new(workers), Mutex::new(Some(writer)), Mutex::new(carrying));
         let Self { process, current, fixed, ending, .. } = self;
-        Ok(Running { process, current, fixed, tls, ending, bounds, stop, workers, writer, carrying })
+        Ok(Running { process, current, fixed, tls, balancers, ending, bounds, stop, workers, writer, carrying })
     }
 }

@@ -11,6 +11,7 @@ mod http2;
 mod names;
 mod private;
 mod proxy;
+mod seldom;
 mod settings;
 mod socket;
 mod stream;
@@ -22,6 +23,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 use hyper::service::Service;
@@ -32,6 +34,7 @@ pub use self::bounds::{Bounds, Timeouts, some_time};
 pub use self::drain::{Drain, Phase};
 pub use self::names::Names;
 pub use self::private::PrivateSocket;
+use self::seldom::Seldom;
 pub use self::settings::Settings;
 pub use self::socket::{bind, free_address, handed_over, shared};
 use self::stream::Stream;
@@ -81,6 +84,9 @@ pub trait AnswerBody: Body<Data: Send, Error: Error + Send + Sync> + Send + Unpi
 
 impl<B: Body<Data: Send, Error: Error + Send + Sync> + Send + Unpin + 'static> AnswerBody for B {}
 
+/// Who passes connections on, as the present configuration has it.
+pub type Balancers = Arc<ArcSwap<Trusted>>;
+
 /// How one worker serves its connections.
 #[derive(Clone, Debug)]
 pub struct Terms {
@@ -93,7 +99,7 @@ pub struct Terms {
     /// How much it may have.
     pub bounds: Bounds,
     /// Who passes connections on and says so first (PROXY protocol); nobody else may connect then.
-    pub balancers: Option<Trusted>,
+    pub balancers: Option<Balancers>,
     /// The end of it all.
     pub drain: Drain,
     /// Whether others have the listening socket, too, so that its queue outlives this process.
@@ -159,7 +165,7 @@ async fn connection<S, B>(
 {
     let Terms { tls, timeouts, bounds, drain, .. } = &*terms;
     if let Some(balancers) = &terms.balancers {
-        match Box::pin(passed_on(&mut stream, balancers, &peer, timeouts.handshake)).await {
+        match Box::pin(passed_on(&mut stream, &balancers.load_full(), &peer, timeouts.handshake)).await {
             Some(Some(address)) => peer.address = address,
             Some(None) => peer.may_forward = false,
             None => return,
@@ -206,21 +212,24 @@ async fn passed_on(
     peer: &Peer,
     limit: Duration,
 ) -> Option<Option<IpAddr>> {
-    if !balancers.has(peer.address) {
-        tracing::warn!(peer = %peer.address, "a connection was closed: it is not from a balancer in trusted_proxies");
+    static STRANGERS: Seldom = Seldom::new();
+    static UNCLEAR: Seldom = Seldom::new();
+    let peer = peer.address;
+    if !balancers.has(peer) {
+        if let Some(unsaid) = STRANGERS.is_due() {
+            tracing::warn!(%peer, unsaid, "a connection was closed: it is not from a balancer in trusted_proxies");
+        }
         return None;
     }
-    match within(limit, proxy::read(stream)).await {
-        Some(Ok(source)) => Some(source),
-        Some(Err(error)) => {
-            tracing::warn!(peer = %peer.address, %error, "a connection of a balancer was closed");
-            None
-        }
-        None => {
-            tracing::warn!(peer = %peer.address, "a balancer did not say in time whose connection it passes on");
-            None
-        }
+    let error = match within(limit, proxy::read(stream)).await {
+        Some(Ok(source)) => return Some(source),
+        Some(Err(error)) => error,
+        None => std::io::Error::new(std::io::ErrorKind::TimedOut, "no head of the PROXY protocol came in time"),
+    };
+    if let Some(unsaid) = UNCLEAR.is_due() {
+        tracing::warn!(%peer, %error, unsaid, "a connection of a balancer was closed");
     }
+    None
 }
 
 /// Waits until a connection without a call is to be closed.
@@ -266,7 +275,7 @@ pub struct Bound {
     /// How much it may have.
     pub bounds: Bounds,
     /// Who passes connections on and says so first, if the PROXY protocol is spoken.
-    pub balancers: Option<Trusted>,
+    pub balancers: Option<Balancers>,
     /// Whether others have the sockets, too.
     pub is_shared: bool,
 }

@@ -137,9 +137,13 @@ impl Authority {
         if let Some(verified) = self.cache.find(&digest) {
             return verified.check_time(now).map(|()| verified);
         }
-        let verified = Arc::new(self.check(token)?);
+        let (verified, keys) = self.check(token)?;
         verified.check_time(now)?;
         self.cache.keep(digest, Arc::clone(&verified));
+        // Keys that went meanwhile have emptied the cache, maybe before it was kept.
+        if !Arc::ptr_eq(&keys, &self.keys.load()) {
+            self.cache.forget(&digest);
+        }
         Ok(verified)
     }
 
@@ -148,20 +152,25 @@ impl Authority {
     pub fn verify_for_renewal(&self, token: &str) -> Result<Arc<Verified>, Refusal> {
         match self.verify(token) {
             Err(Refusal::Expired) if !self.renew_grace.is_zero() => {
-                let verified = self.check(token)?;
+                let (verified, _keys) = self.check(token)?;
                 verified.check_end(self.clock.now(), self.renew_grace)?;
-                Ok(Arc::new(verified))
+                Ok(verified)
             }
             verified => verified,
         }
     }
 
-    /// Everything but the time. A token of a key that is not known may be of one that came just now.
-    fn check(&self, token: &str) -> Result<Verified, Refusal> {
-        match verify::check(token, &self.keys.load(), &self.issuer) {
-            Err(Refusal::UnknownKey) if self.looks_again_now() => verify::check(token, &self.keys.load(), &self.issuer),
-            checked => checked,
+    /// Everything but the token's times, and with which keys. A token of a key that is not known may be of one that came
+    /// just now.
+    fn check(&self, token: &str) -> Result<(Arc<Verified>, Arc<Keys>), Refusal> {
+        let now = self.clock.now();
+        let mut keys = self.keys.load_full();
+        let mut checked = verify::check(token, &keys, &self.issuer, now);
+        if matches!(checked, Err(Refusal::UnknownKey)) && self.looks_again_now() {
+            keys = self.keys.load_full();
+            checked = verify::check(token, &keys, &self.issuer, now);
         }
+        checked.map(|verified| (Arc::new(verified), keys))
     }
 
     /// The public keys as a JWK Set (RFC 7517 §5). HMAC and sealing keys are never in it.
@@ -203,7 +212,7 @@ impl Authority {
 
     /// The answer that was sealed for `key`; nothing if it was not, or with a key that is gone.
     pub fn open_answer(&self, key: &[u8; 32], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-        seal::answer::open(self.keys.load().openers(), key, sealed)
+        seal::answer::open(self.keys.load().openers(self.clock.now()), key, sealed)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::mint::is_allowed_page;
-use super::{Access, Caller, HoldGrant, Over, Principal, Revoked, Watch};
+use super::{Access, Caller, Over, Principal, RenewGrant, Revoked, Watch};
 use crate::bot::{Bot, Client, PUBLIC, Vendor, Visibility};
 use crate::clock::Timestamp;
 use crate::fault::{Code, Fault};
@@ -76,10 +76,10 @@ impl CallGrant {
         }
     }
 
-    /// That its bearer holds the session; nothing for an owner.
-    pub fn hold(&self) -> Option<HoldGrant> {
+    /// That the session may have another token; nothing for an owner.
+    pub fn renewing(&self) -> Option<RenewGrant> {
         let verified = self.session()?;
-        Some(HoldGrant::of(Arc::clone(verified), Arc::clone(&self.bot), self.key))
+        Some(RenewGrant::of(Arc::clone(verified), Arc::clone(&self.bot), self.key))
     }
 
     /// When what allows the call ends; an owner's credential does not.

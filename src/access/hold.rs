@@ -9,19 +9,15 @@ use crate::fault::{Code, Fault};
 use crate::secret::Secret;
 use crate::token::Verified;
 
-/// Evidence that whoever calls holds a good token of the session.
+/// Evidence that whoever calls holds a good token of the session: it may see and end it, whatever has become of the
+/// vendor since.
 #[derive(Debug)]
 pub struct HoldGrant {
     verified: Arc<Verified>,
     bot: Arc<Bot>,
-    key: usize,
 }
 
 impl HoldGrant {
-    pub(super) fn of(verified: Arc<Verified>, bot: Arc<Bot>, key: usize) -> Self {
-        Self { verified, bot, key }
-    }
-
     /// The token.
     pub fn verified(&self) -> &Arc<Verified> {
         &self.verified
@@ -31,10 +27,28 @@ impl HoldGrant {
     pub fn bot(&self) -> &Arc<Bot> {
         &self.bot
     }
+}
+
+/// Evidence that a session may have another token.
+#[derive(Debug)]
+pub struct RenewGrant {
+    held: HoldGrant,
+    key: usize,
+}
+
+impl RenewGrant {
+    pub(super) fn of(verified: Arc<Verified>, bot: Arc<Bot>, key: usize) -> Self {
+        Self { held: HoldGrant { verified, bot }, key }
+    }
+
+    /// That its bearer holds the session.
+    pub fn held(&self) -> &HoldGrant {
+        &self.held
+    }
 
     /// The vendor key that opened the session.
     pub fn key(&self) -> Option<&Secret> {
-        self.bot.vendor.keys.at(self.key)
+        self.held.bot.vendor.keys.at(self.key)
     }
 
     /// The place of that key.
@@ -53,12 +67,22 @@ impl Access {
         let verified = session_of(principal)?;
         let bot = self.bot_it_is_for(&verified)?;
         self.revoked.judge(&verified, bot.strict_revocation)?;
-        let key = self.is_bound_to(&verified, bot)?;
         if id != verified.session.id && id != verified.session.conversation {
             return Err(Fault::new(Code::WrongSession, "this token is for another session than the path's"));
         }
         self.is_from_its_origin(&verified, bot, caller)?;
-        Ok(HoldGrant { bot: Arc::clone(bot), verified, key })
+        Ok(HoldGrant { bot: Arc::clone(bot), verified })
+    }
+
+    /// Whether `principal` may have another token of the session that the path calls `id`.
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    pub fn may_renew(&self, principal: Principal, id: &str, caller: &Caller) -> Result<RenewGrant, Fault> {
+        let held = self.may_hold(principal, id, caller)?;
+        let key = self.is_bound_to(&held.verified, &held.bot)?;
+        Ok(RenewGrant { held, key })
     }
 
     /// The bots that `client` owns, by name; `wanted` alone, where one is named.

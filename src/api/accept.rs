@@ -157,10 +157,11 @@ impl Api {
         scene: &Scene,
         span: &Span,
     ) -> Result<Response<Bytes>, Fault> {
-        let hold = grant.hold().ok_or_else(|| Fault::new(Code::SessionTokenRequired, "send a session's token"))?;
-        let opened = self.opener.renew(&hold, grant.bot().ttl.default, span).await?;
+        let renewing =
+            grant.renewing().ok_or_else(|| Fault::new(Code::SessionTokenRequired, "send a session's token"))?;
+        let opened = self.opener.renew(&renewing, grant.bot().ttl.default, span).await?;
         self.ledger.renew(&opened.session, opened.session.expires).await?;
-        self.put_renewed_on_record(&hold, &opened.session, scene).await?;
+        self.put_renewed_on_record(&renewing, &opened.session, scene).await?;
         let values = ReplyValues { bot: grant.bot(), opened: &opened, wish: None };
         let members = &grant.route(target).answer;
         let body: Map<String, Value> =

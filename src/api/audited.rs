@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::{Api, Scene};
-use crate::access::{CallGrant, HoldGrant, MintGrant, Minter};
+use crate::access::{CallGrant, MintGrant, Minter, RenewGrant};
 use crate::clock::Timestamp;
 use crate::fault::{Code, Fault};
 use crate::store::Scope;
@@ -104,11 +104,11 @@ impl Api {
     /// Puts on record that a renewed token of `session` is handed out to whoever `grant` is for.
     pub(super) async fn put_renewed_on_record(
         &self,
-        grant: &HoldGrant,
+        grant: &RenewGrant,
         session: &Session,
         scene: &Scene,
     ) -> Result<(), Fault> {
-        let event = by_bearer(Action::Renew, &grant.verified().session, scene);
+        let event = by_bearer(Action::Renew, &grant.held().verified().session, scene);
         self.put_on_record(with_token(event, session)).await
     }
 

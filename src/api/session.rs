@@ -113,10 +113,11 @@ pub(super) async fn end(Path(id): Path<String>, call: Call) -> Result<Response, 
 pub(super) async fn renew(Path(id): Path<String>, call: Call, body: Body) -> Result<Response, Refused> {
     let api = &call.api;
     let principal = api.access.identify_for_renewal(call.credential()?, &call.caller)?;
-    let grant = api.access.may_hold(principal, &id, &call.caller)?;
-    call.is_about(grant.bot(), Some(&grant.verified().session.id));
-    api.admit_held(&grant, &call.scene)?;
-    let ttl = duration(&grant, call.members(body, LONGEST_BODY).await?)?;
+    let grant = api.access.may_renew(principal, &id, &call.caller)?;
+    let held = grant.held();
+    call.is_about(held.bot(), Some(&held.verified().session.id));
+    api.admit_held(held, &call.scene)?;
+    let ttl = duration(held, call.members(body, LONGEST_BODY).await?)?;
     let opened = api.opener.renew(&grant, ttl, &call.caller.span).await?;
     api.ledger.renew(&opened.session, opened.session.expires).await?;
     api.put_renewed_on_record(&grant, &opened.session, &call.scene).await?;

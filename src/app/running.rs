@@ -38,6 +38,7 @@ pub struct Running {
     pub(super) current: Current,
     pub(super) fixed: Vec<(&'static str, String)>,
     pub(super) tls: Option<listen::Tls>,
+    pub(super) balancers: Option<listen::Balancers>,
     pub(super) ending: Ending,
     pub(super) bounds: listen::Bounds,
     pub(super) stop: watch::Sender<bool>,
@@ -80,6 +81,9 @@ impl Running {
         let kept = self.fixed.iter().zip(&fixed).filter(|(was, is)| was != is).map(|(was, _)| was.0).collect();
         if let (Some(own), Some(new)) = (&self.tls, &settings.listen.tls) {
             own.become_like(new);
+        }
+        if let Some(balancers) = &self.balancers {
+            balancers.store(Arc::new(settings.listen.trusted.clone()));
         }
         let gateway = Arc::new(self.process.gateway(settings.bots, &settings.gateway, settings.listen.trusted));
         let Current { gateway: current, api, directory } = &self.current;

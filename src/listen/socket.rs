@@ -51,9 +51,17 @@ fn socket(address: SocketAddr) -> io::Result<TcpListener> {
 ///
 /// # Errors
 ///
-/// What was handed over is no listening socket.
+/// What was handed over is no listening socket, or more than one: clients of the others would wait for ever.
 pub fn handed_over() -> io::Result<Option<TcpListener>> {
-    listenfd::ListenFd::from_env().take_tcp_listener(0)
+    let mut handed = listenfd::ListenFd::from_env();
+    if handed.len() > 1 {
+        let count = handed.len();
+        return Err(io::Error::other(format!(
+            "{count} sockets were handed over (LISTEN_FDS), and one can be served: a systemd socket has one ListenStream \
+             (`[::]:443` with BindIPv6Only=both takes IPv4, too)"
+        )));
+    }
+    handed.take_tcp_listener(0)
 }
 
 /// The same socket for each of `workers`: all accept from one queue.

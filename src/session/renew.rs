@@ -9,7 +9,7 @@ use super::call::{CallError, OwnCall};
 use super::ledger::end_of;
 use super::open::{Opened, Opener};
 use super::values::OwnValues;
-use crate::access::HoldGrant;
+use crate::access::RenewGrant;
 use crate::clock::Timestamp;
 use crate::fault::{Code, Fault};
 use crate::secret::Secret;
@@ -29,15 +29,15 @@ impl Opener {
     /// # Errors
     ///
     /// The session ends within the minute, or what is wrong with the vendor.
-    pub async fn renew(&self, grant: &HoldGrant, ttl: Duration, span: &Span) -> Result<Opened, Fault> {
-        let verified = grant.verified();
+    pub async fn renew(&self, grant: &RenewGrant, ttl: Duration, span: &Span) -> Result<Opened, Fault> {
+        let verified = grant.held().verified();
         let now = self.clock.now();
         let wished = now.plus(ttl).min(end_of(&verified.session));
         if wished.since(now) < SHORTEST {
             return Err(ending());
         }
         let mut binding = verified.binding.clone();
-        if let Some(renew) = &grant.bot().profile.renew
+        if let Some(renew) = &grant.held().bot().profile.renew
             && binding.ends.is_some_and(|ends| ends < wished)
         {
             binding = self.exchange(renew, grant, binding, wished, now, span).await?;
@@ -60,18 +60,18 @@ impl Opener {
     async fn exchange(
         &self,
         renew: &Renew,
-        grant: &HoldGrant,
+        grant: &RenewGrant,
         binding: Binding,
         wished: Timestamp,
         now: Timestamp,
         span: &Span,
     ) -> Result<Binding, Fault> {
-        let (bot, session) = (grant.bot(), &grant.verified().session);
+        let (bot, session) = (grant.held().bot(), &grant.held().verified().session);
         let key = grant.key().ok_or_else(|| Fault::new(Code::Internal, "the vendor has no key"))?;
         bot.vendor.keys.take(grant.key_place(), now)?;
         let none = Failure::default();
         let failure = bot.profile.open.as_ref().map_or(&none, |open| &open.failure);
-        let (purpose, who) = ("renew a session", grant.verified().number);
+        let (purpose, who) = ("renew a session", grant.held().verified().number);
         let call = OwnCall { bot, target: &renew.target, set: &renew.set, failure, purpose, now, who, span };
         let values = OwnValues {
             bot,

@@ -35,6 +35,11 @@ impl Cache {
         self.0.invalidate_all();
     }
 
+    /// Forgets one.
+    pub(super) fn forget(&self, digest: &Digest) {
+        self.0.invalidate(digest);
+    }
+
     pub(super) fn keep(&self, digest: Digest, verified: Arc<Verified>) {
         self.0.insert(digest, verified);
     }

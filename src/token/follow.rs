@@ -26,12 +26,15 @@ pub(super) struct Followed {
     seen: Mutex<Seen>,
 }
 
+/// The version that was found; nothing where there is no file.
+type Look = Option<Version>;
+
 #[derive(Debug, Default)]
 struct Seen {
-    /// The version that is in force.
-    present: Option<Version>,
+    /// The version that is in force, once it was looked at.
+    present: Option<Look>,
     /// The version that could not be read: it is complained of once.
-    broken: Option<Version>,
+    broken: Option<Look>,
     /// When a token of an unknown key made us look.
     looked: Timestamp,
 }
@@ -81,7 +84,7 @@ impl Authority {
     fn look_again(&self) {
         let version = Directory::at(&self.directory.path).version();
         let mut seen = self.directory.seen.lock();
-        if version == seen.present {
+        if seen.present.as_ref() == Some(&version) {
             return;
         }
         let present = self.keys.load_full();
@@ -97,11 +100,11 @@ impl Authority {
                 if is_less || is_more {
                     tracing::info!(signer = self.keys.load().signer(self.clock.now()).kid(), "the keys have changed");
                 }
-                (seen.present, seen.broken) = (version, None);
+                (seen.present, seen.broken) = (Some(version), None);
             }
-            Err(error) if seen.broken != version => {
+            Err(error) if seen.broken.as_ref() != Some(&version) => {
                 tracing::error!(%error, "the key directory has changed and cannot be used; the keys of before stay in force");
-                seen.broken = version;
+                seen.broken = Some(version);
             }
             Err(_told) => {}
         }

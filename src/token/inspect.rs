@@ -44,7 +44,7 @@ pub struct OpenedBinding {
 }
 
 pub(super) fn inspect(token: &str, keys: &Keys, issuer: &str, now: Timestamp) -> Inspection {
-    let verdict = check(token, keys, issuer).and_then(|verified| verified.check_time(now));
+    let verdict = check(token, keys, issuer, now).and_then(|verified| verified.check_time(now));
     let parts = if token.len() > LONGEST { None } else { Parts::of(token).ok() };
     let Some(parts) = parts else { return Inspection { header: None, claims: None, binding: None, verdict } };
     let header = decode(parts.header, Part::Header).unwrap_or_default();
@@ -52,15 +52,15 @@ pub(super) fn inspect(token: &str, keys: &Keys, issuer: &str, now: Timestamp) ->
     Inspection {
         header: serde_json::from_slice(&header).ok(),
         claims: serde_json::from_slice(&claims).ok(),
-        binding: opened(&header, &claims, keys),
+        binding: opened(&header, &claims, keys, now),
         verdict,
     }
 }
 
-fn opened(header: &[u8], claims: &[u8], keys: &Keys) -> Option<OpenedBinding> {
+fn opened(header: &[u8], claims: &[u8], keys: &Keys, now: Timestamp) -> Option<OpenedBinding> {
     let header = Header::parse(header).ok()?;
     let claims = Claims::parse(claims).ok()?;
-    let sealed = open(&claims, &header.kid, keys).ok()?;
+    let sealed = open(&claims, &header.kid, keys, now).ok()?;
     Some(OpenedBinding {
         has_token: sealed.binding.token.is_some(),
         has_contact: sealed.contact.is_some(),

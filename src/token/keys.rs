@@ -127,9 +127,10 @@ impl Keys {
         life::present(ours, now).map_or_else(|| &self.signing[0].key, |dated| &dated.key)
     }
 
-    /// The key of this id.
-    pub(super) fn signing_key(&self, kid: &str) -> Option<&SigningKey> {
-        self.signing.iter().map(|dated| &dated.key).find(|key| key.kid() == kid)
+    /// The key of this id, unless all that it signed has ended by `now`: a file may bring one back.
+    pub(super) fn signing_key(&self, kid: &str, now: Timestamp) -> Option<&SigningKey> {
+        let dated = self.signing.iter().find(|dated| dated.key.kid() == kid && !dated.life.is_over(now));
+        dated.map(|dated| &dated.key)
     }
 
     /// The key that seals at `now`.
@@ -137,9 +138,9 @@ impl Keys {
         life::present(self.sealing.iter(), now).map(|dated| &dated.key)
     }
 
-    /// The sealing keys, the newest first, which is the likeliest to open.
-    pub(super) fn openers(&self) -> impl Iterator<Item = &SealingKey> {
-        self.sealing.iter().rev().map(|dated| &dated.key)
+    /// The sealing keys whose last seal is good at `now`, the newest first, which is the likeliest to open.
+    pub(super) fn openers(&self, now: Timestamp) -> impl Iterator<Item = &SealingKey> {
+        self.sealing.iter().rev().filter(move |dated| !dated.life.is_over(now)).map(|dated| &dated.key)
     }
 
     /// A pseudonym of `parts` for the use that `domain` names: base64url of an HMAC-SHA256, 256 bits.

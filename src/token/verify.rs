@@ -18,8 +18,8 @@ use crate::id::session_number;
 /// A longer token is refused before anything of it is decoded.
 pub(super) const LONGEST: usize = 8 * 1024;
 
-/// Everything but the time, which is asked again at each use of the outcome: [`Verified::check_time`].
-pub(super) fn check(token: &str, keys: &Keys, issuer: &str) -> Result<Verified, Refusal> {
+/// Everything but the token's times, which are asked again at each use of the outcome: [`Verified::check_time`].
+pub(super) fn check(token: &str, keys: &Keys, issuer: &str, now: Timestamp) -> Result<Verified, Refusal> {
     if token.len() > LONGEST {
         return Err(Refusal::TooLong);
     }
@@ -29,7 +29,7 @@ pub(super) fn check(token: &str, keys: &Keys, issuer: &str) -> Result<Verified, 
     if header.typ != TYPE {
         return Err(Refusal::Type);
     }
-    let key = keys.signing_key(&header.kid).ok_or(Refusal::UnknownKey)?;
+    let key = keys.signing_key(&header.kid, now).ok_or(Refusal::UnknownKey)?;
     // The key says which algorithm it is for. The token's word is only compared, and then not used.
     if header.alg != key.algorithm().name() {
         return Err(Refusal::Algorithm);
@@ -38,7 +38,7 @@ pub(super) fn check(token: &str, keys: &Keys, issuer: &str) -> Result<Verified, 
     let payload = decode(parts.payload, Part::Claims)?;
     let claims = Claims::parse(&payload)?;
     check_claims(&claims, issuer)?;
-    let sealed = open(&claims, key.kid(), keys)?;
+    let sealed = open(&claims, key.kid(), keys, now)?;
     Ok(join(claims, sealed, key.kid()))
 }
 
@@ -57,7 +57,7 @@ fn check_claims(claims: &Claims<'_>, issuer: &str) -> Result<(), Refusal> {
 }
 
 /// Opens the binding of these claims.
-pub(super) fn open(claims: &Claims<'_>, kid: &str, keys: &Keys) -> Result<Sealed, Refusal> {
+pub(super) fn open(claims: &Claims<'_>, kid: &str, keys: &Keys, now: Timestamp) -> Result<Sealed, Refusal> {
     let context = Context {
         kid,
         issuer: &claims.iss,
@@ -66,7 +66,7 @@ pub(super) fn open(claims: &Claims<'_>, kid: &str, keys: &Keys) -> Result<Sealed
         bot: &claims.bot,
         jti: &claims.jti,
     };
-    seal::open(keys.openers(), &claims.bnd, &context)
+    seal::open(keys.openers(now), &claims.bnd, &context)
 }
 
 fn join(claims: Claims<'_>, sealed: Sealed, kid: &str) -> Verified {

@@ -137,10 +137,17 @@ async fn a_process_hands_its_socket_over_to_the_next_and_no_call_fails() {
 async fn a_socket_that_others_can_reach_is_not_served_in_plain_http_unless_that_is_meant() {
     let home = Home::new(&TestVendor::echo(), "");
     let socket = TcpListener::bind("0.0.0.0:0").unwrap();
-    let refused = home.prepare(Home::command_with(&socket)).output().unwrap();
+    let refused = home.prepare(Home::command_with(&[&socket])).output().unwrap();
     let told = String::from_utf8(refused.stderr).unwrap();
     assert_eq!(refused.status.code(), Some(1), "{told}");
     assert!(told.contains("plain HTTP") && told.contains("insecure = true"), "{told}");
+
+    // Whoever connected to the other would wait for ever.
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let refused = home.prepare(Home::command_with(&[&other, &socket])).output().unwrap();
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{told}");
+    assert!(told.contains("2 sockets were handed over"), "{told}");
 
     let home = Home::new(&TestVendor::echo(), "insecure = true");
     let mut at = home.start_with(&socket, "log").await;

@@ -3,9 +3,11 @@
 use std::process::Command;
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::support::authority::Authority;
+use crate::support::gateway::claims;
 use crate::support::home::{At, Home};
 use crate::support::vendor::{TestVendor, streaming, whole};
 use crate::support::{eventually, until};
@@ -156,6 +158,10 @@ async fn a_vendors_new_key_is_used_for_new_sessions() {
 
     std::fs::write(&key, "sk-other-0123456789abcdef").unwrap();
     eventually("it is read again", || log(&at).contains("is in force")).await;
+    // What the other key opened talks no more, and its bearer may end it all the same.
+    assert_eq!(home.say(&home.http, &at.url, &token).send().await.unwrap().status(), 409);
+    let session = format!("{}/v1/sessions/{}", at.url, claims(&token)["sid"].as_str().unwrap());
+    assert_eq!(home.http.delete(session).bearer_auth(&token).send().await.unwrap().status(), 204);
     let token = home.mint(&at).await;
     assert_eq!(home.say(&home.http, &at.url, &token).send().await.unwrap().status(), 200);
     assert!(vendor.last().contains("sk-other-0123456789abcdef"));
@@ -203,4 +209,24 @@ async fn what_is_not_enabled_any_more_ends_with_its_streams_and_comes_back() {
         until_opened(&home, &at, "support", 201).await;
         assert_eq!(home.say(&home.http, &at.url, &token).send().await.unwrap().status(), 200, "{section}");
     }
+}
+
+#[tokio::test]
+async fn a_balancer_that_is_not_trusted_any_more_passes_nothing_on() {
+    let home = Home::new(&TestVendor::echo(), "proxy_protocol = true\ntrusted_proxies = [\"127.0.0.1\"]");
+    let at = home.start().await;
+    let served = async || {
+        let mut stream = TcpStream::connect(at.url.trim_start_matches("http://")).await.unwrap();
+        let call = "PROXY UNKNOWN\r\nGET /.well-known/jwks.json HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n";
+        let (mut answer, _closed) = (Vec::new(), stream.write_all(call.as_bytes()).await);
+        let _closed = stream.read_to_end(&mut answer).await;
+        answer.starts_with(b"HTTP/1.1 200 ")
+    };
+    assert!(served().await);
+    edit(&home, |text| text.replace("[\"127.0.0.1\"]", "[\"127.0.0.2\"]"));
+    hang_up(&at);
+    until("it is closed", async || (!served().await).then_some(())).await;
+    edit(&home, |text| text.replace("[\"127.0.0.2\"]", "[\"127.0.0.1\", \"192.0.2.1\"]"));
+    hang_up(&at);
+    until("it is believed again", async || served().await.then_some(())).await;
 }

@@ -8,9 +8,10 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::support::gateway::{self, PUBLIC_URL, Session, TestGateway};
+use crate::support::home::Home;
 use crate::support::program::{complained, run, said};
-use crate::support::until;
 use crate::support::vendor::TestVendor;
+use crate::support::{eventually, until};
 
 /// A configuration for the command alone, with the gateway's key directory.
 fn configuration(gateway: &TestGateway, folder: &std::path::Path) -> String {
@@ -119,4 +120,16 @@ async fn a_key_that_is_taken_away_takes_its_tokens_along_and_a_broken_file_chang
     gateway.clock.advance(Duration::from_secs(60));
     let after = gateway.mint("support").await;
     assert_eq!(call(&gateway, &after).await, 200);
+}
+
+#[tokio::test]
+async fn a_key_directory_that_is_gone_is_complained_of_and_what_was_read_stays_in_force() {
+    let home = Home::new(&TestVendor::echo(), "");
+    let at = home.start().await;
+    let token = home.mint(&at).await;
+    let keys = home.folder.path().join("certs/signing/keys.json");
+    fs::rename(&keys, home.folder.path().join("elsewhere")).unwrap();
+    let log = || fs::read_to_string(&at.log).unwrap();
+    eventually("the log says so", || log().contains("the key directory has changed and cannot be used")).await;
+    assert_eq!(home.say(&home.http, &at.url, &token).send().await.unwrap().status(), 200);
 }

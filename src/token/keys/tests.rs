@@ -67,7 +67,7 @@ fn a_new_algorithm_adds_a_signer_and_older_keys_go_on_verifying() {
     let before = open(directory.path(), Algorithm::EdDsa).expect("opens");
     let after = open(directory.path(), Algorithm::Es256).expect("opens");
     assert_eq!(after.signer(NOW).algorithm(), Algorithm::Es256);
-    assert!(after.signing_key(before.signer(NOW).kid()).is_some());
+    assert!(after.signing_key(before.signer(NOW).kid(), NOW).is_some());
     assert_eq!(after.pseudonym("x", &["y"]), before.pseudonym("x", &["y"]));
     let back = open(directory.path(), Algorithm::EdDsa).expect("opens");
     assert_eq!(back.signer(NOW).kid(), before.signer(NOW).kid());
@@ -177,9 +177,13 @@ fn rotated_keys_are_published_before_they_sign_and_kept_until_their_last_token_h
     assert_eq!(keys.jwks(before).matches("\"kid\"").count(), 2, "published before it signs");
     assert_eq!(states(&keys, from), ["verifying", "signing", "sealing", "opening"]);
     assert_ne!(keys.signer(from).kid(), old);
-    assert!(keys.signing_key(&old).is_some() && keys.jwks(from.plus(DAY)).contains(&old));
+    let last = from.plus(DAY);
+    assert!(keys.signing_key(&old, last).is_some() && keys.openers(last).count() == 2);
+    assert!(keys.jwks(last).contains(&old));
     assert_eq!(states(&keys, dead), ["dead", "signing", "sealing", "dead"]);
     assert!(!keys.jwks(dead).contains(&old));
+    // A file may keep it, or bring it back out of a copy.
+    assert!(keys.signing_key(&old, dead).is_none() && keys.openers(dead).count() == 1);
 }
 
 #[test]
@@ -191,10 +195,10 @@ fn a_rotation_forgets_the_dead_and_waits_for_one_that_is_under_way() {
 
     let second = NOW.plus(Duration::from_secs(3600));
     let keys = rotate(directory.path(), second).expect("rotates");
-    assert!(keys.signing_key(&old).is_some() && keys.infos(second).len() == 6);
+    assert!(keys.signing_key(&old, second).is_some() && keys.infos(second).len() == 6);
     let third = NOW.plus(DAY * 2);
     let keys = rotate(directory.path(), third).expect("rotates");
-    assert!(keys.signing_key(&old).is_none());
+    assert!(keys.infos(third).iter().all(|key| key.kid != old));
     // Those of the second rotation are at work; those of the first took over two days ago, and were followed an hour later.
     assert_eq!(states(&keys, third), ["signing", "next", "next", "sealing"]);
     let read = open(directory.path(), Algorithm::EdDsa).expect("opens");

@@ -90,15 +90,20 @@ secret_sha256 = "{}"
 
     /// The same with a listening socket that was opened before.
     pub(crate) async fn start_with(&self, socket: &TcpListener, log: &str) -> At {
-        self.started(Self::command_with(socket), log).await
+        self.started(Self::command_with(&[socket]), log).await
     }
 
-    pub(crate) fn command_with(socket: &TcpListener) -> Command {
+    /// The program with these sockets handed over.
+    pub(crate) fn command_with(sockets: &[&TcpListener]) -> Command {
         let program = env!("CARGO_BIN_EXE_keystile");
         let mut command = Command::new("bash");
-        command.args(["-c", &format!("LISTEN_FDS=1 LISTEN_PID=$$ exec {program} serve -c keystile.toml")]);
-        let parent_fd = OwnedFd::from(socket.try_clone().unwrap());
-        command.fd_mappings(vec![FdMapping { parent_fd, child_fd: 3 }]).unwrap();
+        command
+            .args(["-c", &format!("LISTEN_FDS={} LISTEN_PID=$$ exec {program} serve -c keystile.toml", sockets.len())]);
+        let mappings = sockets.iter().zip(3..).map(|(socket, child_fd)| {
+            let parent_fd = OwnedFd::from(socket.try_clone().unwrap());
+            FdMapping { parent_fd, child_fd }
+        });
+        command.fd_mappings(mappings.collect()).unwrap();
         command
     }
 
