@@ -139,7 +139,8 @@ impl Bound {
             entropy,
             page,
         };
-        let gateway = Arc::new(process.gateway(settings.bots, &settings.gateway, settings.listen.trusted.clone()));
+        let gateway =
+            Arc::new(process.gateway(settings.bots, &settings.gateway, settings.listen.trusted.clone(), None));
         let api = Arc::new(ArcSwap::new(Arc::clone(&gateway.api)));
         let place = settings.admin.place.as_ref().map(ToString::to_string).unwrap_or_default();
         let clients = settings.listen.bounds.clone();

@@ -39,7 +39,7 @@ pub struct Vendor {
     /// Its keys.
     pub keys: VendorKeys,
     /// How many secrets were masked in what it answered.
-    masked: AtomicU64,
+    masked: Arc<AtomicU64>,
 }
 
 impl Vendor {
@@ -183,17 +183,20 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// The directory that `settings` say. `fingerprint` names a vendor key without giving it away.
-    pub fn new(settings: Settings, fingerprint: impl Fn(&Secret) -> String) -> Self {
+    /// The directory that `settings` say, where another was `before`, or none. `fingerprint` names a vendor key without
+    /// giving it away.
+    pub fn new(settings: Settings, before: Option<&Self>, fingerprint: impl Fn(&Secret) -> String) -> Self {
         let vendors: Vec<(Arc<Vendor>, Mount)> = settings
             .vendors
             .into_iter()
             .enumerate()
             .map(|(index, vendor)| {
                 let key = |secret: Secret| VendorKey { fingerprint: fingerprint(&secret), secret };
-                let keys = VendorKeys::new(vendor.keys.into_iter().map(key).collect(), vendor.per_key);
+                let before = before.and_then(|before| before.vendor_named(&vendor.name));
+                let known = before.map(|before| &before.keys);
+                let keys = VendorKeys::new(vendor.keys.into_iter().map(key).collect(), vendor.per_key, known);
                 let (name, profile, upstream) = (vendor.name, vendor.profile, vendor.upstream);
-                let masked = AtomicU64::new(0);
+                let masked = before.map(|before| Arc::clone(&before.masked)).unwrap_or_default();
                 (Arc::new(Vendor { name, index, profile, upstream, keys, masked }), vendor.mount)
             })
             .collect();
@@ -208,6 +211,10 @@ impl Directory {
         let bodies = vendors.iter().map(|(vendor, _)| longest(vendor)).collect();
         let clients = settings.clients.into_iter().map(|client| (client.name.clone(), Arc::new(client)));
         Self { bots, clients: clients.collect(), bodies, nobody: Client::nobody(), vendors }
+    }
+
+    fn vendor_named(&self, name: &str) -> Option<&Vendor> {
+        self.vendors.iter().map(|(vendor, _)| &**vendor).find(|vendor| vendor.name == name)
     }
 
     /// The bots, each with the clients whose sessions of it may go on.

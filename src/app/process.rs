@@ -57,11 +57,17 @@ pub(super) struct Current {
 
 impl Process {
     /// The gateway of these settings.
-    pub(super) fn gateway(&self, mut bots: bot::Settings, settings: &gateway::Settings, trusted: Trusted) -> Gateway {
+    pub(super) fn gateway(
+        &self,
+        mut bots: bot::Settings,
+        settings: &gateway::Settings,
+        trusted: Trusted,
+        before: Option<&Directory>,
+    ) -> Gateway {
         bots.number(&mut self.numbers.lock());
         let longest = bots.longest_body();
         let metrics = Arc::clone(self.records.metrics());
-        let directory = Arc::new(Directory::new(bots, |key| self.authority.fingerprint(key)));
+        let directory = Arc::new(Directory::new(bots, before, |key| self.authority.fingerprint(key)));
         let access = Arc::new(Access {
             authority: Arc::clone(&self.authority),
             directory: Arc::clone(&directory),

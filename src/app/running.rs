@@ -85,8 +85,9 @@ impl Running {
         if let Some(balancers) = &self.balancers {
             balancers.store(Arc::new(settings.listen.trusted.clone()));
         }
-        let gateway = Arc::new(self.process.gateway(settings.bots, &settings.gateway, settings.listen.trusted));
         let Current { gateway: current, api, directory } = &self.current;
+        let (trusted, before) = (settings.listen.trusted, directory.load());
+        let gateway = Arc::new(self.process.gateway(settings.bots, &settings.gateway, trusted, Some(&before)));
         directory.store(Arc::clone(&gateway.access.directory));
         api.store(Arc::clone(&gateway.api));
         let offered = gateway.access.directory.offered();

@@ -4,6 +4,7 @@
 //! sessions (or, where the vendor knows of no sessions, for new calls): a session stays with the key that opened it. The
 //! same holds for a key whose own rate is spent, where the configuration gives keys one.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -49,7 +50,8 @@ pub struct VendorKeys {
 #[derive(Debug)]
 struct Kept {
     key: VendorKey,
-    calls: Bucket,
+    /// Its rate, which goes on from one configuration to the next.
+    calls: Arc<Bucket>,
     /// Until when it is set aside, in milliseconds since the epoch.
     until: AtomicU64,
     /// The sessions that were refused with 403 since the key last worked.
@@ -95,11 +97,16 @@ impl From<Spent> for Fault {
 }
 
 impl VendorKeys {
-    /// These keys, and how many calls may be made with each of them.
-    pub fn new(keys: Vec<VendorKey>, rate: Option<Rate>) -> Self {
+    /// These keys, and how many calls may be made with each of them. What was taken of one that was there `before` stays
+    /// taken.
+    pub fn new(keys: Vec<VendorKey>, rate: Option<Rate>, before: Option<&Self>) -> Self {
+        let known = |key: &VendorKey| {
+            let same = before?.keys.iter().find(|kept| kept.key.fingerprint == key.fingerprint)?;
+            Some(Arc::clone(&same.calls))
+        };
         let kept = |key| Kept {
+            calls: known(&key).unwrap_or_default(),
             key,
-            calls: Bucket::default(),
             until: AtomicU64::new(0),
             refused: Mutex::default(),
             has_refused: AtomicBool::new(false),
@@ -168,7 +175,7 @@ impl VendorKeys {
     /// What was taken of each key, by its fingerprint; nothing where keys have no rate.
     pub fn calls(&self) -> impl Iterator<Item = (&str, Rate, &Bucket)> {
         let rate = self.rate;
-        self.keys.iter().filter_map(move |kept| Some((kept.key.fingerprint.as_str(), rate?, &kept.calls)))
+        self.keys.iter().filter_map(move |kept| Some((kept.key.fingerprint.as_str(), rate?, &*kept.calls)))
     }
 
     /// Whether the key at `place` is not set aside.
@@ -297,7 +304,7 @@ mod tests {
             secret: Secret::new(format!("sk-{at}-0123456789abcdef")),
             fingerprint: at.to_string(),
         };
-        VendorKeys::new((0..count).map(key).collect(), rate)
+        VendorKeys::new((0..count).map(key).collect(), rate, None)
     }
 
     fn after(seconds: u64) -> Timestamp {

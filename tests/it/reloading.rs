@@ -169,6 +169,23 @@ async fn a_vendors_new_key_is_used_for_new_sessions() {
 }
 
 #[tokio::test]
+async fn what_was_taken_of_a_vendors_key_stays_taken() {
+    let home = Home::new(&TestVendor::echo(), "");
+    edit(&home, |text| text.replace("profile  = \"openai\"", "profile  = \"openai\"\nlimits = { per_key = \"6/1h\" }"));
+    let at = home.start().await;
+    let token = home.mint(&at).await;
+    let status = async || home.say(&home.http, &at.url, &token).send().await.unwrap().status().as_u16();
+    let mut passed = 0;
+    while status().await == 200 {
+        passed += 1;
+    }
+    edit(&home, |text| text + &more("second"));
+    hang_up(&at);
+    until_opened(&home, &at, "second", 429).await;
+    assert_eq!((status().await, passed), (429, 6));
+}
+
+#[tokio::test]
 async fn a_certificate_that_was_replaced_is_shown_to_new_connections() {
     let authority = Authority::new();
     let home = Home::new(&TestVendor::echo(), "tls = { cert = \"localhost.crt\", key = \"localhost.key\" }");
