@@ -53,15 +53,18 @@ pub(super) async fn serve<S, B>(
 {
     let calls = Arc::new(Calls::new(drain));
     let counted = Arc::clone(&calls);
+    let service = Arc::new(service);
     let service = service_fn(move |request| {
-        let (answer, call) = (service.call(request), counted.begin());
-        async move {
-            let mut response = answer.await?;
+        let (service, call) = (Arc::clone(&service), counted.begin());
+        // On the heap, and only while it is made: hyper keeps room for it in the connection, and moves all of that twice
+        // for each call.
+        Box::pin(async move {
+            let mut response = service.call(request).await?;
             if call.is_last() {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, S::Error>(response.map(|body| Answer::new(body, call)))
-        }
+        })
     });
     let mut builder = Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(timeouts.head);
