@@ -16,6 +16,7 @@ mod follow;
 mod inspect;
 mod jws;
 mod keys;
+mod recent;
 mod refusal;
 mod seal;
 mod session;
@@ -126,25 +127,19 @@ impl Authority {
         if token.len() > LONGEST_MINTED { Err(MintError::TooLarge { length: token.len() }) } else { Ok(token) }
     }
 
-    /// What `token` says, if it is ours and good now. A token that was seen before costs one digest.
+    /// What `token` says, if it is ours and good now. A token that this worker saw before costs a comparison, one that another
+    /// saw a digest.
     pub fn verify(&self, token: &str) -> Result<Arc<Verified>, Refusal> {
         // Before the digest: nobody makes us hash a megabyte.
         if token.len() > verify::LONGEST {
             return Err(Refusal::TooLong);
         }
-        let digest = sha256(token.as_bytes());
         let now = self.clock.now();
-        if let Some(verified) = self.cache.find(&digest) {
-            return verified.check_time(now).map(|()| verified);
-        }
-        let (verified, keys) = self.check(token)?;
-        verified.check_time(now)?;
-        self.cache.keep(digest, Arc::clone(&verified));
-        // Keys that went meanwhile have emptied the cache, maybe before it was kept.
-        if !Arc::ptr_eq(&keys, &self.keys.load()) {
-            self.cache.forget(&digest);
-        }
-        Ok(verified)
+        let verified = self.cache.find_or(token, || {
+            let verified = self.check(token)?;
+            verified.check_time(now).map(|()| verified)
+        })?;
+        verified.check_time(now).map(|()| verified)
     }
 
     /// The same for a renewal of the session, for which a token is good for a while after its end, where the configuration
@@ -152,7 +147,7 @@ impl Authority {
     pub fn verify_for_renewal(&self, token: &str) -> Result<Arc<Verified>, Refusal> {
         match self.verify(token) {
             Err(Refusal::Expired) if !self.renew_grace.is_zero() => {
-                let (verified, _keys) = self.check(token)?;
+                let verified = self.check(token)?;
                 verified.check_end(self.clock.now(), self.renew_grace)?;
                 Ok(verified)
             }
@@ -160,17 +155,16 @@ impl Authority {
         }
     }
 
-    /// Everything but the token's times, and with which keys. A token of a key that is not known may be of one that came
-    /// just now.
-    fn check(&self, token: &str) -> Result<(Arc<Verified>, Arc<Keys>), Refusal> {
+    /// Everything but the token's times. A token of a key that is not known may be of one that came just now.
+    fn check(&self, token: &str) -> Result<Arc<Verified>, Refusal> {
         let now = self.clock.now();
-        let mut keys = self.keys.load_full();
-        let mut checked = verify::check(token, &keys, &self.issuer, now);
-        if matches!(checked, Err(Refusal::UnknownKey)) && self.looks_again_now() {
-            keys = self.keys.load_full();
-            checked = verify::check(token, &keys, &self.issuer, now);
-        }
-        checked.map(|verified| (Arc::new(verified), keys))
+        let checked = match verify::check(token, &self.keys.load(), &self.issuer, now) {
+            Err(Refusal::UnknownKey) if self.looks_again_now() => {
+                verify::check(token, &self.keys.load(), &self.issuer, now)
+            }
+            checked => checked,
+        };
+        checked.map(Arc::new)
     }
 
     /// The public keys as a JWK Set (RFC 7517 §5). HMAC and sealing keys are never in it.

@@ -1,4 +1,4 @@
-//! Tokens that were verified not long ago, under the digest of their text.
+//! Tokens that were verified not long ago: those that this worker saw last under their text, all under its digest.
 //!
 //! It saves the signature check and the opening of the binding, which are most of what a call costs. It holds evidence,
 //! never a permission, so nothing in it can be out of date but the clock: whoever takes an entry checks its times.
@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 use moka::Expiry;
 
 use super::LEEWAY;
+use super::recent::Recent;
 use super::session::Verified;
 use crate::clock::Clock;
+use crate::secret::sha256;
 
 /// About 100 MB with tokens of the usual 1 KiB, four times that with the longest; beyond it the least used go.
 const CAPACITY: u64 = 100_000;
@@ -18,30 +20,48 @@ const CAPACITY: u64 = 100_000;
 /// SHA-256: an entry is found only by who has the token, and the cache itself has no token that could leak.
 type Digest = [u8; 32];
 
-pub(super) struct Cache(moka::sync::Cache<Digest, Arc<Verified>, ahash::RandomState>);
+pub(super) struct Cache {
+    recent: Recent,
+    all: moka::sync::Cache<Digest, Arc<Verified>, ahash::RandomState>,
+}
 
 impl Cache {
     pub(super) fn new(clock: Clock) -> Self {
         let builder = moka::sync::Cache::builder().max_capacity(CAPACITY).expire_after(AtTheEnd(clock));
-        Self(builder.build_with_hasher(ahash::RandomState::new()))
+        Self { recent: Recent::new(), all: builder.build_with_hasher(ahash::RandomState::new()) }
     }
 
-    pub(super) fn find(&self, digest: &Digest) -> Option<Arc<Verified>> {
-        self.0.get(digest)
+    /// What is known of `token`; else what `check` says, which is kept. It is not kept if all were forgotten meanwhile:
+    /// it may have been checked with what is not good any more.
+    pub(super) fn find_or<E>(
+        &self,
+        token: &str,
+        check: impl FnOnce() -> Result<Arc<Verified>, E>,
+    ) -> Result<Arc<Verified>, E> {
+        if let Some(verified) = self.recent.find(token) {
+            return Ok(verified);
+        }
+        let age = self.recent.age();
+        let digest = sha256(token.as_bytes());
+        let verified = match self.all.get(&digest) {
+            Some(verified) => verified,
+            None => {
+                let verified = check()?;
+                self.all.insert(digest, Arc::clone(&verified));
+                if self.recent.age() != age {
+                    self.all.invalidate(&digest);
+                }
+                verified
+            }
+        };
+        self.recent.keep(age, token, &verified);
+        Ok(verified)
     }
 
     /// Forgets all of them.
     pub(super) fn clear(&self) {
-        self.0.invalidate_all();
-    }
-
-    /// Forgets one.
-    pub(super) fn forget(&self, digest: &Digest) {
-        self.0.invalidate(digest);
-    }
-
-    pub(super) fn keep(&self, digest: Digest, verified: Arc<Verified>) {
-        self.0.insert(digest, verified);
+        self.recent.forget_all();
+        self.all.invalidate_all();
     }
 }
 

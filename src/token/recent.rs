@@ -1,0 +1,80 @@
+//! The tokens that a worker saw last, in front of the cache that all share: they cost no digest, and no look at what other
+//! workers write.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use zeroize::Zeroizing;
+
+use super::session::Verified;
+
+/// How many a worker keeps, each in the one place that it can have: with the usual 1 KiB, 4 MB.
+const PLACES: usize = 4096;
+/// So much of a token's end says where it is kept. It is of the signature: whoever does not know that finds nobody's place,
+/// and learns nothing by how long a comparison takes.
+const END: usize = 32;
+
+/// One token.
+struct Seen {
+    /// When it was verified, as its cache counts.
+    age: u64,
+    token: Zeroizing<Vec<u8>>,
+    verified: Arc<Verified>,
+}
+
+thread_local! {
+    static SEEN: RefCell<Vec<Option<Seen>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What is good of them.
+pub(super) struct Recent {
+    /// Those of an earlier age are not. No two caches of a process have the same.
+    age: AtomicU64,
+    hasher: ahash::RandomState,
+}
+
+impl Recent {
+    pub(super) fn new() -> Self {
+        Self { age: AtomicU64::new(next_age()), hasher: ahash::RandomState::new() }
+    }
+
+    /// The present age. What is verified with what was read later than this may be kept under it.
+    pub(super) fn age(&self) -> u64 {
+        self.age.load(Ordering::Acquire)
+    }
+
+    /// Makes all that were kept so far good for nothing, in all workers.
+    pub(super) fn forget_all(&self) {
+        self.age.store(next_age(), Ordering::Release);
+    }
+
+    pub(super) fn find(&self, token: &str) -> Option<Arc<Verified>> {
+        SEEN.with_borrow(|seen| {
+            let kept = seen.get(self.place(token)?)?.as_ref()?;
+            (kept.age == self.age() && *kept.token == token.as_bytes()).then(|| Arc::clone(&kept.verified))
+        })
+    }
+
+    pub(super) fn keep(&self, age: u64, token: &str, verified: &Arc<Verified>) {
+        let Some(place) = self.place(token) else { return };
+        SEEN.with_borrow_mut(|seen| {
+            if seen.is_empty() {
+                seen.resize_with(PLACES, || None);
+            }
+            let token = Zeroizing::new(token.as_bytes().to_vec());
+            seen[place] = Some(Seen { age, token, verified: Arc::clone(verified) });
+        });
+    }
+
+    /// Where a token is kept; nowhere, if it is too short to be one.
+    fn place(&self, token: &str) -> Option<usize> {
+        let end = token.as_bytes().last_chunk::<END>()?;
+        usize::try_from(self.hasher.hash_one(end) % PLACES as u64).ok()
+    }
+}
+
+fn next_age() -> u64 {
+    static AGES: AtomicU64 = AtomicU64::new(0);
+    AGES.fetch_add(1, Ordering::Relaxed)
+}
