@@ -81,11 +81,11 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Answers a request.
+    /// Answers a request. It is on the heap, as each step on its way would have room for it otherwise.
     pub async fn serve(
         self: Arc<Self>,
         peer: Peer,
-        mut request: Request<IncomingBody>,
+        mut request: Box<Request<IncomingBody>>,
     ) -> Result<Response<Body>, Infallible> {
         mark_credentials(request.headers_mut(), &self.key_headers);
         let now = self.clock.now();
@@ -142,7 +142,7 @@ impl Gateway {
     async fn answer(
         self: &Arc<Self>,
         peer: Peer,
-        request: Request<IncomingBody>,
+        request: Box<Request<IncomingBody>>,
         place: Place<'_>,
         path: &str,
         scene: &Arc<Scene>,
@@ -160,10 +160,10 @@ impl Gateway {
                 self.proxied(request, &target, &caller, scene, record).await
             }
             Endpoint::SessionCall(vendor) => {
-                let accepted = Box::pin(self.api.accept(vendor, &values, &caller, request, scene)).await;
+                let accepted = Box::pin(self.api.accept(vendor, &values, &caller, *request, scene)).await;
                 accepted.map(|answer| answer.map(Payload::whole))
             }
-            Endpoint::Own => Box::pin(self.own(request, caller, scene)).await,
+            Endpoint::Own => Box::pin(self.own(*request, caller, scene)).await,
             Endpoint::Page => Ok(answer::page(self.page.clone().unwrap_or_default())),
         }
     }
@@ -171,7 +171,7 @@ impl Gateway {
     /// A conversation call, on its way to the vendor.
     async fn proxied(
         self: &Arc<Self>,
-        request: Request<IncomingBody>,
+        request: Box<Request<IncomingBody>>,
         target: &CallTarget<'_>,
         caller: &Caller,
         scene: &Scene,

@@ -162,7 +162,7 @@ impl Proxy {
             other => other,
         };
         let mut part = vendor_call(&span, vendor, &mut request);
-        let sent = pool::send(&vendor.upstream, grant.visitor(), request, deadline, ended(&grant)).await;
+        let sent = pool::send(&vendor.upstream, grant.visitor(), request, deadline, || ended(&grant)).await;
         let response = sent.map_err(|error| unanswered(error, is_safe, &grant));
         let response = response.inspect_err(|fault| part.failed(fault.code()))?;
         part.answered(response.status());

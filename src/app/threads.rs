@@ -90,7 +90,7 @@ pub(super) async fn worker(
     let service = move |peer: listen::Peer| {
         let current = Arc::clone(&current);
         // Each request meets the configuration of its moment, and keeps it to its end.
-        service_fn(move |request| current.load_full().serve(peer.clone(), request))
+        service_fn(move |request| current.load_full().serve(peer.clone(), Box::new(request)))
     };
     let number = terms.worker;
     let serving = async {

@@ -88,16 +88,16 @@ impl Drop for Call {
 pub(super) struct Answer<B> {
     /// Nothing where the request was refused before anybody was asked.
     body: Option<B>,
-    _call: Call,
+    _call: Option<Call>,
 }
 
 impl<B> Answer<B> {
-    pub(super) fn new(body: B, call: Call) -> Self {
-        Self { body: Some(body), _call: call }
+    pub(super) fn new(body: B, call: impl Into<Option<Call>>) -> Self {
+        Self { body: Some(body), _call: call.into() }
     }
 
     pub(super) fn empty(call: Call) -> Self {
-        Self { body: None, _call: call }
+        Self { body: None, _call: Some(call) }
     }
 }
 

@@ -1,20 +1,21 @@
 //! One HTTP/1.1 connection.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::{HeaderValue, header};
+use http::{HeaderValue, Response, header};
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Sleep, sleep};
 
 use super::bounds::{Bounds, Timeouts};
-use super::calls::{Answer, Calls, Patience};
+use super::calls::{Answer, Call, Calls, Patience};
 use super::drain::{Drain, Phase};
 use super::stream::Watch;
 use super::{AnswerBody, HttpService, UNUSED, within};
@@ -53,19 +54,10 @@ pub(super) async fn serve<S, B>(
 {
     let calls = Arc::new(Calls::new(drain));
     let counted = Arc::clone(&calls);
-    let service = Arc::new(service);
-    let service = service_fn(move |request| {
-        let (service, call) = (Arc::clone(&service), counted.begin());
-        // On the heap, and only while it is made: hyper keeps room for it in the connection, and moves all of that twice
-        // for each call.
-        Box::pin(async move {
-            let mut response = service.call(request).await?;
-            if call.is_last() {
-                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
-            Ok::<_, S::Error>(response.map(|body| Answer::new(body, call)))
-        })
-    });
+    // On the heap, and only while it is made: hyper keeps room for it in the connection, and moves all of that twice for
+    // each call.
+    let service =
+        service_fn(move |request| Box::pin(Serving { answer: service.call(request), call: Some(counted.begin()) }));
     let mut builder = Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(timeouts.head);
     builder.max_buf_size(BUFFER.max(bounds.head as usize)).max_header_size(bounds.head as usize);
@@ -113,6 +105,28 @@ pub(super) async fn serve<S, B>(
     if let Some(parts) = connection.into_parts() {
         // On the heap, while it is needed.
         let _gave_up = within(LINGER_TIMEOUT, Box::pin(linger(parts.io.into_inner()))).await;
+    }
+}
+
+pin_project! {
+    /// A call that is being answered.
+    struct Serving<F> {
+        #[pin]
+        answer: F,
+        call: Option<Call>,
+    }
+}
+
+impl<F: Future<Output = Result<Response<B>, E>>, B, E> Future for Serving<F> {
+    type Output = Result<Response<Answer<B>>, E>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let mut response = ready!(this.answer.poll(context))?;
+        if this.call.as_ref().is_some_and(Call::is_last) {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        Poll::Ready(Ok(response.map(|body| Answer::new(body, this.call.take()))))
     }
 }
 

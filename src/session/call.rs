@@ -90,7 +90,7 @@ impl OwnCall<'_> {
         let mut request = self.request(values)?;
         let vendor = &self.bot.vendor;
         let mut part = vendor_call(self.span, vendor, &mut request);
-        let sent = pool::send(&vendor.upstream, self.who, request, deadline, pending()).await;
+        let sent = pool::send(&vendor.upstream, self.who, request, deadline, pending).await;
         let response = sent.map_err(|error| {
             let is_lost = matches!(error, SendError::Timeout | SendError::Lost(_) | SendError::Ended { .. });
             let fault = self.unanswered(error);

@@ -29,7 +29,7 @@ const UNWATCHED: Duration = Duration::from_millis(200);
 /// How long a kept connection may take to be ready; the next one is as good.
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
 
-/// Sends a call and waits for the head of its answer, until `deadline` at most, or until it `ended`.
+/// Sends a call and waits for the head of its answer, until `deadline` at most, or until it has `ended`.
 ///
 /// It is sent once. Only where a kept connection turns out to have been closed, and nothing was written to it, the
 /// call goes to the next one; and where a vendor says over HTTP/2 that it has not begun with a call, it goes once to
@@ -41,35 +41,38 @@ const LONGEST_WAIT: Duration = Duration::from_millis(50);
 ///
 /// See [`SendError`]; all but [`SendError::Connect`], [`SendError::Busy`] and [`SendError::Open`] mean that the vendor may
 /// have received the call.
-pub async fn send(
+pub async fn send<E: Future<Output = ()>>(
     upstream: &Upstream,
     who: u128,
     mut request: Request<RequestBody>,
     deadline: Instant,
-    ended: impl Future<Output = ()>,
+    ended: impl Fn() -> E,
 ) -> Result<Response<AnswerBody>, SendError> {
     let admitted = upstream.breaker.admit().map_err(SendError::Open)?;
     request.body_mut().end_at(deadline);
     let upload = request.body().upload();
     let begun = Instant::now();
-    let late = async {
-        // The time for the answer begins when the vendor has the call: an upload may take as long as the token lives.
-        let sent = match &upload {
-            Some(upload) => timeout_at(deadline, upload.ended()).await.ok().map(|()| Instant::now()),
-            None => Some(begun),
+    let watched = || async {
+        let late = async {
+            // The time for the answer begins when the vendor has the call: an upload may take as long as the token lives.
+            let sent = match &upload {
+                Some(upload) => timeout_at(deadline, upload.ended()).await.ok().map(|()| Instant::now()),
+                None => Some(begun),
+            };
+            if let Some(sent) = sent {
+                sleep_until(deadline.min(sent + upstream.timeouts.header)).await;
+            }
         };
-        if let Some(sent) = sent {
-            sleep_until(deadline.min(sent + upstream.timeouts.header)).await;
-        }
-    };
-    let given_up = async {
-        // One timer for both: it is the only one that most calls ever have.
-        sleep_until(deadline.min(begun + UNWATCHED.min(upstream.timeouts.header))).await;
         tokio::select! {
             () = late => SendError::Timeout,
             // An upload that was cut is no call: the vendor sees that its end is missing.
-            () = ended => SendError::Ended { is_whole: upload.as_ref().is_none_or(|upload| upload.has_ended()) },
+            () = ended() => SendError::Ended { is_whole: upload.as_ref().is_none_or(|upload| upload.has_ended()) },
         }
+    };
+    let given_up = async {
+        // The only timer that most calls ever have, and they have no room for more.
+        sleep_until(deadline.min(begun + UNWATCHED.min(upstream.timeouts.header))).await;
+        Box::pin(watched()).await
     };
     let outcome = tokio::select! {
         biased;
