@@ -1,11 +1,9 @@
 //! The tokens that a worker saw last, in front of the cache that all share: they cost no digest, and no look at what other
 //! workers write.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-use zeroize::Zeroizing;
 
 use super::session::Verified;
 
@@ -15,16 +13,21 @@ const PLACES: usize = 4096;
 /// and learns nothing by how long a comparison takes.
 const END: usize = 32;
 
+/// Of those that find their place taken, one in so many takes it: where there are more than a worker can keep, most of them
+/// are not worth the copy.
+const TURNS: u32 = 8;
+
 /// One token.
 struct Seen {
     /// When it was verified, as its cache counts.
     age: u64,
-    token: Zeroizing<Vec<u8>>,
+    token: Vec<u8>,
     verified: Arc<Verified>,
 }
 
 thread_local! {
     static SEEN: RefCell<Vec<Option<Seen>>> = const { RefCell::new(Vec::new()) };
+    static TURN: Cell<u32> = const { Cell::new(0) };
 }
 
 /// What is good of them.
@@ -52,7 +55,7 @@ impl Recent {
     pub(super) fn find(&self, token: &str) -> Option<Arc<Verified>> {
         SEEN.with_borrow(|seen| {
             let kept = seen.get(self.place(token)?)?.as_ref()?;
-            (kept.age == self.age() && *kept.token == token.as_bytes()).then(|| Arc::clone(&kept.verified))
+            (kept.age == self.age() && kept.token == token.as_bytes()).then(|| Arc::clone(&kept.verified))
         })
     }
 
@@ -62,8 +65,16 @@ impl Recent {
             if seen.is_empty() {
                 seen.resize_with(PLACES, || None);
             }
-            let token = Zeroizing::new(token.as_bytes().to_vec());
-            seen[place] = Some(Seen { age, token, verified: Arc::clone(verified) });
+            let verified = Arc::clone(verified);
+            match &mut seen[place] {
+                Some(kept) if kept.age == age && !is_its_turn() => {}
+                Some(kept) => {
+                    (kept.age, kept.verified) = (age, verified);
+                    kept.token.clear();
+                    kept.token.extend_from_slice(token.as_bytes());
+                }
+                free => *free = Some(Seen { age, token: token.as_bytes().to_vec(), verified }),
+            }
         });
     }
 
@@ -72,6 +83,12 @@ impl Recent {
         let end = token.as_bytes().last_chunk::<END>()?;
         usize::try_from(self.hasher.hash_one(end) % PLACES as u64).ok()
     }
+}
+
+fn is_its_turn() -> bool {
+    let turn = TURN.get().wrapping_add(1) % TURNS;
+    TURN.set(turn);
+    turn == 0
 }
 
 fn next_age() -> u64 {
