@@ -20,10 +20,7 @@ async fn asked_to_stop_it_is_not_ready_goes_on_accepting_and_then_lets_calls_end
     let home = Home::new(&vendor, "drain_notice = \"5s\"\ndrain = \"60s\"");
     let mut at = home.start().await;
     let token = home.mint(&at).await;
-    let mut open = home.say(&home.http, &at.url, &token).send().await.unwrap();
-    let sender = senders.lock().pop().unwrap();
-    sender.send("first ".into()).await.unwrap();
-    assert_eq!(open.chunk().await.unwrap().unwrap(), "first ");
+    let (open, sender) = home.begun(&at, &token, &senders).await;
     let mut idle = TcpStream::connect(at.url.trim_start_matches("http://")).await.unwrap();
     let jwks = b"GET /.well-known/jwks.json HTTP/1.1\r\nhost: gateway\r\n\r\n";
     idle.write_all(jwks).await.unwrap();
@@ -53,10 +50,7 @@ async fn streams_that_do_not_end_are_told_why_they_do() {
     let home = Home::new(&vendor, "drain_notice = \"0s\"\ndrain = \"200ms\"");
     let mut at = home.start().await;
     let token = home.mint(&at).await;
-    let mut open = home.say(&home.http, &at.url, &token).send().await.unwrap();
-    let sender = senders.lock().pop().unwrap();
-    sender.send("data: one\n\n".into()).await.unwrap();
-    assert_eq!(open.chunk().await.unwrap().unwrap(), "data: one\n\n");
+    let (open, sender) = home.begun(&at, &token, &senders).await;
 
     at.ask_to_stop();
     let rest = open.text().await.unwrap();
@@ -73,8 +67,7 @@ async fn asked_twice_it_stops_at_once() {
     let home = Home::new(&vendor, "drain_notice = \"1h\"\ndrain = \"1h\"");
     let mut at = home.start().await;
     let token = home.mint(&at).await;
-    let open = home.say(&home.http, &at.url, &token).send().await.unwrap();
-    let _sender = senders.lock().pop().unwrap();
+    let open = home.begun(&at, &token, &senders).await;
     at.ask_to_stop();
     until("it is not ready", async || (home.ready(&at).await != StatusCode::OK).then_some(())).await;
     at.ask_to_stop();

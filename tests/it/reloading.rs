@@ -54,10 +54,7 @@ async fn what_is_new_holds_after_a_sighup_or_a_changed_file_and_streams_go_on() 
     let home = Home::new(&vendor, "");
     let at = home.start().await;
     let token = home.mint(&at).await;
-    let mut open = home.say(&home.http, &at.url, &token).send().await.unwrap();
-    let sender = senders.lock().pop().unwrap();
-    sender.send("data: one\n\n".into()).await.unwrap();
-    assert_eq!(open.chunk().await.unwrap().unwrap(), "data: one\n\n");
+    let (mut open, sender) = home.begun(&at, &token, &senders).await;
     assert_eq!(opened(&home, &at, "second").await, 404);
 
     edit(&home, |text| text + &more("second"));
@@ -123,10 +120,7 @@ async fn a_bot_that_is_taken_away_takes_its_sessions_and_streams_along() {
     edit(&home, |text| text + &more("second"));
     let at = home.start().await;
     let token = home.mint(&at).await;
-    let mut open = home.say(&home.http, &at.url, &token).send().await.unwrap();
-    let sender = senders.lock().pop().unwrap();
-    sender.send("data: one\n\n".into()).await.unwrap();
-    assert_eq!(open.chunk().await.unwrap().unwrap(), "data: one\n\n");
+    let (open, _sender) = home.begun(&at, &token, &senders).await;
 
     edit(&home, |text| text.replace("[bots.support]", "[bots.other]"));
     hang_up(&at);
@@ -209,10 +203,7 @@ async fn what_is_not_enabled_any_more_ends_with_its_streams_and_comes_back() {
         let home = Home::new(&vendor, "");
         let at = home.start().await;
         let token = home.mint(&at).await;
-        let mut open = home.say(&home.http, &at.url, &token).send().await.unwrap();
-        let sender = senders.lock().pop().unwrap();
-        sender.send("data: one\n\n".into()).await.unwrap();
-        assert_eq!(open.chunk().await.unwrap().unwrap(), "data: one\n\n");
+        let (open, _sender) = home.begun(&at, &token, &senders).await;
 
         edit(&home, |text| text.replace(section, &format!("{section}\nenabled = false")));
         hang_up(&at);

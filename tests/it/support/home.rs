@@ -5,15 +5,17 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::Command;
 
+use bytes::Bytes;
 use command_fds::{CommandFdExt, FdMapping};
 use keystile::bot::NewClient;
 use keystile::id::Entropy;
-use reqwest::{Client, RequestBuilder, StatusCode};
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::sync::mpsc::Sender;
 
 use super::program::{Running, keystile, listening, told};
-use super::vendor::TestVendor;
+use super::vendor::{Senders, TestVendor};
 
 /// The vendor's key.
 pub(crate) const KEY: &str = "sk-held-0123456789abcdef";
@@ -117,6 +119,15 @@ secret_sha256 = "{}"
     pub(crate) fn say(&self, http: &Client, at: &str, token: &str) -> RequestBuilder {
         let call = http.post(format!("{at}/v1/chat/completions")).bearer_auth(token);
         call.json(&json!({"messages": [{"role": "user", "content": "hi"}]}))
+    }
+
+    /// A stream of a session, of which the first part has come; and what sends the others.
+    pub(crate) async fn begun(&self, at: &At, token: &str, senders: &Senders) -> (Response, Sender<Bytes>) {
+        let mut open = self.say(&self.http, &at.url, token).send().await.unwrap();
+        let sender = senders.lock().pop().unwrap();
+        sender.send("data: one\n\n".into()).await.unwrap();
+        assert_eq!(open.chunk().await.unwrap().unwrap(), "data: one\n\n");
+        (open, sender)
     }
 
     pub(crate) async fn ready(&self, at: &At) -> StatusCode {

@@ -112,8 +112,11 @@ pub(crate) fn streamed(media: &str) -> (Answer, mpsc::Sender<Bytes>) {
     (Response::builder().header("content-type", media).body(body).unwrap(), sender)
 }
 
+/// What sends the parts of each open answer, the last one last.
+pub(crate) type Senders = Arc<Mutex<Vec<mpsc::Sender<Bytes>>>>;
+
 /// A vendor with one streamed answer for each call, and the senders of their bodies in the order of the calls.
-pub(crate) fn streaming(media: &'static str) -> (TestVendor, Arc<Mutex<Vec<mpsc::Sender<Bytes>>>>) {
+pub(crate) fn streaming(media: &'static str) -> (TestVendor, Senders) {
     let senders = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&senders);
     let vendor = TestVendor::answering(move |_| {
