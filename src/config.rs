@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 
 use crate::admin;
 use crate::bot;
-use crate::document::{Document, Environment, Problem, Problems};
+use crate::document::{Document, Environment, Problem, Problems, Table};
 use crate::gateway;
+use crate::id::hex;
 use crate::listen;
+use crate::secret::sha256;
 use crate::store;
 use crate::telemetry::audit;
 use crate::token;
@@ -38,13 +40,15 @@ pub struct Settings {
     pub doubts: Vec<Problem>,
     /// The files that it is made of, besides its own.
     pub inputs: Vec<PathBuf>,
+    /// What the sections say that hold for a process's whole life: digests, as secrets are in it.
+    said: Vec<(&'static str, String)>,
 }
 
 impl Settings {
     /// What a process has for its whole life, by section or key: comparable, and not to be shown.
     pub fn fixed(&self) -> Vec<(&'static str, String)> {
         let listen = &self.listen;
-        vec![
+        let mut fixed = vec![
             ("server.listen", listen.address.to_string()),
             ("server.workers", listen.workers.to_string()),
             ("server.tls, given or not", listen.tls.is_some().to_string()),
@@ -54,12 +58,9 @@ impl Settings {
             ("server.drain", format!("{:?} {:?}", listen.notice, listen.drain)),
             ("server.public_url", self.gateway.public_url.clone()),
             ("server.api", self.gateway.api.clone()),
-            ("admin", format!("{:?}", self.admin)),
-            ("tokens", format!("{:?}", self.tokens)),
-            ("store", format!("{:?}", self.store)),
-            ("audit", format!("{:?}", self.audit)),
-            ("traces", format!("{:?}", self.traces)),
-        ]
+        ];
+        fixed.extend(self.said.iter().cloned());
+        fixed
     }
 }
 
@@ -94,10 +95,15 @@ fn lines(problems: &[Problem]) -> String {
 ///
 /// The file cannot be read, or all that is wrong in it.
 pub fn load(file: &Path) -> Result<Settings, ConfigError> {
-    let name = file.display().to_string();
-    let text =
-        std::fs::read_to_string(file).map_err(|source| ConfigError::Unreadable { file: name.clone(), source })?;
-    parse(&name, &text, &Environment::process(folder_of(file)))
+    load_and_name(file).0
+}
+
+/// The same, and the files that it is made of besides its own, also where something is wrong in it or in them.
+pub fn load_and_name(file: &Path) -> (Result<Settings, ConfigError>, Vec<PathBuf>) {
+    let (name, environment) = (file.display().to_string(), Environment::process(folder_of(file)));
+    let text = std::fs::read_to_string(file).map_err(|source| ConfigError::Unreadable { file: name.clone(), source });
+    let loaded = text.and_then(|text| parse(&name, &text, &environment));
+    (loaded, environment.inputs())
 }
 
 /// Relative paths in `config/keystile.toml` start from the folder above `config`, where the project is; those of a file
@@ -190,11 +196,13 @@ pub fn read(file: &str, text: &str, environment: &Environment, problems: &Proble
     let (timeouts, limits) = (server.section("timeouts"), server.section("limits"));
     let listen = listen::Settings::read(&server, &timeouts, &limits, environment);
     let gateway = gateway::Settings::read(&server, &timeouts, &limits);
-    let admin = admin::Settings::read(&root.section("admin"), environment);
-    let tokens = token::Settings::read(&root.section("tokens"), environment.folder());
-    let store = store::Settings::read(&root.section("store"), environment);
-    let audit = audit::Settings::read(&root.section("audit"), environment);
-    let traces = collector::Settings::read(&root.section("traces"), environment);
+    let mut said = Vec::new();
+    let admin = noted("admin", &root, environment, &mut said, |table| admin::Settings::read(table, environment));
+    let tokens =
+        noted("tokens", &root, environment, &mut said, |table| token::Settings::read(table, environment.folder()));
+    let store = noted("store", &root, environment, &mut said, |table| store::Settings::read(table, environment));
+    let audit = noted("audit", &root, environment, &mut said, |table| audit::Settings::read(table, environment));
+    let traces = noted("traces", &root, environment, &mut said, |table| collector::Settings::read(table, environment));
     let bots = bot::Settings::read(&root, environment, problems, tokens.default_ttl, &gateway.public_url);
     let longest = bots.longest_body();
     if longest > gateway.bodies {
@@ -220,7 +228,27 @@ pub fn read(file: &str, text: &str, environment: &Environment, problems: &Proble
         bots,
         doubts: problems.doubts(),
         inputs: environment.inputs(),
+        said,
     })
+}
+
+/// Reads a section, and notes what it says, with what is in the files that it names.
+fn noted<T>(
+    name: &'static str,
+    root: &Table<'_>,
+    environment: &Environment,
+    said: &mut Vec<(&'static str, String)>,
+    read: impl FnOnce(&Table<'_>) -> T,
+) -> T {
+    let (table, before) = (root.section(name), environment.inputs().len());
+    let settings = read(&table);
+    let mut all = table.said().into_bytes();
+    for file in environment.inputs().iter().skip(before) {
+        // One that cannot be read is a problem of its own.
+        all.extend(sha256(&std::fs::read(file).unwrap_or_default()));
+    }
+    said.push((name, hex(&sha256(&all))));
+    settings
 }
 
 #[cfg(test)]

@@ -318,7 +318,7 @@ impl<'d> Value<'d> {
         size
     }
 
-    /// The value as JSON: for templates of JSON bodies.
+    /// The value as JSON: for templates of JSON bodies, and to be compared.
     pub fn json(&self) -> Option<serde_json::Value> {
         Some(match &self.node.kind {
             Kind::Text(text) => serde_json::Value::from(text.as_str()),
@@ -346,6 +346,11 @@ pub struct Table<'d> {
 }
 
 impl<'d> Table<'d> {
+    /// All that it says, to be compared with what another says.
+    pub fn said(&self) -> String {
+        self.value.json().unwrap_or_default().to_string()
+    }
+
     /// The value of `key`, if it is there.
     pub fn get(&self, key: &str) -> Option<Value<'d>> {
         self.taken.borrow_mut().insert(key.to_owned());

@@ -99,10 +99,7 @@ fn until_asked_to_stop(running: &Running, ears: Ears, mut watched: Watched) {
                 },
             }
         };
-        let again = async {
-            let _which = signals.end().await;
-        };
-        running.drain(is_terminated, again).await;
+        running.drain(is_terminated, signals.end()).await;
     });
     running.stop();
 }

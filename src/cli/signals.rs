@@ -44,7 +44,7 @@ pub(super) struct Signals {
 pub(super) enum Asked {
     /// SIGTERM: to go away.
     Terminate,
-    /// SIGINT: to go away at once.
+    /// SIGINT: to go away, of which no balancer knows.
     Interrupt,
     /// SIGHUP: to read the configuration again.
     HangUp,
@@ -66,13 +66,8 @@ impl Signals {
         }
     }
 
-    /// Waits for the next that ends the program; says whether it is SIGTERM.
-    pub(super) async fn end(&mut self) -> bool {
-        loop {
-            match self.next().await {
-                Asked::HangUp => {}
-                asked => return asked == Asked::Terminate,
-            }
-        }
+    /// Waits for the next that ends the program.
+    pub(super) async fn end(&mut self) {
+        while self.next().await == Asked::HangUp {}
     }
 }

@@ -42,10 +42,12 @@ impl Watched {
     /// Reads the configuration again. One that is wrong is told in the log, and the one before stays in force.
     pub(super) async fn reload(&mut self, running: &Running, who: &str) {
         let before = self.versions();
-        let loaded = config::load(&self.file);
-        if let Ok(settings) = &loaded {
-            self.inputs.clone_from(&settings.inputs);
+        let (loaded, mut inputs) = config::load_and_name(&self.file);
+        if loaded.is_err() {
+            // What is wrong may be mended in either's.
+            inputs.append(&mut self.inputs);
         }
+        self.inputs = inputs;
         self.has_read(before);
         match loaded {
             Ok(settings) => {

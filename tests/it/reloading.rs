@@ -1,6 +1,6 @@
 //! The configuration is read again while the program is at work: what is new holds, what is open goes on.
 
-use std::process::Command;
+use std::os::unix::fs::PermissionsExt;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -30,8 +30,7 @@ fn edit(home: &Home, change: impl FnOnce(String) -> String) {
 }
 
 fn hang_up(at: &At) {
-    let asked = Command::new("bash").args(["-c", &format!("kill -HUP {}", at.running.id())]).status();
-    assert!(asked.unwrap().success());
+    at.running.signal("HUP");
 }
 
 fn log(at: &At) -> String {
@@ -142,8 +141,7 @@ async fn a_vendors_new_key_is_used_for_new_sessions() {
     let home = Home::new(&vendor, "");
     let key = home.folder.path().join("key");
     std::fs::write(&key, "sk-first-0123456789abcdef").unwrap();
-    let private = Command::new("chmod").arg("600").arg(&key).status().unwrap();
-    assert!(private.success());
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
     edit(&home, |text| text.replace("{ env = \"VENDOR_KEY\" }", "{ file = \"key\" }"));
     let at = home.start().await;
     let token = home.mint(&at).await;
@@ -237,4 +235,46 @@ async fn a_balancer_that_is_not_trusted_any_more_passes_nothing_on() {
     edit(&home, |text| text.replace("[\"127.0.0.2\"]", "[\"127.0.0.1\", \"192.0.2.1\"]"));
     hang_up(&at);
     until("it is believed again", async || served().await.then_some(())).await;
+}
+
+#[tokio::test]
+async fn what_was_wrong_in_a_file_that_the_configuration_names_may_be_mended_there() {
+    let home = Home::new(&TestVendor::echo(), "");
+    let at = home.start().await;
+    let profile = home.folder.path().join("own.toml");
+    std::fs::write(&profile, "title = 1").unwrap();
+    edit(&home, |text| text.replace("\"openai\"", "\"./own.toml\"") + &more("second"));
+    hang_up(&at);
+    eventually("it is told", || log(&at).contains("own.toml:1")).await;
+    assert_eq!(opened(&home, &at, "second").await, 404);
+
+    std::fs::write(&profile, "title = \"Own\"\n[[route]]\ncall = \"GET /read\"\n").unwrap();
+    until_opened(&home, &at, "second", 201).await;
+}
+
+#[tokio::test]
+async fn of_what_takes_a_new_process_only_what_has_changed_is_named() {
+    let home = Home::new(&TestVendor::echo(), "");
+    let secret = home.folder.path().join("bearer");
+    std::fs::write(&secret, "first-0123456789abcdef").unwrap();
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let traces = "\n[traces]\nendpoint = \"http://127.0.0.1:9\"\nheaders = { authorization = { file = \"bearer\" } }\n";
+    edit(&home, |text| text + traces);
+    let at = home.start().await;
+    edit(&home, |text| text + &more("second"));
+    hang_up(&at);
+    until_opened(&home, &at, "second", 201).await;
+
+    std::fs::write(&secret, "other-0123456789abcdef").unwrap();
+    edit(&home, |text| text + &more("third"));
+    hang_up(&at);
+    until_opened(&home, &at, "third", 201).await;
+    eventually("it is told", || log(&at).contains("takes a new process")).await;
+    let log = log(&at);
+    assert_eq!(
+        (log.matches("takes a new process").count(), log.matches("\"section\":\"traces\"").count()),
+        (1, 1),
+        "{log}"
+    );
+    assert!(!log.contains("0123456789abcdef"));
 }

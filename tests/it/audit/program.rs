@@ -141,12 +141,10 @@ async fn every_mint_that_was_answered_before_a_sigkill_is_on_record() {
             }
             answered
         };
-        let id = at.running.id();
         // While others wait for their answers, one has enough and kills it.
         let killer = async {
             let answered = minter(5 * round).await;
-            let killed = Command::new("bash").args(["-c", &format!("kill -KILL {id}")]).status().unwrap();
-            assert!(killed.success());
+            at.running.signal("KILL");
             answered
         };
         let others = (0..6).map(|_| minter(usize::MAX));

@@ -219,8 +219,7 @@ impl Processes {
     }
 
     fn signal(&self, replica: usize, name: &str) {
-        let id = self.running[replica].as_ref().unwrap().id();
-        assert!(Command::new("bash").args(["-c", &format!("kill -{name} {id}")]).status().unwrap().success());
+        self.running[replica].as_ref().unwrap().signal(name);
     }
 
     /// Waits for the end of a replica that was asked to stop; whether all was well.

@@ -137,7 +137,6 @@ secret_sha256 = "{}"
 
 impl At {
     pub(crate) fn ask_to_stop(&self) {
-        let asked = Command::new("bash").args(["-c", &format!("kill -TERM {}", self.running.id())]).status();
-        assert!(asked.unwrap().success());
+        self.running.signal("TERM");
     }
 }

@@ -77,6 +77,12 @@ impl Running {
         self.child.id()
     }
 
+    /// Sends it a signal, such as `HUP`.
+    pub(crate) fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.child.id());
+        assert!(Command::new("bash").args(["-c", &kill]).status().unwrap().success());
+    }
+
     /// Waits for its end, for which somebody has asked.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         self.child.wait().unwrap()
@@ -89,8 +95,7 @@ impl Running {
 
     /// The same, with what it has said and nobody has read.
     pub(crate) fn terminate_and_read(mut self) -> (ExitStatus, String) {
-        let asked = Command::new("bash").args(["-c", &format!("kill -TERM {}", self.child.id())]).status().unwrap();
-        assert!(asked.success());
+        self.signal("TERM");
         let mut said = String::new();
         self.said.read_to_string(&mut said).unwrap();
         (self.child.wait().unwrap(), said)
