@@ -20,9 +20,12 @@ const CAPACITY: u64 = 100_000;
 /// SHA-256: an entry is found only by who has the token, and the cache itself has no token that could leak.
 type Digest = [u8; 32];
 
+/// What was verified, and when, as [`Recent`] counts: what is of an earlier age is good for nothing.
+type Aged = (u64, Arc<Verified>);
+
 pub(super) struct Cache {
     recent: Recent,
-    all: moka::sync::Cache<Digest, Arc<Verified>, ahash::RandomState>,
+    all: moka::sync::Cache<Digest, Aged, ahash::RandomState>,
 }
 
 impl Cache {
@@ -31,8 +34,8 @@ impl Cache {
         Self { recent: Recent::new(), all: builder.build_with_hasher(ahash::RandomState::new()) }
     }
 
-    /// What is known of `token`; else what `check` says, which is kept. It is not kept if all were forgotten meanwhile:
-    /// it may have been checked with what is not good any more.
+    /// What is known of `token`; else what `check` says, which is kept as of the age before: if all were forgotten
+    /// meanwhile, it may have been checked with what is not good any more.
     pub(super) fn find_or<E>(
         &self,
         token: &str,
@@ -43,14 +46,11 @@ impl Cache {
         }
         let age = self.recent.age();
         let digest = sha256(token.as_bytes());
-        let verified = match self.all.get(&digest) {
-            Some(verified) => verified,
+        let verified = match self.all.get(&digest).filter(|(kept, _)| *kept == age) {
+            Some((_, verified)) => verified,
             None => {
                 let verified = check()?;
-                self.all.insert(digest, Arc::clone(&verified));
-                if self.recent.age() != age {
-                    self.all.invalidate(&digest);
-                }
+                self.all.insert(digest, (age, Arc::clone(&verified)));
                 verified
             }
         };
@@ -61,6 +61,7 @@ impl Cache {
     /// Forgets all of them.
     pub(super) fn clear(&self) {
         self.recent.forget_all();
+        // For the memory's sake.
         self.all.invalidate_all();
     }
 }
@@ -69,8 +70,8 @@ impl Cache {
 /// nothing.
 struct AtTheEnd(Clock);
 
-impl Expiry<Digest, Arc<Verified>> for AtTheEnd {
-    fn expire_after_create(&self, _: &Digest, verified: &Arc<Verified>, _: Instant) -> Option<Duration> {
+impl Expiry<Digest, Aged> for AtTheEnd {
+    fn expire_after_create(&self, _: &Digest, (_, verified): &Aged, _: Instant) -> Option<Duration> {
         Some(verified.session.expires.plus(LEEWAY).since(self.0.now()))
     }
 }

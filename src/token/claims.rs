@@ -55,6 +55,11 @@ pub(super) struct Claims<'c> {
 }
 
 impl<'c> Claims<'c> {
+    /// How many seconds it lives.
+    pub(super) fn life(&self) -> u64 {
+        self.exp.saturating_sub(self.iat)
+    }
+
     /// The claims of a new token. `contact` is what stands in the open, which may be less than the session's.
     pub(super) fn new(issuer: &'c str, session: &'c Session, contact: &'c Contact, jti: &'c str, bnd: String) -> Self {
         Self {

@@ -90,14 +90,11 @@ impl Authority {
         let present = self.keys.load_full();
         match present.read_again(&self.directory.path, self.directory.usage) {
             Ok(keys) => {
-                let is_less = !keys.has_all_of(&present);
-                let is_more = !present.has_all_of(&keys);
+                let have_changed = !keys.are_those_of(&present);
                 self.keys.store(Arc::new(keys));
-                // Tokens of a key that is gone are good no more, however lately they were.
-                if is_less {
+                if have_changed {
+                    // Tokens of a key that is gone are good no more, however lately they were.
                     self.cache.clear();
-                }
-                if is_less || is_more {
                     tracing::info!(signer = self.keys.load().signer(self.clock.now()).kid(), "the keys have changed");
                 }
                 (seen.present, seen.broken) = (Some(version), None);

@@ -127,10 +127,10 @@ impl Keys {
         life::present(ours, now).map_or_else(|| &self.signing[0].key, |dated| &dated.key)
     }
 
-    /// The key of this id, unless all that it signed has ended by `now`: a file may bring one back.
-    pub(super) fn signing_key(&self, kid: &str, now: Timestamp) -> Option<&SigningKey> {
+    /// The key of this id and until when it is needed, unless all that it signed has ended by `now`: a file may bring one back.
+    pub(super) fn signing_key(&self, kid: &str, now: Timestamp) -> Option<(&SigningKey, Option<Timestamp>)> {
         let dated = self.signing.iter().find(|dated| dated.key.kid() == kid && !dated.life.is_over(now));
-        dated.map(|dated| &dated.key)
+        dated.map(|dated| (&dated.key, dated.life.until))
     }
 
     /// The key that seals at `now`.
@@ -158,9 +158,10 @@ impl Keys {
         format!(r#"{{"keys":[{}]}}"#, keys.join(","))
     }
 
-    /// Whether every key of `other` is still here.
-    pub(super) fn has_all_of(&self, other: &Self) -> bool {
-        other.lives().all(|life| self.lives().any(|own| own.kid == life.kid))
+    /// Whether these are the keys of `other`, and each is good for as long.
+    pub(super) fn are_those_of(&self, other: &Self) -> bool {
+        let all = |keys: &Self| -> Vec<_> { keys.lives().map(|life| (life.kid.clone(), life.until)).collect() };
+        all(self) == all(other)
     }
 
     pub(super) fn infos(&self, now: Timestamp) -> Vec<KeyInfo> {

@@ -186,6 +186,8 @@ pub struct Verified {
     pub jti: String,
     /// The key that signed it.
     pub kid: String,
+    /// Until when anything that this key signed is good, where another has taken its place.
+    pub(super) key_until: Option<Timestamp>,
     /// From when it is good, `nbf`. We mint it equal to `iat`; it is kept for the check at each use.
     pub(super) not_before: Timestamp,
     /// When it was last found not to have ended before its time.

@@ -318,10 +318,30 @@ fn fractional_expiry_is_refused() {
 }
 
 #[test]
-fn an_expiry_beyond_all_time_is_no_panic() {
+fn a_token_that_lives_longer_than_a_day_is_none_of_ours() {
     let bench = bench();
-    let token = bench.with_claims(|claims| claims["exp"] = json!(u64::MAX));
+    let living = |seconds: u64| bench.refusal(&bench.with_claims(|claims| claims["exp"] = json!(seconds)));
+    assert_eq!(living(NOW + 86_400), None);
+    for forged in [NOW + 86_406, u64::MAX] {
+        assert_eq!(living(forged), Some(Refusal::Malformed(Part::Claims)));
+    }
+}
+
+#[test]
+fn a_cached_token_ends_with_the_last_day_of_its_key() {
+    let bench = bench();
+    // Whoever had the keys once mints with them for as long as they are good, and not a moment longer.
+    let copy = tempfile::tempdir().expect("a directory");
+    std::fs::copy(bench.directory.path().join("signing/keys.json"), copy.path().join("keys.json")).expect("copies");
+    let thief = open(copy.path(), Algorithm::EdDsa, ContactClaims::Claims, &bench.clock).expect("opens");
+    bench.authority.rotate(Duration::from_secs(10)).expect("rotates");
+    bench.clock.advance(LONGEST_TTL);
+    let now = bench.clock.now();
+    let late = Session { issued: now, expires: now.plus(LONGEST_TTL), ..session() };
+    let token = thief.mint(late, &binding()).expect("mints");
     assert_eq!(bench.refusal(&token), None);
+    bench.clock.advance(Duration::from_secs(16));
+    assert_eq!(bench.refusal(&token), Some(Refusal::UnknownKey));
 }
 
 #[test]

@@ -12,6 +12,7 @@ use super::keys::Keys;
 use super::refusal::{Part, Refusal};
 use super::seal::{self, Context, Sealed};
 use super::session::{Judged, Verified};
+use super::settings::LONGEST_TTL;
 use crate::clock::Timestamp;
 use crate::id::session_number;
 
@@ -29,7 +30,7 @@ pub(super) fn check(token: &str, keys: &Keys, issuer: &str, now: Timestamp) -> R
     if header.typ != TYPE {
         return Err(Refusal::Type);
     }
-    let key = keys.signing_key(&header.kid, now).ok_or(Refusal::UnknownKey)?;
+    let (key, key_until) = keys.signing_key(&header.kid, now).ok_or(Refusal::UnknownKey)?;
     // The key says which algorithm it is for. The token's word is only compared, and then not used.
     if header.alg != key.algorithm().name() {
         return Err(Refusal::Algorithm);
@@ -39,7 +40,7 @@ pub(super) fn check(token: &str, keys: &Keys, issuer: &str, now: Timestamp) -> R
     let claims = Claims::parse(&payload)?;
     check_claims(&claims, issuer)?;
     let sealed = open(&claims, key.kid(), keys, now)?;
-    Ok(join(claims, sealed, key.kid()))
+    Ok(Verified { key_until, ..join(claims, sealed, key.kid()) })
 }
 
 fn check_claims(claims: &Claims<'_>, issuer: &str) -> Result<(), Refusal> {
@@ -52,6 +53,10 @@ fn check_claims(claims: &Claims<'_>, issuer: &str) -> Result<(), Refusal> {
     // A scope of a later version may be narrower than ours; to take it for ours would widen it.
     if claims.scope != SCOPE {
         return Err(Refusal::Scope);
+    }
+    // We mint none that lives longer: whoever had the key once has no token for ever.
+    if claims.life() > (LONGEST_TTL + LEEWAY).as_secs() {
+        return Err(Refusal::Malformed(Part::Claims));
     }
     Ok(())
 }
@@ -81,12 +86,15 @@ fn join(claims: Claims<'_>, sealed: Sealed, kid: &str) -> Verified {
     }
     let number = session_number(&session.id);
     let judged = Judged::default();
-    Verified { session, number, binding: sealed.binding, jti, kid: kid.to_owned(), not_before, judged }
+    Verified { session, number, binding: sealed.binding, jti, kid: kid.to_owned(), key_until: None, not_before, judged }
 }
 
 impl Verified {
-    /// Whether it ended no longer than `grace`, and the leeway, before `now`.
+    /// Whether it ended no longer than `grace`, and the leeway, before `now`; and whether its key is good for anything.
     pub(super) fn check_end(&self, now: Timestamp, grace: Duration) -> Result<(), Refusal> {
+        if self.key_until.is_some_and(|until| until < now) {
+            return Err(Refusal::UnknownKey);
+        }
         if now > self.session.expires.plus(LEEWAY).plus(grace) { Err(Refusal::Expired) } else { Ok(()) }
     }
 

@@ -21,7 +21,7 @@ pub(super) struct Life {
     /// From then on it signs or seals.
     pub(super) from: Timestamp,
     /// When its last token has ended, where another has taken or will take its place.
-    until: Option<Timestamp>,
+    pub(super) until: Option<Timestamp>,
 }
 
 /// What may be known of a key: for `keystile keys list`.

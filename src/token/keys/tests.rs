@@ -212,7 +212,7 @@ fn a_directory_that_became_another_gateways_is_not_followed() {
     open(other.path(), Algorithm::EdDsa).expect("opens");
     rotate(directory.path(), NOW).expect("rotates");
     let again = keys.read_again(directory.path(), usage(Algorithm::EdDsa)).expect("reads");
-    assert!(again.has_all_of(&keys) && !keys.has_all_of(&again));
+    assert!(again.are_those_of(&again) && !again.are_those_of(&keys));
     fs::copy(other.path().join("keys.json"), directory.path().join("keys.json")).expect("copies");
     let error = keys.read_again(directory.path(), usage(Algorithm::EdDsa)).err().expect("refused");
     assert!(error.to_string().contains("subject"), "{error}");
