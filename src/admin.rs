@@ -10,12 +10,12 @@ mod probes;
 mod sessions;
 mod settings;
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -43,8 +43,8 @@ use crate::id::RequestId;
 use crate::listen::{self, Bounds, Drain, PrivateSocket};
 use crate::telemetry::audit::Trace;
 
-/// Connections at once: probes and a few operators. One more takes the place of the oldest, so that nobody who opens many
-/// and leaves them open keeps a probe out.
+/// Connections at once: probes and a few operators. One more takes the place of the oldest on which no call is being carried
+/// out, so that nobody who opens many and leaves them open keeps a probe out, or cuts an operator's call.
 const CONNECTIONS: usize = 128;
 /// For the head of a request, and between two requests.
 const HEAD: Duration = Duration::from_secs(30);
@@ -151,7 +151,7 @@ impl Bound {
     pub async fn serve(self, mut stopped: watch::Receiver<bool>) -> io::Result<()> {
         let listener = Listener::new(self.listening)?;
         let router = self.admin.router();
-        let mut open = VecDeque::with_capacity(CONNECTIONS);
+        let mut open = Vec::with_capacity(CONNECTIONS);
         loop {
             let served = listener.serve_next(&self.admin, &router, &mut open);
             tokio::select! {
@@ -164,6 +164,13 @@ impl Bound {
             }
         }
     }
+}
+
+/// A connection that is open.
+struct Open {
+    serving: AbortHandle,
+    /// Whether a call is being carried out on it.
+    is_asked: Arc<AtomicBool>,
 }
 
 /// What is accepted on.
@@ -181,12 +188,7 @@ impl Listener {
     }
 
     /// Accepts a connection, and serves it aside; `open` are those that are. Cancel-safe.
-    async fn serve_next(
-        &self,
-        admin: &Arc<Admin>,
-        router: &Router,
-        open: &mut VecDeque<AbortHandle>,
-    ) -> io::Result<()> {
+    async fn serve_next(&self, admin: &Arc<Admin>, router: &Router, open: &mut Vec<Open>) -> io::Result<()> {
         let serving = match self {
             Self::Address(listener) => {
                 let (stream, peer) = listener.accept().await?;
@@ -197,13 +199,17 @@ impl Listener {
                 admin.serve(stream, Peer::Socket, router)
             }
         };
-        open.retain(|connection| !connection.is_finished());
-        if open.len() >= CONNECTIONS
-            && let Some(oldest) = open.pop_front()
-        {
-            oldest.abort();
+        open.retain(|connection| !connection.serving.is_finished());
+        if open.len() >= CONNECTIONS {
+            match open.iter().position(|connection| !connection.is_asked.load(Ordering::Relaxed)) {
+                Some(oldest) => open.remove(oldest).serving.abort(),
+                None => {
+                    serving.serving.abort();
+                    return Ok(());
+                }
+            }
         }
-        open.push_back(serving);
+        open.push(serving);
         Ok(())
     }
 }
@@ -226,18 +232,28 @@ impl Admin {
             .with_state(Arc::clone(self))
     }
 
-    fn serve<S>(self: &Arc<Self>, stream: S, peer: Peer, router: &Router) -> AbortHandle
+    fn serve<S>(self: &Arc<Self>, stream: S, peer: Peer, router: &Router) -> Open
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        tokio::spawn(Arc::clone(self).connection(stream, peer, router.clone())).abort_handle()
+        let is_asked = Arc::new(AtomicBool::new(false));
+        let connection = Arc::clone(self).connection(stream, peer, router.clone(), Arc::clone(&is_asked));
+        Open { serving: tokio::spawn(connection).abort_handle(), is_asked }
     }
 
-    async fn connection<S>(self: Arc<Self>, stream: S, peer: Peer, router: Router)
+    async fn connection<S>(self: Arc<Self>, stream: S, peer: Peer, router: Router, is_asked: Arc<AtomicBool>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let service = service_fn(move |request| Arc::clone(&self).answer(peer, request, router.clone()));
+        let service = service_fn(move |request| {
+            let (answer, is_asked) = (Arc::clone(&self).answer(peer, request, router.clone()), Arc::clone(&is_asked));
+            async move {
+                is_asked.store(true, Ordering::Relaxed);
+                let answer = answer.await;
+                is_asked.store(false, Ordering::Relaxed);
+                answer
+            }
+        });
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(BUFFER);
         if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {

@@ -54,7 +54,7 @@ impl Admin {
 
 async fn of_the_store(ledger: &Ledger, page: &mut Page) {
     page.one(&metrics::STORE_AWAY, ledger.is_away());
-    page.one(&metrics::STORE_READ, ledger.was_read());
+    page.one(&metrics::STORE_READ, ledger.is_read());
     page.one(&metrics::STORE_UNREADABLE, ledger.is_unreadable());
     if let Some(staleness) = ledger.staleness() {
         page.one(&metrics::STORE_STALENESS, staleness.as_secs_f64());

@@ -37,7 +37,7 @@ pub(super) async fn ready(State(admin): State<Arc<Admin>>) -> Response {
     if ledger.is_unreadable() {
         return text(StatusCode::SERVICE_UNAVAILABLE, UNREADABLE.to_owned());
     }
-    if !ledger.was_read() {
+    if !ledger.is_read() {
         return text(StatusCode::SERVICE_UNAVAILABLE, UNREAD.to_owned());
     }
     let mut answer = "ready\n".to_owned();

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{Admin, Peer};
 use crate::access::{Caller, Operator};
-use crate::api::{Listing, Refused, answered};
+use crate::api::{Api, Listing, Refused, answered};
 use crate::clock::Timestamp;
 use crate::fault::{Code, Fault};
 use crate::store::{Filter, Scope};
@@ -52,8 +52,9 @@ pub(super) async fn open(
 
 /// `GET /v1/sessions/{id}`
 pub(super) async fn show(State(admin): State<Arc<Admin>>, Path(id): Path<String>) -> Result<Response, Refused> {
-    let record = admin.api().ledger.session(&id).await?;
-    Ok(answered(StatusCode::OK, &admin.api().shown(&record)))
+    let api = admin.api();
+    let record = api.ledger.session(&id).await?;
+    Ok(answered(StatusCode::OK, &api.shown(&record)))
 }
 
 /// `DELETE /v1/sessions/{id}`
@@ -63,9 +64,10 @@ pub(super) async fn end(
     Extension(trace): Extension<Trace>,
 ) -> Result<Response, Refused> {
     // One that is not known any more may have tokens all the same, but a mistyped one should be told.
-    let record = admin.api().ledger.session(&id).await?;
+    let api = admin.api();
+    let record = api.ledger.session(&id).await?;
     let event = Event { bot: Some(record.bot), subject: Some(record.subject), ..event(Action::Revoke, trace) };
-    let _at = admin.api().revoke(Scope::Session(record.id), event).await?;
+    let _at = api.revoke(Scope::Session(record.id), event).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -81,14 +83,15 @@ pub(super) async fn list(
              once",
         )
     })?;
-    let bots = asked.bot.as_deref().map(|bot| admin.bot(bot)).transpose()?;
+    let api = admin.api();
+    let bots = asked.bot.as_deref().map(|bot| known(&api, bot)).transpose()?;
     let filter = Filter {
         bots: bots.map(|bot| vec![bot]),
-        subject: admin.subject(asked.contact.as_deref(), asked.client.as_deref())?,
+        subject: subject(&api, asked.contact.as_deref(), asked.client.as_deref())?,
         opened_after: asked.from.map(Timestamp::from_millis),
         opened_before: asked.to.map(Timestamp::from_millis),
     };
-    let page = admin.api().page(Listing { filter, cursor: asked.cursor, limit: asked.limit }).await?;
+    let page = api.page(Listing { filter, cursor: asked.cursor, limit: asked.limit }).await?;
     Ok(answered(StatusCode::OK, &page))
 }
 
@@ -98,10 +101,11 @@ pub(super) async fn end_all(
     Extension(trace): Extension<Trace>,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Response, Refused> {
+    let api = admin.api();
     let scope = match asked {
         Ok(Query(Asked { bot, contact, client, from: None, to: None, cursor: None, limit: None })) => {
-            match (bot, admin.subject(contact.as_deref(), client.as_deref())?) {
-                (Some(bot), None) => Some(Scope::Bot(admin.bot(&bot)?)),
+            match (bot, subject(&api, contact.as_deref(), client.as_deref())?) {
+                (Some(bot), None) => Some(Scope::Bot(known(&api, &bot)?)),
                 (None, Some(subject)) => Some(Scope::Contact(subject)),
                 _ => None,
             }
@@ -111,27 +115,25 @@ pub(super) async fn end_all(
     let scope = scope.ok_or_else(|| {
         Fault::new(Code::BadRequest, "say in the query whose sessions end: `bot`, or `contact` and `client`, each once")
     })?;
-    let at = admin.api().revoke(scope, event(Action::RevokeAll, trace)).await?;
+    let at = api.revoke(scope, event(Action::RevokeAll, trace)).await?;
     Ok(answered(StatusCode::OK, &json!({"openedUntil": at.millis()})))
 }
 
-impl Admin {
-    fn bot(&self, name: &str) -> Result<String, Fault> {
-        let api = self.api();
-        let bot = api.access.directory.bot(name);
-        bot.map(|bot| bot.name.clone()).ok_or_else(|| Fault::new(Code::UnknownBot, "there is no bot of this name"))
-    }
+/// The bot of this name, if there is one.
+fn known(api: &Api, name: &str) -> Result<String, Fault> {
+    let bot = api.access.directory.bot(name);
+    bot.map(|bot| bot.name.clone()).ok_or_else(|| Fault::new(Code::UnknownBot, "there is no bot of this name"))
+}
 
-    /// The pseudonym of a contact, which is another with each client that vouches for it.
-    fn subject(&self, contact: Option<&str>, client: Option<&str>) -> Result<Option<String>, Fault> {
-        match (contact, client) {
-            (None, None) => Ok(None),
-            (Some(contact), Some(client)) if self.api().access.directory.has_client(client) => {
-                self.api().subject_of(client, contact).map(Some)
-            }
-            (Some(_), Some(_)) => Err(Fault::new(Code::BadRequest, "there is no client of this name")),
-            _ => Err(Fault::new(Code::BadRequest, "`contact` and `client`, which vouched for it, go together")),
+/// The pseudonym of a contact, which is another with each client that vouches for it.
+fn subject(api: &Api, contact: Option<&str>, client: Option<&str>) -> Result<Option<String>, Fault> {
+    match (contact, client) {
+        (None, None) => Ok(None),
+        (Some(contact), Some(client)) if api.access.directory.has_client(client) => {
+            api.subject_of(client, contact).map(Some)
         }
+        (Some(_), Some(_)) => Err(Fault::new(Code::BadRequest, "there is no client of this name")),
+        _ => Err(Fault::new(Code::BadRequest, "`contact` and `client`, which vouched for it, go together")),
     }
 }
 

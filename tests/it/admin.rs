@@ -1,15 +1,19 @@
 //! The admin listener: probes for all, sessions for operators, nothing for pages.
 
+use std::sync::Arc;
+
 use keystile::bot::NewClient;
 use keystile::id::Entropy;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::sync::{Notify, mpsc};
 
 use crate::support::gateway::{TestGateway, refusal};
 use crate::support::program::{complained, keystile, said};
 use crate::support::vendor::TestVendor;
+use crate::support::wire;
 
 /// A gateway with an admin listener whose operators have a secret.
 struct Operated {
@@ -86,6 +90,42 @@ async fn nobody_who_opens_many_connections_keeps_a_probe_out() {
     let answer = operated.bare(Method::GET, "/livez").send().await.unwrap();
     assert_eq!(answer.status(), 200);
     drop(greedy);
+}
+
+#[tokio::test]
+async fn nobody_who_opens_many_connections_cuts_an_operators_call() {
+    let (heard, mut calls) = mpsc::unbounded_channel();
+    let release = Arc::new(Notify::new());
+    let may_answer = Arc::clone(&release);
+    let vendor = TestVendor::raw(move |_, mut stream| {
+        let (heard, may_answer) = (heard.clone(), Arc::clone(&may_answer));
+        async move {
+            while let Some(call) = wire::next_call(&mut stream).await {
+                let _listening = heard.send(call);
+                may_answer.notified().await;
+                let answer =
+                    "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 11\r\n\r\n{\"id\":\"s1\"}";
+                wire::write(&mut stream, answer).await;
+            }
+        }
+    });
+    let profile = "title = \"Slow\"\n[open]\ncall = \"POST /open\"\nset.header = { Authorization = \"Bearer {key}\" }\n\
+                   session = \"/id\"\n[[route]]\ncall = \"GET /read\"\n";
+    let made = NewClient::make("admin", &Entropy::system());
+    let lines = format!("listen = \"127.0.0.1:0\"\nsecret_sha256 = \"{}\"", made.secret_sha256);
+    let gateway = TestGateway::with_profile(&vendor, profile).admin(&lines).start();
+    let admin = gateway.admin.clone().unwrap();
+    let call = gateway.client.post(format!("{admin}/v1/bots/support/sessions")).bearer_auth(made.secret.expose());
+    let opening = tokio::spawn(call.json(&json!({})).send());
+    assert!(calls.recv().await.is_some());
+    let mut greedy = Vec::new();
+    for _ in 0..300 {
+        greedy.push(TcpStream::connect(admin.trim_start_matches("http://")).await.unwrap());
+    }
+    let probe = gateway.client.get(format!("{admin}/livez")).send().await.unwrap();
+    assert_eq!(probe.status(), 200, "all of those were accepted");
+    release.notify_one();
+    assert_eq!(opening.await.unwrap().unwrap().status(), 201);
 }
 
 #[tokio::test]
