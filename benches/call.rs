@@ -137,7 +137,7 @@ fn digest(bencher: Bencher<'_, '_>) {
     bencher.counter(BytesCount::of_str(&token)).bench_local(|| sha256(black_box(token.as_bytes())));
 }
 
-/// A token that was verified before, one of this many in turn: up to some 4,000 a worker finds by itself.
+/// A token that was verified before, one of this many in turn.
 #[divan::bench(args = [1, 1000, 50_000])]
 fn seen(bencher: Bencher<'_, '_>, tokens: usize) {
     let issuer = Tokens::of(Algorithm::EdDsa);

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use super::mint::is_allowed_page;
+use super::mint::{is_allowed_page, visitor};
 use super::{Access, Caller, Over, Principal, RenewGrant, Revoked, Watch};
 use crate::bot::{Bot, Client, PUBLIC, Vendor, Visibility};
 use crate::clock::Timestamp;
 use crate::fault::{Code, Fault};
 use crate::id::digest_number;
-use crate::net::Neighbourhood;
 use crate::secret::Secret;
 use crate::token::Verified;
 use crate::vendor::{Route, Segment, Who};
@@ -61,8 +60,8 @@ impl CallGrant {
         }
     }
 
-    /// Whom the vendor's failures count, so that nobody stops it for all others. A page opens as many sessions as it likes:
-    /// there it is the address that calls, else the session.
+    /// Whom the vendor's failures count, so that nobody stops it for all others: the address of a page that calls, else the
+    /// session.
     pub fn visitor(&self) -> u128 {
         self.visitor.unwrap_or_else(|| self.caller())
     }
@@ -79,7 +78,7 @@ impl CallGrant {
     /// That the session may have another token; nothing for an owner.
     pub fn renewing(&self) -> Option<RenewGrant> {
         let verified = self.session()?;
-        Some(RenewGrant::of(Arc::clone(verified), Arc::clone(&self.bot), self.key))
+        Some(RenewGrant::of(Arc::clone(verified), Arc::clone(&self.bot), self.key, self.visitor()))
     }
 
     /// When what allows the call ends; an owner's credential does not.
@@ -146,7 +145,7 @@ impl Access {
                 "this session has a contact already; a session token cannot change it",
             ));
         }
-        let visitor = verified.session.origin.is_some().then(|| Neighbourhood::of(caller.address).bits());
+        let visitor = visitor(verified.session.origin.is_some(), caller);
         let revoked = Arc::clone(&self.revoked);
         Ok(CallGrant { bot: Arc::clone(bot), holder: Holder::Session(verified), key, visitor, revoked })
     }

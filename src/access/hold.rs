@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::call::session_of;
+use super::mint::visitor;
 use super::{Access, Caller, Principal};
 use crate::bot::{Bot, Client};
 use crate::fault::{Code, Fault};
@@ -34,16 +35,22 @@ impl HoldGrant {
 pub struct RenewGrant {
     held: HoldGrant,
     key: usize,
+    visitor: u128,
 }
 
 impl RenewGrant {
-    pub(super) fn of(verified: Arc<Verified>, bot: Arc<Bot>, key: usize) -> Self {
-        Self { held: HoldGrant { verified, bot }, key }
+    pub(super) fn of(verified: Arc<Verified>, bot: Arc<Bot>, key: usize, visitor: u128) -> Self {
+        Self { held: HoldGrant { verified, bot }, key, visitor }
     }
 
     /// That its bearer holds the session.
     pub fn held(&self) -> &HoldGrant {
         &self.held
+    }
+
+    /// Whom the vendor's failures count, as for a call.
+    pub fn visitor(&self) -> u128 {
+        self.visitor
     }
 
     /// The vendor key that opened the session.
@@ -82,7 +89,8 @@ impl Access {
     pub fn may_renew(&self, principal: Principal, id: &str, caller: &Caller) -> Result<RenewGrant, Fault> {
         let held = self.may_hold(principal, id, caller)?;
         let key = self.is_bound_to(&held.verified, &held.bot)?;
-        Ok(RenewGrant { held, key })
+        let visitor = visitor(held.verified.session.origin.is_some(), caller).unwrap_or(held.verified.number);
+        Ok(RenewGrant { held, key, visitor })
     }
 
     /// The bots that `client` owns, by name; `wanted` alone, where one is named.

@@ -99,7 +99,7 @@ impl Access {
             }
         };
         let page = self.page(caller);
-        let visitor = page.is_some().then(|| Neighbourhood::of(caller.address).bits());
+        let visitor = visitor(page.is_some(), caller);
         Ok(MintGrant { bot: Arc::clone(bot), minter, page, visitor })
     }
 
@@ -129,6 +129,11 @@ impl Access {
         let minter = Minter::Operator(named.map(owner).transpose()?);
         Ok(MintGrant { bot: Arc::clone(bot), minter, page: None, visitor: None })
     }
+}
+
+/// Whom the vendor's failures count where a page calls, which opens as many sessions as it likes: the address.
+pub(super) fn visitor(is_page: bool, caller: &Caller) -> Option<u128> {
+    is_page.then(|| Neighbourhood::of(caller.address).bits())
 }
 
 /// Whether the page that a client's credential comes from, if it comes from one, may use the bot.

@@ -1,7 +1,7 @@
-//! What has ended before its time: sessions that were revoked, contacts and bots whose sessions were, and tokens from before
-//! a visitor became known.
+//! What has ended before its time: sessions that were revoked, contacts and bots whose sessions were, tokens from before a
+//! visitor became known, and sessions of what the configuration does not offer any more.
 //!
-//! It is the store's log of changes as this process has read it. A call pays one comparison: each token remembers at
+//! But for the last it is the store's log of changes as this process has read it. A call pays one comparison: each token remembers at
 //! which epoch it was judged last, and only after a change it is judged anew. What is open and silent is woken.
 
 use std::collections::{HashMap, HashSet};

@@ -3,6 +3,7 @@
 //! An owner's server says who it is, and shows the session's token: nothing else is known of a session here.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Path;
@@ -16,11 +17,16 @@ use super::{Api, Refused, unknown_member};
 use crate::access::ContactGrant;
 use crate::fault::{Code, Fault};
 use crate::session::{Opened, Recognition, Unidentified};
+use crate::store::Begun;
 use crate::telemetry::audit::{Action, Event, Who};
 use crate::telemetry::traces::Span;
 
 /// What the body may have.
 const MEMBERS: [&str; 5] = ["token", "contact", "keepPrevious", "visitId", "meta"];
+/// Who died while naming somebody is waited for so long: longer than any vendor is.
+const NAMING: Duration = Duration::from_secs(90);
+/// When to ask again while another does.
+const COME_BACK: Duration = Duration::from_secs(1);
 /// The longest body: a token and a contact.
 const LONGEST_BODY: u64 = 32 << 10;
 
@@ -41,8 +47,7 @@ pub(super) async fn recognise(Path(id): Path<String>, call: Call, body: Body) ->
     Ok(answered(StatusCode::OK, &api.minted(&opened, &[])))
 }
 
-/// To the vendor, to the store, on record. Where nobody knows whether the vendor took it, the session counts as this
-/// visitor's all the same: a token that somebody else planted must not go on in it. Whoever asks again gets the new one.
+/// One at a time, on all replicas: of two who are named at once the vendor hears of one.
 async fn known(
     api: Arc<Api>,
     grant: ContactGrant,
@@ -51,14 +56,36 @@ async fn known(
     event: Event,
     span: Span,
 ) -> Result<Opened, Fault> {
+    let naming = api.opener.authority.digest("naming", &[&grant.verified().session.id]);
+    if api.ledger.begin(naming, naming, NAMING).await? != Begun::New {
+        let detail = "the visitor of this session is being named by another call; ask again in a moment";
+        return Err(Fault::new(Code::InFlight, detail).retry_after(COME_BACK));
+    }
+    let made = told_and_kept(&api, &grant, &recognition, keeps, event, &span).await;
+    if let Err(fault) = api.ledger.abandon(naming).await {
+        tracing::warn!("for {NAMING:?} nobody names a visitor again: {fault:?}");
+    }
+    made
+}
+
+/// To the vendor, to the store, on record. Where nobody knows whether the vendor took it, the session counts as this
+/// visitor's all the same: a token that somebody else planted must not go on in it. Whoever asks again gets the new one.
+async fn told_and_kept(
+    api: &Api,
+    grant: &ContactGrant,
+    recognition: &Recognition,
+    keeps: bool,
+    event: Event,
+    span: &Span,
+) -> Result<Opened, Fault> {
     // First of all: what has ended, or can be put down nowhere, is not told to the vendor.
     api.ledger.may_recognise(&grant.verified().session.id, &recognition.contact).await?;
-    let opened = api.opener.named(&grant, &recognition)?;
-    let told = api.opener.identify(&grant, &recognition, &opened.session.subject, &span).await;
+    let opened = api.opener.named(grant, recognition)?;
+    let told = api.opener.identify(grant, recognition, &opened.session.subject, span).await;
     if let Err(Unidentified { fault, is_lost: false }) = told {
         return Err(fault);
     }
-    api.ledger.recognise(&opened, &recognition, keeps).await?;
+    api.ledger.recognise(&opened, recognition, keeps).await?;
     match told {
         Ok(()) => api.put_on_record(with_token(event, &opened.session)).await.map(|()| opened),
         Err(Unidentified { fault, .. }) => {

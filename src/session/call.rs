@@ -148,6 +148,9 @@ impl OwnCall<'_> {
         if vendor.profile.key_answers.has(status.as_u16()) {
             let retry_after = retry_after(headers, self.now);
             CallError::AboutKey { status, retry_after, fault }
+        } else if status.is_server_error() {
+            // Whatever stands before the vendor may have said it.
+            CallError::Lost(fault)
         } else {
             CallError::Other(fault)
         }

@@ -1,8 +1,8 @@
 //! What the store keeps of sessions, and what this process has read of its log.
 //!
-//! Nothing here is on the path of a call with a token, but for one with an `Idempotency-Key`: it asks [`Revoked`] alone. What is new (a session, a renewal, a
-//! recognition, an end) is in the store before it is answered, and in force here at once; other replicas read it from the
-//! log, pushed and asked for, within a second.
+//! Nothing here is on the path of a call with a token, which asks [`Revoked`] alone, unless it has an `Idempotency-Key`.
+//! What is new (a session, a renewal, a recognition, an end) is in the store before it is answered, and in force here at
+//! once; other replicas read it from the log, pushed and asked for, within a second.
 
 use std::mem::discriminant;
 use std::sync::Arc;
@@ -267,14 +267,14 @@ impl Ledger {
     }
 
     /// Whether the log was read to its end, and is still understood: else no token is good.
-    pub fn was_read(&self) -> bool {
+    pub fn is_read(&self) -> bool {
         self.revoked.is_read()
     }
 
     /// How long ago the log was last read to its end; nothing where no token is good.
     pub fn staleness(&self) -> Option<Duration> {
         let now = self.clock.now();
-        self.was_read().then(|| now.plus(self.max_staleness).since(self.revoked.fresh_until()))
+        self.is_read().then(|| now.plus(self.max_staleness).since(self.revoked.fresh_until()))
     }
 
     /// Whether vendors may be called at all.
@@ -283,7 +283,7 @@ impl Ledger {
     ///
     /// The log was never read, or is not understood any more.
     pub fn is_in_force(&self) -> Result<(), Fault> {
-        if self.was_read() { Ok(()) } else { Err(Over::Unknown.into()) }
+        if self.is_read() { Ok(()) } else { Err(Over::Unknown.into()) }
     }
 
     /// Whether the store was away when it was asked last.

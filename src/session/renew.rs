@@ -71,7 +71,7 @@ impl Opener {
         bot.vendor.keys.take(grant.key_place(), now)?;
         let none = Failure::default();
         let failure = bot.profile.open.as_ref().map_or(&none, |open| &open.failure);
-        let (purpose, who) = ("renew a session", grant.held().verified().number);
+        let (purpose, who) = ("renew a session", grant.visitor());
         let call = OwnCall { bot, target: &renew.target, set: &renew.set, failure, purpose, now, who, span };
         let values = OwnValues {
             bot,

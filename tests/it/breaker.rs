@@ -1,5 +1,6 @@
 //! A vendor that does not answer is left alone for a while, and nobody waits for it meanwhile.
 
+use keystile::clock::Clock;
 use reqwest::{Method, Response};
 use tokio::io::AsyncReadExt;
 
@@ -109,6 +110,31 @@ async fn a_page_that_opens_session_after_session_stops_no_vendor() {
         let opened: serde_json::Value = opened.send().await.unwrap().json().await.unwrap();
         let call = gateway.call(Method::GET, "/read").bearer_auth(opened["token"].as_str().unwrap());
         let answer = call.header("origin", PAGE).send().await.unwrap();
+        assert_eq!(refusal(answer).await, (504, "vendor_timeout".to_owned()), "it is one visitor");
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_renews_session_after_session_stops_no_vendor() {
+    let vendor = TestVendor::raw(|_, mut stream| async move {
+        let ends = Clock::system().now().millis() + 3_600_000;
+        let body = format!("{{\"conversationId\":\"conv_1\",\"token\":\"vt-0123456789abcdef\",\"expiresAt\":{ends}}}");
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length:";
+        let answer = format!("{head} {}\r\n\r\n{body}", body.len());
+        while wire::next_call(&mut stream).await.is_some_and(|call| call.contains("/bot/")) {
+            wire::write(&mut stream, &answer).await;
+        }
+        // To a call that renews it says nothing.
+        let _until_it_goes = stream.read_to_end(&mut Vec::new()).await;
+    });
+    let gateway = TestGateway::built_in(&vendor, "chatbotkit");
+    let gateway = gateway.vendor("timeouts = { header = \"200ms\" }").bot(UNLIMITED).start();
+    for _ in 0..8 {
+        let opened = gateway.post("/v1/bots/support/sessions").header("origin", PAGE).json(&serde_json::json!({}));
+        let opened: serde_json::Value = opened.send().await.unwrap().json().await.unwrap();
+        let renew = gateway.post(&format!("/v1/sessions/{}/renew", opened["sessionId"].as_str().unwrap()));
+        let renew = renew.bearer_auth(opened["token"].as_str().unwrap()).header("origin", PAGE);
+        let answer = renew.json(&serde_json::json!({"durationInSeconds": 7200})).send().await.unwrap();
         assert_eq!(refusal(answer).await, (504, "vendor_timeout".to_owned()), "it is one visitor");
     }
 }

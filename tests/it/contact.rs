@@ -336,13 +336,9 @@ fn identifying(status: u16, said: &Value) -> TestVendor {
 
 #[tokio::test]
 async fn where_the_vendor_refuses_there_is_no_new_token_and_the_old_one_stays_good() {
-    for (status, code) in [
-        (400, "vendor_failed"),
-        (500, "vendor_failed"),
-        (302, "vendor_failed"),
-        (401, "vendor_refused_key"),
-        (403, "vendor_refused_key"),
-    ] {
+    for (status, code) in
+        [(400, "vendor_failed"), (302, "vendor_failed"), (401, "vendor_refused_key"), (403, "vendor_refused_key")]
+    {
         let said = json!({"code": VENDOR_TOKEN, "message": format!("{VENDOR_TOKEN} is not {KEY}")});
         let gateway = TestGateway::with_profile(&identifying(status, &said), IDENTIFYING).start();
         let session = gateway.mint("support").await;
@@ -457,6 +453,40 @@ async fn a_vendor_that_may_know_the_visitor_takes_earlier_tokens_along_and_may_b
     answer.send(true).unwrap();
     let token = known(&gateway, &session, &ada()).await;
     assert_eq!(read(&gateway, &token).await, good());
+}
+
+#[tokio::test]
+async fn of_two_names_at_once_the_vendor_hears_one() {
+    let (vendor, mut heard, answer) = hesitating();
+    let gateway = TestGateway::with_profile(&vendor, IDENTIFYING).start();
+    let session = gateway.mint("support").await;
+    let eve = json!({"email": "eve@example.com"});
+    let (first, second) = (ada(), ada());
+    let naming = becomes(&gateway, &session, &session.token, &first);
+    let meanwhile = async {
+        assert!(heard.recv().await.unwrap().contains("ada@example.com"));
+        for other in [&eve, &second] {
+            let refused = becomes(&gateway, &session, &session.token, other).await;
+            assert!(refused.headers().contains_key("retry-after"));
+            assert_eq!(refusal(refused).await, says(409, "in_flight"));
+        }
+        answer.send(true).unwrap();
+    };
+    let (named, ()) = tokio::join!(naming, meanwhile);
+    assert_eq!(named.status(), 200);
+    let refused = becomes(&gateway, &session, &session.token, &eve).await;
+    assert_eq!(refusal(refused).await, says(409, "contact_conflict"));
+    assert!(heard.try_recv().is_err(), "nobody told it of another");
+}
+
+#[tokio::test]
+async fn a_vendor_that_fails_may_know_the_visitor_all_the_same() {
+    for status in [500, 502, 504] {
+        let gateway = TestGateway::with_profile(&identifying(status, &json!({})), IDENTIFYING).start();
+        let session = gateway.mint("support").await;
+        assert_eq!(becomes(&gateway, &session, &session.token, &ada()).await.status(), 502, "{status}");
+        assert_eq!(read(&gateway, &session.token).await, says(401, "token_replaced"), "{status}");
+    }
 }
 
 #[tokio::test]

@@ -285,10 +285,10 @@ async fn refusal_arrives_also_where_the_body_was_not_read() {
 async fn refusal_waits_for_a_client_that_reads_only_when_it_has_sent_all() {
     let gateway = TestGateway::in_front_of(&TestVendor::echo()).start();
     let mut client = tokio::net::TcpStream::connect(gateway.url.strip_prefix("http://").unwrap()).await.unwrap();
-    let head = "POST /v1/bots/hidden/sessions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 900000\r\n\r\n";
+    let head = "POST /v1/bots/hidden/sessions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 4000000\r\n\r\n";
 
     client.write_all(head.as_bytes()).await.unwrap();
-    for _ in 0..9 {
+    for _ in 0..40 {
         client.write_all(&[b' '; 100_000]).await.unwrap();
     }
     let mut answer = String::new();
