@@ -1,6 +1,9 @@
 //! What is in `deploy/` is what it says: HAProxy and `keystile check` take it, and its time-outs fit each other.
 
 use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
 
 use crate::support::balancer::{certificate, judged};
 use crate::support::program::{complained, keystile, said};
@@ -73,4 +76,29 @@ fn the_balancer_hears_that_a_replica_goes_before_it_closes_its_door() {
     // A connection without a call is closed by the balancer first.
     let kept = number(&haproxy, "timeout http-keep-alive ", "s\n");
     assert!(kept < number(&document, "# head = \"", "s\""));
+}
+
+#[test]
+fn what_the_image_is_built_from_is_a_whole_package() {
+    let (here, context) = (Path::new(env!("CARGO_MANIFEST_DIR")), tempfile::tempdir().unwrap());
+    let ignored = text("docker/Dockerfile.dockerignore");
+    let taken = ignored.lines().filter_map(|line| line.strip_prefix('!'));
+    let copied =
+        Command::new("cp").current_dir(here).args(["-r", "--parents"]).args(taken).arg(context.path()).status();
+    assert!(copied.unwrap().success());
+    let mut read = Command::new("cargo");
+    read.args(["metadata", "--offline", "--locked", "--no-deps", "--format-version", "1"]);
+    let read = read.current_dir(context.path()).output().unwrap();
+    assert!(read.status.success(), "{}", complained(&read));
+    // cargo builds nothing where the file of a target that the manifest names is missing, and here leaves such a one out.
+    let package: Value = serde_json::from_slice(&read.stdout).unwrap();
+    let found: Vec<_> = package["packages"][0]["targets"].as_array().unwrap().iter().map(|it| &it["name"]).collect();
+    let manifest = std::fs::read_to_string(here.join("Cargo.toml")).unwrap();
+    let named: Vec<_> = ["[[test]]", "[[bench]]"].iter().flat_map(|kind| manifest.split(kind).skip(1)).collect();
+    assert_eq!(named.len(), 2);
+    for target in named {
+        let (_, rest) = target.split_once("name = \"").unwrap();
+        let name = rest.split_once('"').unwrap().0;
+        assert!(found.iter().any(|found| *found == name), "{name} is not among {found:?}");
+    }
 }
