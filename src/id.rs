@@ -9,6 +9,8 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use crate::clock::Timestamp;
+
 /// A cryptographically secure source of random bytes.
 #[derive(Clone, Debug)]
 pub struct Entropy(SystemRandom);
@@ -30,9 +32,10 @@ impl Entropy {
         out
     }
 
-    /// A new session id: a random UUID (RFC 9562, version 4) in its canonical text.
-    pub fn session_id(&self) -> String {
-        uuid::Builder::from_random_bytes(self.bytes()).into_uuid().to_string()
+    /// A new session id: a UUID that begins with the time and goes on with 74 random bits (RFC 9562, version 7), in its
+    /// canonical text. Sessions of one moment are neighbours in the store then, and written together.
+    pub fn session_id(&self, now: Timestamp) -> String {
+        uuid::Builder::from_unix_timestamp_millis(now.millis(), &self.bytes()).into_uuid().to_string()
     }
 
     /// 128 random bits as base64url: the `jti` of a token, the `sub` of somebody unknown.
@@ -171,9 +174,13 @@ mod tests {
     }
 
     #[test]
-    fn session_ids_are_random_uuids() {
-        let id = Entropy::system().session_id();
-        assert_eq!(uuid::Uuid::try_parse(&id).map(|uuid| uuid.get_version_num()), Ok(4));
+    fn session_ids_are_uuids_in_the_order_of_time_and_none_is_like_another() {
+        let (entropy, now) = (Entropy::system(), Timestamp::from_seconds(1_800_000_000));
+        let ids: HashSet<String> = (0..1000).map(|_| entropy.session_id(now)).collect();
+        assert_eq!(ids.len(), 1000);
+        assert!(ids.iter().all(|id| uuid::Uuid::try_parse(id).is_ok_and(|id| id.get_version_num() == 7)), "{ids:?}");
+        let later = entropy.session_id(now.plus(std::time::Duration::from_millis(1)));
+        assert!(ids.iter().all(|id| *id < later), "{later}");
     }
 
     #[test]

@@ -61,7 +61,7 @@ impl Opener {
     /// What is wrong with the vendor, or with the session that it gave. No token was made then.
     pub async fn open(&self, grant: &MintGrant, wish: &Wish, span: &Span) -> Result<Opened, Fault> {
         let bot = grant.bot();
-        let id = self.entropy.session_id();
+        let id = self.entropy.session_id(self.clock.now());
         let source = source_of(grant, &wish.contact);
         let subject = self.subject_of(grant, source, &wish.contact);
         let (place, answer) = match &bot.profile.open {

@@ -123,7 +123,7 @@ impl AiChatbotHub {
     fn create(&self, bot: &str) -> Result<Answer, Refusal> {
         let now = self.clock.now();
         let bot = self.bot(bot)?.to_owned();
-        let session = Session { id: self.entropy.session_id(), bot, created: now, modified: now };
+        let session = Session { id: self.entropy.session_id(now), bot, created: now, modified: now };
         let answer = ok(&session.as_created());
         self.sessions().push(session);
         Ok(answer)

@@ -121,14 +121,14 @@ impl Genesys {
         if sessions.holds(&visit, None) {
             return Err(Fault::bad_request("there is a session for this visit already"));
         }
-        Ok(ok(&sessions.open(self.entropy.session_id(), identity, visit, self.clock.now())))
+        Ok(ok(&sessions.open(self.entropy.session_id(self.clock.now()), identity, visit, self.clock.now())))
     }
 
     /// The session's information; of an unknown one, that of a new session which is opened for the purpose.
     fn read(&self, id: &str, identity: Identity) -> Result<Answer, Fault> {
         let mut sessions = self.sessions();
         let known = sessions.information(id);
-        let open = || sessions.open(self.entropy.session_id(), identity, Visit::default(), self.clock.now());
+        let open = || sessions.open(self.entropy.session_id(self.clock.now()), identity, Visit::default(), self.clock.now());
         Ok(ok(&known.unwrap_or_else(open)))
     }
 

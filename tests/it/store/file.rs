@@ -139,6 +139,25 @@ fn a_file_of_a_later_version_is_refused() {
 }
 
 #[tokio::test]
+async fn a_file_of_an_earlier_version_goes_on_with_what_is_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keystile.db");
+    let (store, record) = (open(folder.path(), "").unwrap(), session("a"));
+    store.open(record.clone(), Vec::new()).await.unwrap();
+    drop(store);
+    let tool = rusqlite::Connection::open(&path).unwrap();
+    // As the first version left it.
+    tool.execute_batch("CREATE INDEX sessions_by_contact ON sessions (subject, opened, id); PRAGMA user_version = 1")
+        .unwrap();
+    let store = open(folder.path(), "").unwrap();
+    assert_eq!(store.session("a").await.unwrap(), Some(record));
+    let version: u32 = tool.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    assert_eq!(version, 2);
+    let indexes = "SELECT count(*) FROM sqlite_schema WHERE name = 'sessions_by_contact'";
+    assert_eq!(tool.query_row(indexes, [], |row| row.get::<_, u32>(0)).unwrap(), 0);
+}
+
+#[tokio::test]
 async fn the_tables_are_plain_to_any_tool() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path(), "").unwrap();
