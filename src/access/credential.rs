@@ -115,9 +115,10 @@ fn in_protocols(value: &HeaderValue) -> Result<Option<&str>, Fault> {
 /// The token of `Bearer <token>` (RFC 6750 §2.1; the scheme in any case).
 fn bearer(value: &HeaderValue, may_be_raw: bool) -> Result<&str, Fault> {
     let wrong = || Fault::new(Code::InvalidToken, "the credential must be sent as `Authorization: Bearer <token>`");
-    let text = value.to_str().map_err(|_not_ascii| wrong())?.trim();
+    // Not `to_str`, which looks at a token byte by byte: one with letters that no token has is refused as what it is.
+    let text = std::str::from_utf8(value.as_bytes()).map_err(|_not_text| wrong())?.trim_ascii();
     match text.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token.trim_start()),
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token.trim_ascii_start()),
         None if text.eq_ignore_ascii_case("bearer") => Ok(""),
         None if may_be_raw => Ok(text),
         _ => Err(wrong()),

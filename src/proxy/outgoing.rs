@@ -10,6 +10,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming as IncomingBody};
+use memchr::memchr;
 use serde_json::Value;
 use tokio::time::timeout;
 
@@ -150,7 +151,7 @@ pub(super) fn uri(route: &Route, values: &impl Values, prefix: &str, query: Opti
 /// `_` counts as `-`: CGI and what came after it (WSGI, PHP) read both alike, so that `x_runas_user_id` would be trusted
 /// as `X-RunAs-User-Id` there.
 fn is_reserved(name: &str) -> bool {
-    if name.contains('_') {
+    if memchr(b'_', name.as_bytes()).is_some() {
         return is_reserved(&name.replace('_', "-"));
     }
     match name.as_bytes()[0] {

@@ -175,7 +175,7 @@ pub(super) fn is_in(needles: &Needles, text: &[u8]) -> bool {
 
 fn found_in(needles: &Needles, text: &[u8]) -> Found {
     let mut search = Search::default();
-    search.part(Text { bytes: text, at: 0 }, needles);
+    search.look(Text { bytes: text, at: 0 }, needles);
     search.found
 }
 
@@ -199,12 +199,18 @@ impl Search {
     /// Searches what `text` has more than the last time, and answers where in the body the live match begins. The next
     /// text has to begin there.
     fn part(&mut self, text: Text<'_>, needles: &Needles) -> usize {
-        let Self { plain, escapes, forms, found } = self;
-        let view = View::plain(text);
-        plain.search_plain(view, needles, forms, found);
-        escapes.search(text, needles, forms, found);
-        let live = plain.live(view, &[], needles, forms).into_iter().chain(escapes.live(text, needles, forms)).min();
+        self.look(text, needles);
+        let Self { plain, escapes, forms, .. } = self;
+        let plain = plain.live(View::plain(text), &[], needles, forms);
+        let live = plain.into_iter().chain(escapes.live(text, needles, forms)).min();
         live.unwrap_or(text.end())
+    }
+
+    /// The same where nothing follows: nothing is live then.
+    fn look(&mut self, text: Text<'_>, needles: &Needles) {
+        let Self { plain, escapes, forms, found } = self;
+        plain.search_plain(View::plain(text), needles, forms, found);
+        escapes.search(text, needles, forms, found);
     }
 }
 

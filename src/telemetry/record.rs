@@ -388,8 +388,19 @@ impl Line<'_> {
 
     fn client(&mut self) {
         self.bytes.extend_from_slice(b",\"client\":\"");
-        // Writing into a Vec cannot fail.
-        let _written = write!(self.bytes, "{}", self.record.client);
+        match self.record.client {
+            // Nearly all are of this kind, and the formatter takes longer than all the rest of the line.
+            IpAddr::V4(client) => {
+                for (at, octet) in client.octets().into_iter().enumerate() {
+                    if at > 0 {
+                        self.bytes.push(b'.');
+                    }
+                    self.digits(u64::from(octet));
+                }
+            }
+            // Writing into a Vec cannot fail.
+            IpAddr::V6(client) => drop(write!(self.bytes, "{client}")),
+        }
         self.bytes.push(b'"');
     }
 
@@ -402,6 +413,10 @@ impl Line<'_> {
 
     fn number(&mut self, name: &str, value: u64) {
         self.name(name);
+        self.digits(value);
+    }
+
+    fn digits(&mut self, value: u64) {
         self.bytes.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     }
 

@@ -11,6 +11,9 @@ use serde_json::Value;
 use super::options::Names;
 use crate::net::percent_encode;
 
+/// Bytes that nearly all filled templates have room in: most are a credential, and growing would copy it.
+const ROOM: usize = 96;
+
 /// What a placeholder stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Variable {
@@ -215,7 +218,7 @@ impl Template {
 
     /// The text with every placeholder filled, or nothing if one of them has no value.
     pub fn fill(&self, values: &impl Values) -> Option<String> {
-        let mut out = String::new();
+        let mut out = String::with_capacity(ROOM);
         for piece in &self.0 {
             match piece {
                 Piece::Literal(literal) => out.push_str(literal),
