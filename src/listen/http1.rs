@@ -55,9 +55,11 @@ pub(super) async fn serve<S, B>(
     let calls = Arc::new(Calls::new(drain));
     let counted = Arc::clone(&calls);
     // On the heap, and only while it is made: hyper keeps room for it in the connection, and moves all of that twice for
-    // each call.
-    let service =
-        service_fn(move |request| Box::pin(Serving { answer: service.call(request), call: Some(counted.begin()) }));
+    // each call. Memory first: what is made before the memory is moved there.
+    let service = service_fn(move |request| {
+        let room = Box::new_uninit();
+        Box::into_pin(Box::write(room, Serving { answer: service.call(request), call: Some(counted.begin()) }))
+    });
     let mut builder = Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(timeouts.head);
     builder.max_buf_size(BUFFER.max(bounds.head as usize)).max_header_size(bounds.head as usize);
