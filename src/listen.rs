@@ -20,6 +20,7 @@ mod tls;
 use std::error::Error;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -153,31 +154,45 @@ where
     Ok(())
 }
 
-async fn connection<S, B>(
-    mut stream: TcpStream,
-    slot: Slot,
-    terms: Arc<Terms>,
-    mut peer: Peer,
-    service: impl Fn(Peer) -> S,
-) where
+async fn connection<S, B>(stream: TcpStream, slot: Slot, terms: Arc<Terms>, peer: Peer, service: impl Fn(Peer) -> S)
+where
     S: HttpService<B>,
     B: AnswerBody,
 {
-    let Terms { tls, timeouts, bounds, drain, .. } = &*terms;
+    // On the heap until it is known how to go on: each connection would have room for it to its end.
+    if let Some(serving) = Box::pin(begun(stream, slot, &terms, peer, service)).await {
+        serving.await;
+    }
+}
+
+/// A connection that is being served, in one way or the other: it is as large as its own.
+type Serving<'t> = Pin<Box<dyn Future<Output = ()> + Send + 't>>;
+
+/// What comes before the first request; nothing if the connection is not one to serve.
+async fn begun<S, B>(
+    mut stream: TcpStream,
+    slot: Slot,
+    terms: &Terms,
+    mut peer: Peer,
+    service: impl Fn(Peer) -> S,
+) -> Option<Serving<'_>>
+where
+    S: HttpService<B>,
+    B: AnswerBody,
+{
+    let Terms { tls, timeouts, bounds, drain, .. } = terms;
     if let Some(balancers) = &terms.balancers {
-        match Box::pin(passed_on(&mut stream, &balancers.load_full(), &peer, timeouts.handshake)).await {
-            Some(Some(address)) => peer.address = address,
-            Some(None) => peer.may_forward = false,
-            None => return,
+        match passed_on(&mut stream, &balancers.load_full(), &peer, timeouts.handshake).await? {
+            Some(address) => peer.address = address,
+            None => peer.may_forward = false,
         }
     }
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "the client left at once");
-        return;
+        return None;
     }
     let stream = Stream::new(stream, timeouts.send, slot);
     let watch = stream.watch();
-    // Each way of serving is on the heap by itself: a connection is as large as the one it takes, not as the largest.
     let Some(tls) = tls else {
         let begins = async {
             tokio::select! {
@@ -186,22 +201,31 @@ async fn connection<S, B>(
             }
         };
         return match within(timeouts.head, begins).await.flatten() {
-            Some(true) => Box::pin(http2::serve(stream, service(peer), *timeouts, bounds, drain)).await,
-            Some(false) => Box::pin(http1::serve(stream, watch, service(peer), *timeouts, bounds, drain)).await,
-            None => tracing::debug!("a client sent nothing"),
+            Some(true) => Some(Box::pin(http2::serve(stream, service(peer), *timeouts, bounds, drain))),
+            Some(false) => Some(Box::pin(http1::serve(stream, watch, service(peer), *timeouts, bounds, drain))),
+            None => {
+                tracing::debug!("a client sent nothing");
+                None
+            }
         };
     };
-    match within(timeouts.handshake, Box::pin(tls.accept(stream))).await {
+    match within(timeouts.handshake, tls.accept(stream)).await {
         Some(Ok(stream)) => {
             peer.names = tls.names(&stream);
-            if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-                Box::pin(http2::serve(stream, service(peer), *timeouts, bounds, drain)).await;
+            Some(if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+                Box::pin(http2::serve(stream, service(peer), *timeouts, bounds, drain))
             } else {
-                Box::pin(http1::serve(stream, watch, service(peer), *timeouts, bounds, drain)).await;
-            }
+                Box::pin(http1::serve(stream, watch, service(peer), *timeouts, bounds, drain))
+            })
         }
-        Some(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
-        None => tracing::debug!("a TLS handshake took too long"),
+        Some(Err(error)) => {
+            tracing::debug!(%error, "a TLS handshake failed");
+            None
+        }
+        None => {
+            tracing::debug!("a TLS handshake took too long");
+            None
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use super::stream::Watch;
 use super::{AnswerBody, HttpService, UNUSED, within};
 
 /// Bytes that wait to be written, beyond which an answer's body is not asked for more.
-const BUFFER: usize = 128 << 10;
+const BUFFER: usize = 256 << 10;
 /// How many headers hyper has room for without asking for memory at each request.
 const USUAL_HEADERS: usize = 100;
 /// How long a client may go on sending a body that nobody reads, once its call is answered.

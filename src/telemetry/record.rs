@@ -55,9 +55,19 @@ pub struct Records {
 #[derive(Debug, Default)]
 struct Buffer {
     bytes: Vec<u8>,
+    /// What was written out last, empty: its memory is there already.
+    spare: Vec<u8>,
     /// The second that was formatted last: a busy worker formats the date once a second.
     second: u64,
     date: String,
+}
+
+impl Buffer {
+    /// What is in it.
+    fn emptied(&mut self) -> Vec<u8> {
+        let spare = std::mem::take(&mut self.spare);
+        std::mem::replace(&mut self.bytes, spare)
+    }
 }
 
 impl Records {
@@ -101,9 +111,14 @@ impl Records {
     /// Writes out what there is.
     pub fn flush(&self) {
         for buffer in &self.buffers {
-            let bytes = std::mem::take(&mut buffer.lock().bytes);
+            let mut bytes = buffer.lock().emptied();
             if !bytes.is_empty() {
                 self.write(&bytes);
+                // After a burst it is given back.
+                if bytes.len() >= bytes.capacity() / 4 {
+                    bytes.clear();
+                    buffer.lock().spare = bytes;
+                }
             }
         }
         let dropped = self.dropped.swap(0, Ordering::Relaxed);
@@ -133,7 +148,7 @@ impl Records {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let Buffer { bytes, second, date } = &mut *buffer;
+        let Buffer { bytes, second, date, .. } = &mut *buffer;
         if *second != record.at.seconds() {
             *second = record.at.seconds();
             *date = format_date(*second);
@@ -327,32 +342,30 @@ struct Line<'l> {
 impl Line<'_> {
     fn json(mut self) {
         let record = self.record;
-        self.bytes.extend_from_slice(b"{\"timestamp\":\"");
-        self.bytes.extend_from_slice(self.date.as_bytes());
-        self.bytes.push(b'"');
-        self.member("level", "INFO");
-        self.member("message", "access");
-        self.member("id", record.id.as_str());
+        self.add(r#"{"timestamp":""#, self.date);
+        self.add(r#"","level":"INFO","message":"access","id":""#, record.id.as_str());
+        self.bytes.extend_from_slice(br#"","client":""#);
         self.client();
-        self.member("method", record.method);
-        self.member("route", record.route.as_deref().unwrap_or("-"));
+        self.add(r#"","method":""#, record.method);
+        self.add(r#"","route":""#, record.route.as_deref().unwrap_or("-"));
         if let Some(bot) = &record.bot {
-            self.member("bot", bot);
+            self.add(r#"","bot":""#, bot);
         }
         if let Some(session) = &record.session {
-            self.member("session", session);
+            self.add(r#"","session":""#, session);
         }
-        self.number("status", u64::from(record.status_number()));
+        self.number(r#"","status":"#, u64::from(record.status_number()));
         if let Some(code) = record.code {
-            self.member("code", code.name());
-            self.member("fault", code.blame().name());
+            self.add(r#","code":""#, code.name());
+            self.add(r#"","fault":""#, code.blame().name());
+            self.bytes.push(b'"');
         }
-        self.number("bytes_in", record.received.bytes());
-        self.number("bytes_out", record.bytes_out);
+        self.number(r#","bytes_in":"#, record.received.bytes());
+        self.number(r#","bytes_out":"#, record.bytes_out);
         if let Some(first_byte) = record.first_byte {
-            self.number("first_byte_us", micros(first_byte));
+            self.number(r#","first_byte_us":"#, micros(first_byte));
         }
-        self.number("duration_us", micros(self.duration));
+        self.number(r#","duration_us":"#, micros(self.duration));
         self.bytes.extend_from_slice(if record.is_complete {
             b",\"complete\":true}\n"
         } else {
@@ -387,43 +400,27 @@ impl Line<'_> {
     }
 
     fn client(&mut self) {
-        self.bytes.extend_from_slice(b",\"client\":\"");
         match self.record.client {
             // Nearly all are of this kind, and the formatter takes longer than all the rest of the line.
             IpAddr::V4(client) => {
-                for (at, octet) in client.octets().into_iter().enumerate() {
-                    if at > 0 {
-                        self.bytes.push(b'.');
-                    }
-                    self.digits(u64::from(octet));
-                }
+                let [first, rest @ ..] = client.octets().map(u64::from);
+                self.number("", first);
+                rest.into_iter().for_each(|octet| self.number(".", octet));
             }
             // Writing into a Vec cannot fail.
             IpAddr::V6(client) => drop(write!(self.bytes, "{client}")),
         }
-        self.bytes.push(b'"');
     }
 
-    fn member(&mut self, name: &str, value: &str) {
-        self.name(name);
-        self.bytes.push(b'"');
-        self.bytes.extend_from_slice(value.as_bytes());
-        self.bytes.push(b'"');
+    /// A piece of the line that is always the same, and a text.
+    fn add(&mut self, piece: &str, text: &str) {
+        self.bytes.extend_from_slice(piece.as_bytes());
+        self.bytes.extend_from_slice(text.as_bytes());
     }
 
-    fn number(&mut self, name: &str, value: u64) {
-        self.name(name);
-        self.digits(value);
-    }
-
-    fn digits(&mut self, value: u64) {
-        self.bytes.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
-    }
-
-    fn name(&mut self, name: &str) {
-        self.bytes.extend_from_slice(b",\"");
-        self.bytes.extend_from_slice(name.as_bytes());
-        self.bytes.extend_from_slice(b"\":");
+    /// The same with a number.
+    fn number(&mut self, piece: &str, number: u64) {
+        self.add(piece, itoa::Buffer::new().format(number));
     }
 }
 

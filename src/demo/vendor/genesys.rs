@@ -128,7 +128,8 @@ impl Genesys {
     fn read(&self, id: &str, identity: Identity) -> Result<Answer, Fault> {
         let mut sessions = self.sessions();
         let known = sessions.information(id);
-        let open = || sessions.open(self.entropy.session_id(self.clock.now()), identity, Visit::default(), self.clock.now());
+        let open =
+            || sessions.open(self.entropy.session_id(self.clock.now()), identity, Visit::default(), self.clock.now());
         Ok(ok(&known.unwrap_or_else(open)))
     }
 
