@@ -54,7 +54,7 @@ impl Tokens {
     fn mint(&self) -> String {
         let now = Clock::system().now();
         let session = Session {
-            id: Entropy::system().session_id(),
+            id: Entropy::system().session_id(now),
             bot: "support".to_owned(),
             conversation: "conv-77".to_owned(),
             client: "website".to_owned(),

@@ -165,8 +165,8 @@ where
     }
 }
 
-/// A connection that is being served, in one way or the other: it is as large as its own.
-type Serving<'t> = Pin<Box<dyn Future<Output = ()> + Send + 't>>;
+/// What serves a connection, in one way or the other: what the others would need is not with it.
+type Served<'t> = Pin<Box<dyn Future<Output = ()> + Send + 't>>;
 
 /// What comes before the first request; nothing if the connection is not one to serve.
 async fn begun<S, B>(
@@ -175,7 +175,7 @@ async fn begun<S, B>(
     terms: &Terms,
     mut peer: Peer,
     service: impl Fn(Peer) -> S,
-) -> Option<Serving<'_>>
+) -> Option<Served<'_>>
 where
     S: HttpService<B>,
     B: AnswerBody,

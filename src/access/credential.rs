@@ -115,7 +115,7 @@ fn in_protocols(value: &HeaderValue) -> Result<Option<&str>, Fault> {
 /// The token of `Bearer <token>` (RFC 6750 §2.1; the scheme in any case).
 fn bearer(value: &HeaderValue, may_be_raw: bool) -> Result<&str, Fault> {
     let wrong = || Fault::new(Code::InvalidToken, "the credential must be sent as `Authorization: Bearer <token>`");
-    // Not `to_str`, which looks at a token byte by byte: one with letters that no token has is refused as what it is.
+    // Not `to_str`, which looks at each byte. What is text and no token is refused as a wrong one.
     let text = std::str::from_utf8(value.as_bytes()).map_err(|_not_text| wrong())?.trim_ascii();
     match text.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token.trim_ascii_start()),
@@ -191,6 +191,18 @@ mod tests {
         assert_eq!(presented(&[("authorization", "a.b.c")], None), Err(Code::InvalidToken));
         assert_eq!(presented(&[("authorization", "a.b.c")], Some("authorization")).as_deref(), Ok("token a.b.c"));
         assert_eq!(presented(&[("authorization", "Basic abc")], Some("authorization")), Err(Code::InvalidToken));
+    }
+
+    #[test]
+    fn what_is_text_and_no_token_is_a_wrong_one_and_what_is_no_text_is_none() {
+        let presented = |bytes: &[u8]| {
+            let mut headers = HeaderMap::new();
+            headers.append(header::AUTHORIZATION, HeaderValue::from_bytes(bytes).unwrap());
+            shown(Credential::presented(&headers, None, None, false))
+        };
+        assert_eq!(presented("Bearer é".as_bytes()), presented(b"Bearer x").map(|x| x.replace('x', "é")));
+        assert_eq!(presented(b"Bearer \xff"), Err(Code::InvalidToken));
+        assert_eq!(presented(b"\t Bearer  x \t"), presented(b"Bearer x"));
     }
 
     #[test]

@@ -114,7 +114,7 @@ impl Records {
             let mut bytes = buffer.lock().emptied();
             if !bytes.is_empty() {
                 self.write(&bytes);
-                // After a burst it is given back.
+                // After a burst it is given back, when the next is small.
                 if bytes.len() >= bytes.capacity() / 4 {
                     bytes.clear();
                     buffer.lock().spare = bytes;
@@ -456,6 +456,43 @@ mod tests {
             (&"OTHER".into(), &200.into(), &"vendor".into())
         );
         assert_eq!((&line["bytes_out"], &line["complete"]), (&12.into(), &true.into()));
+    }
+
+    #[test]
+    fn whatever_is_known_of_a_request_its_line_is_json_and_no_line_is_lost_or_written_twice() {
+        let memory = Arc::new(Mutex::new(Vec::new()));
+        let records = Records::new(1, Output::Memory(Arc::clone(&memory)));
+        let clients = ["192.0.2.1", "2001:db8::1"].map(|client| client.parse::<IpAddr>().unwrap());
+        let mut ids = Vec::new();
+        for known in 0..64_u8 {
+            let has = |bit: u8| known >> bit & 1 == 1;
+            let (at, client) = (Timestamp::from_seconds(1_800_000_000), clients[usize::from(has(0))]);
+            let mut record = Record::begin(&records, 0, RequestId::next(), client, &Method::POST, at);
+            record.bot = has(1).then(|| "support".to_owned());
+            record.session = has(2).then(|| "s-1".to_owned());
+            record.code = has(3).then_some(Code::VendorFailed);
+            record.is_complete = has(4);
+            if has(5) {
+                record.sent(12);
+            }
+            ids.push(record.id.to_string());
+            drop(record);
+            if known % 5 == 0 {
+                records.flush();
+            }
+        }
+        records.flush();
+        let text = String::from_utf8(memory.lock().clone()).unwrap();
+        let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let written: Vec<_> = lines.iter().map(|line| line["id"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(written, ids);
+        for (known, line) in (0..64_u8).zip(&lines) {
+            let has = |bit: u8| known >> bit & 1 == 1;
+            assert_eq!(line["client"], clients[usize::from(has(0))].to_string());
+            let there = ["bot", "session", "code"].map(|name| line.get(name).is_some());
+            assert_eq!(there, [has(1), has(2), has(3)], "{line}");
+            assert_eq!((&line["complete"], line.get("first_byte_us").is_some()), (&has(4).into(), has(5)));
+        }
     }
 
     #[test]

@@ -12,8 +12,8 @@ use crate::store::StoreError;
 
 /// How long to wait for another process that writes: the `sqlite3` tool, or a gateway that is being replaced.
 const BUSY: Duration = Duration::from_secs(2);
-/// Pages of the journal before they are carried over into the file, 32 MB: a mint writes to several indexes, each at a
-/// place of its own, and SQLite's thousand would be full, and the file be synced, after every second batch of them.
+/// Pages of the journal before they are carried over into the file, 32 MB: mints write to several indexes, by contact at a
+/// place of its own each, and with SQLite's thousand the file would be synced after every few batches of them.
 const JOURNAL_PAGES: u32 = 8192;
 /// All that is ever prepared fits.
 const STATEMENTS: usize = 64;

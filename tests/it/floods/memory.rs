@@ -177,6 +177,7 @@ async fn floods_do_not_grow_the_program() {
 #[tokio::test]
 async fn answers_and_bodies_that_wait_do_not_grow_the_program_beyond_their_bound() {
     let scene = Scene::start().await;
+    let (before, _) = scene.memory();
     let endless = scene.head("GET /read", &[("x-endless", "")]);
     let calls: Vec<u8> =
         (0..100).flat_map(|each| frame(HEADERS, END_HEADERS | END_STREAM, each * 2 + 1, &endless)).collect();
@@ -199,4 +200,6 @@ async fn answers_and_bodies_that_wait_do_not_grow_the_program_beyond_their_bound
             eventually("the resets", || resets(&attacker) == 100).await;
         })
         .await;
+    // Nothing is called meanwhile: who held the memory has no occasion to.
+    eventually("what they cost is given back", || scene.memory().0 < before + MOST_UNREAD / 5).await;
 }
