@@ -15,6 +15,10 @@ test *arguments:
 demo *arguments:
     cargo run --release --locked -- demo {{arguments}}
 
+# What a call costs beside HAProxy, nginx and no proxy; the arguments are those of bench/run.
+bench *arguments:
+    bench/run {{arguments}}
+
 # Format the tree.
 fmt:
     cargo fmt

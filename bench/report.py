@@ -43,8 +43,8 @@ def median(rounds, figure):
     return statistics.median(row[figure] for row in rounds) if figure in rounds[0] else None
 
 
-def markdown(about, chosen, results):
-    others = [row["others"] for peers in results.values() for rounds in peers.values() for row in rounds]
+def markdown(about, chosen, results, samples):
+    others = [row["others"] for peers in results.values() for rounds in peers.values() for row in rounds] or [0]
     row = lambda cells: "| " + " | ".join(cells) + " |"
     lines = [
         "# Side by side, {date}\n".format(**about),
@@ -59,7 +59,39 @@ def markdown(about, chosen, results):
         for name, rounds in peers.items():
             values = [(median(rounds, figure), form) for _, figure, form in columns]
             lines.append(row([name, *("–" if value is None else form.format(value) for value, form in values)]))
+    if samples:
+        lines += ["\n## Memory of the gateway\n", row(["seconds", "calls", "sessions opened", "MiB"]), "|---:|---:|---:|---:|"]
+        # Some dozen of them, the first and the last among them.
+        step = max(1, len(samples) // 12)
+        for sample in [*samples[:-1:step], samples[-1]]:
+            lines.append(row([f"{sample[key]:,}" for key in ("secs", "calls", "mints")] + [f"{sample['mib']:.1f}"]))
     return "\n".join(lines) + "\n"
+
+
+# Memory over time: first of the calls, then of the sessions.
+def curve(about, samples):
+    left, bottom, width, height = 60, 220, 590, 160
+    longest, most = samples[-1]["secs"], max(sample["mib"] for sample in samples) * 1.25
+    at = lambda sample: (left + width * sample["secs"] / longest, bottom - height * sample["mib"] / most)
+    points = " ".join("{:.1f},{:.1f}".format(*at(sample)) for sample in samples)
+    turn, _ = at(next(sample for sample in samples[::-1] if not sample["mints"]))
+    last = samples[-1]
+    parts = [
+        f'<line x1="{left}" y1="{bottom}" x2="{left + width}" y2="{bottom}" stroke="#76797d"/>',
+        f'<line x1="{turn:.1f}" y1="{bottom}" x2="{turn:.1f}" y2="{bottom - height}" stroke="#b4b8bd"/>',
+        f'<polyline points="{points}" fill="none" stroke="{OURS[0]}" stroke-width="2"/>',
+    ]
+
+    def text(x, y, content, more=""):
+        parts.append(f'<text x="{x:.0f}" y="{y:.0f}" {more}>{html.escape(content)}</text>')
+
+    text(20, 28, "keystile {keystile}: resident memory, MiB; {cpu}; {date}".format(**about), 'font-size="11"')
+    for mib in range(0, int(most), max(1, int(most) // 4)):
+        text(left - 8, bottom - height * mib / most + 4, str(mib), 'text-anchor="end" font-size="12"')
+    text(left, bottom + 20, f"{last['calls']:,} calls", 'font-size="12"')
+    text(turn, bottom + 20, f"{last['mints']:,} sessions", 'font-size="12"')
+    text(left + width, bottom + 20, f"{last['secs']:,} s", 'text-anchor="end" font-size="12"')
+    return svg(parts, 260)
 
 
 # On a ground of its own, so that it can be read on any page.
@@ -86,7 +118,10 @@ def chart(about, chosen, results, ours):
                 y += BAR
             y += 8
         y += 30
-    height = y - 22
+    return svg(parts, y - 22)
+
+
+def svg(parts, height):
     return "\n".join([
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
         'font-family="system-ui, sans-serif" font-size="13" fill="#24292f">',
