@@ -44,13 +44,13 @@ def median(rounds, figure):
 
 
 def markdown(about, chosen, results, samples):
-    others = [row["others"] for peers in results.values() for rounds in peers.values() for row in rounds] or [0]
+    others = [row["others"] for peers in results.values() for rounds in peers.values() for row in rounds]
     row = lambda cells: "| " + " | ".join(cells) + " |"
     lines = [
         "# Side by side, {date}\n".format(**about),
         "{cpu}, {cores} cores; Linux {kernel}, HAProxy {haproxy}, nginx {nginx}, keystile {keystile}. ".format(**about)
-        + f"Medians of {chosen.rounds} × {chosen.secs} s. Other programs took {statistics.median(others):.0f} % "
-        f"of a core meanwhile, {max(others):.0f} % at most.",
+        + (f"Medians of {chosen.rounds} × {chosen.secs} s. Other programs took {statistics.median(others):.0f} % "
+           f"of a core meanwhile, {max(others):.0f} % at most." if others else ""),
     ]
     for table, peers in results.items():
         heading, columns = TABLES[table]
