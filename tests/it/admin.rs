@@ -1,19 +1,15 @@
 //! The admin listener: probes for all, sessions for operators, nothing for pages.
 
-use std::sync::Arc;
-
 use keystile::bot::NewClient;
 use keystile::id::Entropy;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, mpsc};
 
 use crate::support::gateway::{TestGateway, refusal};
 use crate::support::program::{complained, keystile, said};
 use crate::support::vendor::TestVendor;
-use crate::support::wire;
 
 /// A gateway with an admin listener whose operators have a secret.
 struct Operated {
@@ -94,21 +90,8 @@ async fn nobody_who_opens_many_connections_keeps_a_probe_out() {
 
 #[tokio::test]
 async fn nobody_who_opens_many_connections_cuts_an_operators_call() {
-    let (heard, mut calls) = mpsc::unbounded_channel();
-    let release = Arc::new(Notify::new());
-    let may_answer = Arc::clone(&release);
-    let vendor = TestVendor::raw(move |_, mut stream| {
-        let (heard, may_answer) = (heard.clone(), Arc::clone(&may_answer));
-        async move {
-            while let Some(call) = wire::next_call(&mut stream).await {
-                let _listening = heard.send(call);
-                may_answer.notified().await;
-                let answer =
-                    "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 11\r\n\r\n{\"id\":\"s1\"}";
-                wire::write(&mut stream, answer).await;
-            }
-        }
-    });
+    let answer = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 11\r\n\r\n{\"id\":\"s1\"}";
+    let (vendor, mut calls, release) = TestVendor::held(answer);
     let profile = "title = \"Slow\"\n[open]\ncall = \"POST /open\"\nset.header = { Authorization = \"Bearer {key}\" }\n\
                    session = \"/id\"\n[[route]]\ncall = \"GET /read\"\n";
     let made = NewClient::make("admin", &Entropy::system());

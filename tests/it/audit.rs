@@ -3,13 +3,10 @@
 
 mod program;
 
-use std::sync::Arc;
-
 use keystile::bot::NewClient;
 use keystile::id::Entropy;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
-use tokio::sync::{Notify, mpsc};
 
 use crate::support::gateway::{PAGE, Session, TestGateway};
 use crate::support::program::{complained, keystile, said};
@@ -145,19 +142,8 @@ async fn sessions_by_a_vendors_own_calls_are_on_record_too() {
 #[tokio::test]
 async fn what_a_visitor_told_the_vendor_is_on_record_though_the_visitor_has_left() {
     let profile = "title = \"Own\"\n[identify]\ncall = \"POST /upsert\"\n[[route]]\ncall = \"POST /upsert\"\n";
-    let (heard, mut all) = mpsc::unbounded_channel();
-    let release = Arc::new(Notify::new());
-    let may_answer = Arc::clone(&release);
-    let vendor = TestVendor::raw(move |_, mut stream| {
-        let (heard, may_answer) = (heard.clone(), Arc::clone(&may_answer));
-        async move {
-            while let Some(call) = wire::next_call(&mut stream).await {
-                let _listening = heard.send(call);
-                may_answer.notified().await;
-                wire::write(&mut stream, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
-            }
-        }
-    });
+    let answer = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+    let (vendor, mut all, release) = TestVendor::held(answer);
     let gateway = TestGateway::with_profile(&vendor, profile).start();
     let session = gateway.mint("support").await;
     let head = ["content-length: 2", "content-type: application/json"];

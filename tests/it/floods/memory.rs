@@ -1,9 +1,11 @@
 //! What attacks cost in memory: the program itself, looked at from outside.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use super::{Calls, WIDE, tell, vendor};
@@ -20,6 +22,9 @@ const FLOOD: usize = 8 << 20;
 const MOST: usize = 8 << 20;
 /// What 100 answers that are not read may cost: see `config/keystile.toml` for one.
 const MOST_UNREAD: usize = 25 << 20;
+
+/// What 100 such answers may cost over HTTP/1.1: as it says there, too.
+const MOST_UNREAD_HTTP1: usize = 100 * (450 << 10);
 
 /// The program in front of such a vendor, and a session's token.
 struct Scene {
@@ -202,4 +207,23 @@ async fn answers_and_bodies_that_wait_do_not_grow_the_program_beyond_their_bound
         .await;
     // Nothing is called meanwhile: who held the memory has no occasion to.
     eventually("what they cost is given back", || scene.memory().0 < before + MOST_UNREAD / 5).await;
+}
+
+#[tokio::test]
+async fn answers_that_wait_over_http1_stay_within_their_bound_too() {
+    let scene = Scene::start().await;
+    let (address, token) = (&scene.address, &scene.token);
+    let call =
+        format!("GET /read HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\nx-endless: yes\r\n\r\n");
+    let mut clients = Vec::new();
+    scene
+        .cost("100 answers over HTTP/1.1", MOST_UNREAD_HTTP1, async {
+            for _ in 0..100 {
+                let mut client = TcpStream::connect(address).await.unwrap();
+                client.write_all(call.as_bytes()).await.unwrap();
+                clients.push(client);
+            }
+            eventually("the calls", || scene.calls.all.load(Ordering::SeqCst) == 100).await;
+        })
+        .await;
 }

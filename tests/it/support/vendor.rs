@@ -15,7 +15,9 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
+
+use super::wire;
 
 /// A call as the vendor got it.
 #[derive(Clone, Debug)]
@@ -76,6 +78,24 @@ impl TestVendor {
             }
         });
         Self { url, seen: Arc::default() }
+    }
+
+    /// A vendor that tells of each call as it comes, and answers it with `answer` when it is allowed to.
+    pub(crate) fn held(answer: &'static str) -> (Self, mpsc::UnboundedReceiver<String>, Arc<Notify>) {
+        let (heard, calls) = mpsc::unbounded_channel();
+        let release = Arc::new(Notify::new());
+        let may_answer = Arc::clone(&release);
+        let vendor = Self::raw(move |_, mut stream| {
+            let (heard, may_answer) = (heard.clone(), Arc::clone(&may_answer));
+            async move {
+                while let Some(call) = wire::next_call(&mut stream).await {
+                    let _listening = heard.send(call);
+                    may_answer.notified().await;
+                    wire::write(&mut stream, answer).await;
+                }
+            }
+        });
+        (vendor, calls, release)
     }
 
     /// A vendor that answers each call with its own body, as JSON.
