@@ -1,8 +1,8 @@
 //! What has ended before its time: sessions that were revoked, contacts and bots whose sessions were, tokens from before a
 //! visitor became known, and sessions of what the configuration does not offer any more.
 //!
-//! But for the last it is the store's log of changes as this process has read it. A call pays one comparison: each token remembers at
-//! which epoch it was judged last, and only after a change it is judged anew. What is open and silent is woken.
+//! But for the last it is the store's log of changes as this process has read it. A call pays one comparison: each token
+//! remembers at which epoch it was judged last, and only after a change it is judged anew. What is open and silent is woken.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
