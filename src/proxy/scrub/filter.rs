@@ -7,46 +7,52 @@ pub(super) const BLOCK: usize = 4;
 const FIRST: u32 = 40;
 const SECOND: u32 = 34;
 
+/// How many words every filter has: 2 KiB. Their number is fixed, so that nothing is asked of it for each block.
+const WORDS: usize = 1 << 8;
+
+/// So many blocks a word at most: of a hundred others it then says yes to two or three.
+const MOST: usize = 4;
+
 /// A Bloom filter whose two bits for a block are in one word: one load for each block that is asked for.
 #[derive(Clone)]
 pub(super) struct Filter {
-    words: Box<[u64]>,
-    /// Makes the number of a word of a hash.
+    words: Box<[u64; WORDS]>,
+    /// The same in as many words as there have to be, where these are too few: for more than nine keys or so.
+    wide: Box<[u64]>,
+    /// Makes the number of a wide word of a hash.
     shift: u32,
 }
 
 impl Filter {
     /// An empty filter for so many blocks.
     pub(super) fn new(blocks: usize) -> Self {
-        // One to four blocks a word: of a thousand others it says yes to one to eight. Three keys and a token fit into
-        // the smallest, 2 KiB.
-        let size = (blocks / 4).next_power_of_two().max(256);
-        Self { words: vec![0; size].into(), shift: 64 - size.trailing_zeros() }
+        let size = if blocks > WORDS * MOST { blocks.div_ceil(MOST).next_power_of_two() } else { 0 };
+        Self { words: Box::new([0; WORDS]), wide: vec![0; size].into(), shift: 64 - size.max(WORDS).trailing_zeros() }
     }
 
     /// Whether so many blocks are not too many for it.
     pub(super) fn is_for(&self, blocks: usize) -> bool {
-        blocks <= self.words.len() * 4
+        blocks <= self.wide.len().max(WORDS) * MOST
     }
 
     pub(super) fn add(&mut self, block: u32) {
         let hash = hash(block);
-        let word = self.word(hash);
-        self.words[word] |= 1 << (hash >> FIRST & 63) | 1 << (hash >> SECOND & 63);
+        let bits = 1 << (hash >> FIRST & 63) | 1 << (hash >> SECOND & 63);
+        self.words[word(hash)] |= bits;
+        if let Some(wide) = self.wide.get_mut(wide_word(hash, self.shift)) {
+            *wide |= bits;
+        }
     }
 
     /// Whether a block of this [`hash`] may be one of them.
     #[inline]
     pub(super) fn may_have(&self, hash: u64) -> bool {
-        let word = self.words[self.word(hash)];
-        // In two steps, as the first mostly says no.
-        word >> (hash >> FIRST & 63) & 1 == 1 && word >> (hash >> SECOND & 63) & 1 == 1
+        has(self.words[word(hash)], hash) && (self.wide.is_empty() || self.may_have_wide(hash))
     }
 
-    #[inline]
-    fn word(&self, hash: u64) -> usize {
-        // Never cut off: it is less than the number of words.
-        usize::try_from(hash >> self.shift).unwrap_or_default()
+    #[cold]
+    fn may_have_wide(&self, hash: u64) -> bool {
+        self.wide.get(wide_word(hash, self.shift)).is_some_and(|word| has(*word, hash))
     }
 }
 
@@ -54,6 +60,22 @@ impl Default for Filter {
     fn default() -> Self {
         Self::new(0)
     }
+}
+
+/// Whether `word` has both bits of this hash. In two steps, as the first mostly says no.
+#[inline]
+fn has(word: u64, hash: u64) -> bool {
+    word >> (hash >> FIRST & 63) & 1 == 1 && word >> (hash >> SECOND & 63) & 1 == 1
+}
+
+#[inline]
+fn word(hash: u64) -> usize {
+    usize::from(hash.to_be_bytes()[0])
+}
+
+fn wide_word(hash: u64, shift: u32) -> usize {
+    // Never cut off: it is less than the number of wide words.
+    usize::try_from(hash >> shift).unwrap_or_default()
 }
 
 /// Spreads a block over 64 bits, the upper ones best (Knuth's multiplication). A vendor that picks blocks which collide
@@ -99,5 +121,25 @@ impl Bytes {
 
     pub(super) fn join(self, other: Self) -> Self {
         Self([0, 1, 2, 3].map(|word| self.0[word] | other.0[word]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_a_filter_is_never_missed_and_little_else_is_taken_for_it() {
+        // The blocks of one key, of as many as fit into the usual words, and of more.
+        for many in [120_u32, 1_024, 1_025, 10_000] {
+            let mut filter = Filter::new(many as usize);
+            assert!(filter.is_for(many as usize));
+            // Each other number, by a multiplier that has nothing to do with that of the hash.
+            let block = |number: u32| number.wrapping_mul(0x85eb_ca6b);
+            (0..many).for_each(|number| filter.add(block(2 * number)));
+            assert!((0..many).all(|number| filter.may_have(hash(block(2 * number)))), "{many}");
+            let wrong = (0..10_000).filter(|number| filter.may_have(hash(block(2 * number + 1)))).count();
+            assert!(wrong < 400, "{wrong} of 10,000 with {many}");
+        }
     }
 }

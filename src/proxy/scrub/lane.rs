@@ -27,16 +27,11 @@ impl Lane {
         self.follow_on(view, needles, forms, found);
         let from = self.seen.saturating_sub(CUT).max(view.first());
         // What begins at `from` or in the next `STRIDE` places has a whole block where it is looked at first.
-        let places = view.from(from).get(STRIDE - 1..).unwrap_or_default().chunks_exact(STRIDE);
-        let (mut at, last) = (from + STRIDE - 1, places.remainder());
-        for place in places {
+        let places = view.from(from).get(STRIDE - 1..).unwrap_or_default().chunks(STRIDE);
+        for (number, place) in places.enumerate() {
             if may_have(place, needles) {
-                self.heads_around(at, view, needles, forms, found);
+                self.heads_around(from + STRIDE - 1 + number * STRIDE, view, needles, forms, found);
             }
-            at += STRIDE;
-        }
-        if may_have(last, needles) {
-            self.heads_around(at, view, needles, forms, found);
         }
         self.part_ends(view);
     }
