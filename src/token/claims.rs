@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::jws::Members;
+use super::jws::object;
 use super::refusal::{Part, Refusal};
 use super::session::{Contact, Session};
 use crate::clock::Timestamp;
@@ -86,10 +86,8 @@ impl<'c> Claims<'c> {
     }
 
     /// Reads them; says nothing yet about whether they are good.
-    pub(super) fn parse(json: &'c [u8]) -> Result<Self, Refusal> {
-        let malformed = Refusal::Malformed(Part::Claims);
-        let _: Members = serde_json::from_slice(json).ok().ok_or(malformed)?;
-        serde_json::from_slice(json).ok().ok_or(malformed)
+    pub(super) fn parse(json: &'c str) -> Result<Self, Refusal> {
+        object(json, Part::Claims)
     }
 
     /// The session that they describe, with the contact of the claims and without what is under seal.

@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use super::claims::Claims;
-use super::jws::{Header, Parts, decode};
+use super::jws::{Header, Parts, decode_json};
 use super::keys::Keys;
 use super::refusal::{Part, Refusal};
 use super::session::ContactSource;
@@ -47,17 +47,17 @@ pub(super) fn inspect(token: &str, keys: &Keys, issuer: &str, now: Timestamp) ->
     let verdict = check(token, keys, issuer, now).and_then(|verified| verified.check_time(now));
     let parts = if token.len() > LONGEST { None } else { Parts::of(token).ok() };
     let Some(parts) = parts else { return Inspection { header: None, claims: None, binding: None, verdict } };
-    let header = decode(parts.header, Part::Header).unwrap_or_default();
-    let claims = decode(parts.payload, Part::Claims).unwrap_or_default();
+    let header = decode_json(parts.header, Part::Header).unwrap_or_default();
+    let claims = decode_json(parts.payload, Part::Claims).unwrap_or_default();
     Inspection {
-        header: serde_json::from_slice(&header).ok(),
-        claims: serde_json::from_slice(&claims).ok(),
+        header: serde_json::from_str(&header).ok(),
+        claims: serde_json::from_str(&claims).ok(),
         binding: opened(&header, &claims, keys, now),
         verdict,
     }
 }
 
-fn opened(header: &[u8], claims: &[u8], keys: &Keys, now: Timestamp) -> Option<OpenedBinding> {
+fn opened(header: &str, claims: &str, keys: &Keys, now: Timestamp) -> Option<OpenedBinding> {
     let header = Header::parse(header).ok()?;
     let claims = Claims::parse(claims).ok()?;
     let sealed = open(&claims, &header.kid, keys, now).ok()?;

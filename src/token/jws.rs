@@ -4,12 +4,14 @@
 //! `crit` and `b64` got to decide about signatures elsewhere. Here nothing in a header decides anything.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::marker::PhantomData;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::de::value::{CowStrDeserializer, MapAccessDeserializer};
+use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::refusal::{Part, Refusal};
@@ -49,6 +51,11 @@ pub(super) fn decode(text: &str, part: Part) -> Result<Vec<u8>, Refusal> {
     URL_SAFE_NO_PAD.decode(text).ok().ok_or(Refusal::Malformed(part))
 }
 
+/// Decodes a part that is JSON, and so UTF-8 (RFC 8259 §8.1).
+pub(super) fn decode_json(text: &str, part: Part) -> Result<String, Refusal> {
+    String::from_utf8(decode(text, part)?).ok().ok_or(Refusal::Malformed(part))
+}
+
 /// The header, read.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -62,41 +69,61 @@ pub(super) struct Header<'j> {
 }
 
 impl<'j> Header<'j> {
-    pub(super) fn parse(json: &'j [u8]) -> Result<Self, Refusal> {
-        let malformed = Refusal::Malformed(Part::Header);
-        let Members(names) = serde_json::from_slice(json).ok().ok_or(malformed)?;
-        if names.iter().any(|name| !MEMBERS.contains(&name.as_str())) {
+    pub(super) fn parse(json: &'j str) -> Result<Self, Refusal> {
+        let members: BTreeMap<String, IgnoredAny> = object(json, Part::Header)?;
+        if members.keys().any(|name| !MEMBERS.contains(&name.as_str())) {
             return Err(Refusal::ForbiddenHeader);
         }
-        serde_json::from_slice(json).ok().ok_or(malformed)
+        object(json, Part::Header)
     }
 }
 
-/// The names of an object's members. It reads objects only, and none that has a member twice, known to us or not:
-/// of two members of one name, two parsers can take different ones.
-pub(super) struct Members(BTreeSet<String>);
+/// Reads a JSON object: nothing but an object, and none that has a member twice, known to us or not. Of two members of
+/// one name, two parsers can take different ones.
+pub(super) fn object<'j, T: Deserialize<'j>>(json: &'j str, part: Part) -> Result<T, Refusal> {
+    serde_json::from_str(json).map(|EachOnce(object)| object).ok().ok_or(Refusal::Malformed(part))
+}
 
-impl<'de> Deserialize<'de> for Members {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Names;
-        impl<'de> Visitor<'de> for Names {
-            type Value = Members;
+struct EachOnce<T>(T);
+
+impl<'j, T: Deserialize<'j>> Deserialize<'j> for EachOnce<T> {
+    fn deserialize<D: Deserializer<'j>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object<T>(PhantomData<T>);
+        impl<'j, T: Deserialize<'j>> Visitor<'j> for Object<T> {
+            type Value = T;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("an object without duplicate members")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
-                let mut names = BTreeSet::new();
-                while let Some((name, _)) = map.next_entry::<String, IgnoredAny>()? {
-                    if !names.insert(name) {
-                        return Err(A::Error::custom("a duplicate member"));
-                    }
-                }
-                Ok(Members(names))
+            fn visit_map<A: MapAccess<'j>>(self, members: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(Members { members, seen: BTreeSet::new() }))
             }
         }
-        deserializer.deserialize_map(Names)
+        deserializer.deserialize_map(Object(PhantomData)).map(Self)
+    }
+}
+
+/// The members of an object as they come, each name once.
+struct Members<'j, A> {
+    members: A,
+    seen: BTreeSet<Cow<'j, str>>,
+}
+
+#[derive(Deserialize)]
+struct Name<'j>(#[serde(borrow)] Cow<'j, str>);
+
+impl<'j, A: MapAccess<'j>> MapAccess<'j> for Members<'j, A> {
+    type Error = A::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'j>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
+        let Some(Name(name)) = self.members.next_key()? else { return Ok(None) };
+        let key = seed.deserialize(CowStrDeserializer::new(name.clone()))?;
+        if self.seen.insert(name) { Ok(Some(key)) } else { Err(A::Error::custom("a duplicate member")) }
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'j>>(&mut self, seed: V) -> Result<V::Value, A::Error> {
+        self.members.next_value_seed(seed)
     }
 }
 
@@ -124,7 +151,7 @@ mod tests {
     fn crit_jku_jwk_x5u_are_refused() {
         for name in ["crit", "jku", "jwk", "x5u", "x5c", "x5t", "b64", "zip", "cty", "Alg", "KID"] {
             let json = format!(r#"{{"alg":"EdDSA","typ":"at+jwt","kid":"k","{name}":[]}}"#);
-            assert_eq!(Header::parse(json.as_bytes()).err(), Some(Refusal::ForbiddenHeader), "{name}");
+            assert_eq!(Header::parse(&json).err(), Some(Refusal::ForbiddenHeader), "{name}");
         }
     }
 
@@ -140,7 +167,7 @@ mod tests {
             r#"{"alg":"EdDSA","typ":"at+jwt","kid":"k"} {}"#,
             "",
         ] {
-            assert_eq!(Header::parse(wrong.as_bytes()).err(), Some(Refusal::Malformed(Part::Header)), "{wrong}");
+            assert_eq!(Header::parse(wrong).err(), Some(Refusal::Malformed(Part::Header)), "{wrong}");
         }
     }
 }

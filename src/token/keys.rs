@@ -129,7 +129,20 @@ impl Keys {
 
     /// The key of this id and until when it is needed, unless all that it signed has ended by `now`: a file may bring one back.
     pub(super) fn signing_key(&self, kid: &str, now: Timestamp) -> Option<(&SigningKey, Option<Timestamp>)> {
-        let dated = self.signing.iter().find(|dated| dated.key.kid() == kid && !dated.life.is_over(now));
+        self.signing_key_that(now, |key| key.kid() == kid)
+    }
+
+    /// The same by the header that its tokens have, as it stands in them.
+    pub(super) fn signing_key_of(&self, header: &str, now: Timestamp) -> Option<(&SigningKey, Option<Timestamp>)> {
+        self.signing_key_that(now, |key| key.header() == header)
+    }
+
+    fn signing_key_that(
+        &self,
+        now: Timestamp,
+        is_it: impl Fn(&SigningKey) -> bool,
+    ) -> Option<(&SigningKey, Option<Timestamp>)> {
+        let dated = self.signing.iter().find(|dated| is_it(&dated.key) && !dated.life.is_over(now));
         dated.map(|dated| (&dated.key, dated.life.until))
     }
 

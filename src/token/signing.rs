@@ -86,6 +86,11 @@ impl SigningKey {
         &self.kid
     }
 
+    /// The header of its tokens, as it stands in them.
+    pub(super) fn header(&self) -> &str {
+        &self.header
+    }
+
     pub(super) fn algorithm(&self) -> Algorithm {
         self.algorithm
     }

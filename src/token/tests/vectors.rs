@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::super::jws::{Members, Parts, decode};
+use super::super::jws::{Parts, decode, decode_json, object};
 use super::super::signing::Verifier;
 use super::*;
 
@@ -90,10 +90,7 @@ impl Case {
     /// any of them, whatever it says about itself, so that more is let through than with our own key set.
     fn verdict(&self) -> Result<(), Refusal> {
         let parts = Parts::of(&self.jws)?;
-        let header = decode(parts.header, Part::Header)?;
-        let malformed = Refusal::Malformed(Part::Header);
-        let _: Members = serde_json::from_slice(&header).ok().ok_or(malformed)?;
-        let header: Value = serde_json::from_slice(&header).ok().ok_or(malformed)?;
+        let header: Value = object(&decode_json(parts.header, Part::Header)?, Part::Header)?;
         let keys = self.key["keys"].as_array().map_or_else(|| vec![&self.key], |keys| keys.iter().collect());
         let keys: Vec<(Algorithm, Verifier)> = keys.into_iter().filter_map(verifier).collect();
         if keys.is_empty() {
