@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::NoServerSessionStorage;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -64,6 +65,10 @@ pub(super) fn read(cert: &Path, key: &Path) -> Result<Tls, String> {
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private))
         .map_err(failed)?;
+    // A session is taken up again by what its ticket says (RFC 8446 §2.2, RFC 5077), sealed under keys that change every six
+    // hours and are gone with the process: any number of visitors, and no list of them.
+    config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(failed)?;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Tls(Arc::new(ArcSwap::from_pointee(Identity { config: Arc::new(config), certificate }))))
 }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::Version;
 use parking_lot::Mutex;
 use reqwest::{Client, Method};
+use rustls::{ClientConfig, HandshakeKind};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -177,6 +178,30 @@ async fn tls_1_2_and_1_3_speak_http2_and_http1_by_alpn() {
         }
     }
     assert_eq!(vendor.seen().len(), 8);
+}
+
+#[tokio::test]
+async fn a_tls_session_is_taken_up_again_however_many_others_there_were() {
+    let vendor = TestVendor::echo();
+    let secure = Secure::in_front_of(&vendor);
+    let token = secure.token().await;
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let call = async |client: &Arc<ClientConfig>, host| {
+            let stream = secure.connect_as(client, "localhost").await;
+            let kind = stream.get_ref().1.handshake_kind();
+            let (_, status, _) = secure.post(stream, host, "/echo", &token, "{}").await;
+            (kind, status)
+        };
+        let visitor = Arc::new(secure.client(version, &["http/1.1"]));
+        assert_eq!(call(&visitor, "localhost").await, (Some(HandshakeKind::Full), 200), "{version:?}");
+        // More than a server that keeps a list of them usually remembers.
+        for _ in 0..300 {
+            secure.connect(version, &["http/1.1"], Some("localhost")).await;
+        }
+        assert_eq!(call(&visitor, "localhost").await, (Some(HandshakeKind::Resumed), 200), "{version:?}");
+        // It is for the host that it was for.
+        assert_eq!(call(&visitor, "example.com").await, (Some(HandshakeKind::Resumed), 421), "{version:?}");
+    }
 }
 
 #[tokio::test]

@@ -49,15 +49,26 @@ impl Secure {
         alpn: &[&str],
         name: Option<&'static str>,
     ) -> TlsStream<TcpStream> {
+        let mut config = self.client(version, alpn);
+        config.enable_sni = name.is_some();
+        self.connect_as(&Arc::new(config), name.unwrap_or("localhost")).await
+    }
+
+    /// A client that remembers its sessions.
+    pub(crate) fn client(&self, version: &'static SupportedProtocolVersion, alpn: &[&str]) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate.clone()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[version]).unwrap();
         let mut config = builder.with_root_certificates(roots).with_no_client_auth();
         config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-        config.enable_sni = name.is_some();
-        let name = ServerName::try_from(name.unwrap_or("localhost")).unwrap();
-        TlsConnector::from(Arc::new(config)).connect(name, wire::connect(&self.gateway).await).await.unwrap()
+        config
+    }
+
+    /// A connection of this client that asks for `name`.
+    pub(crate) async fn connect_as(&self, client: &Arc<ClientConfig>, name: &'static str) -> TlsStream<TcpStream> {
+        let name = ServerName::try_from(name).unwrap();
+        TlsConnector::from(Arc::clone(client)).connect(name, wire::connect(&self.gateway).await).await.unwrap()
     }
 
     /// The token of a session of `support`.
