@@ -81,7 +81,7 @@ impl<'j> Header<'j> {
 /// Reads a JSON object: nothing but an object, and none that has a member twice, known to us or not. Of two members of
 /// one name, two parsers can take different ones.
 pub(super) fn object<'j, T: Deserialize<'j>>(json: &'j str, part: Part) -> Result<T, Refusal> {
-    serde_json::from_str(json).map(|EachOnce(object)| object).ok().ok_or(Refusal::Malformed(part))
+    serde_json::from_str(json).map(|EachOnce(read)| read).ok().ok_or(Refusal::Malformed(part))
 }
 
 struct EachOnce<T>(T);
@@ -110,6 +110,7 @@ struct Members<'j, A> {
     seen: BTreeSet<Cow<'j, str>>,
 }
 
+/// Not on the heap, but for a name that is written with escapes.
 #[derive(Deserialize)]
 struct Name<'j>(#[serde(borrow)] Cow<'j, str>);
 
@@ -145,6 +146,13 @@ mod tests {
         for wrong in ["QR", "QQ==", "QQ=", "Q", " QQ", "QQ\n", "Q/", "Q+", "QÄ"] {
             assert_eq!(decode(wrong, Part::Header), Err(Refusal::Malformed(Part::Header)), "{wrong}");
         }
+    }
+
+    #[test]
+    fn json_is_utf8() {
+        assert_eq!(decode_json("eyJ4Ijoiw6QifQ", Part::Claims).as_deref(), Ok("{\"x\":\"ä\"}"));
+        // The same in ISO 8859-1.
+        assert_eq!(decode_json("eyJ4Ijoi5CJ9", Part::Claims), Err(Refusal::Malformed(Part::Claims)));
     }
 
     #[test]

@@ -13,11 +13,11 @@ const WORDS: usize = 1 << 8;
 /// So many blocks a word at most: of a hundred others it then says yes to two or three.
 const MOST: usize = 4;
 
-/// A Bloom filter whose two bits for a block are in one word: one load for each block that is asked for.
+/// A Bloom filter whose two bits for a block are in one word: one load for a block that it says no to.
 #[derive(Clone)]
 pub(super) struct Filter {
     words: Box<[u64; WORDS]>,
-    /// The same in as many words as there have to be, where these are too few: for more than nine keys or so.
+    /// The same in as many words as there have to be, where these are too few: for more than eight keys.
     wide: Box<[u64]>,
     /// Makes the number of a wide word of a hash.
     shift: u32,
@@ -50,7 +50,8 @@ impl Filter {
         has(self.words[word(hash)], hash) && (self.wide.is_empty() || self.may_have_wide(hash))
     }
 
-    #[cold]
+    /// By itself, so that the search of everybody else is no longer for it.
+    #[inline(never)]
     fn may_have_wide(&self, hash: u64) -> bool {
         self.wide.get(wide_word(hash, self.shift)).is_some_and(|word| has(*word, hash))
     }

@@ -179,11 +179,14 @@ fn rotated_keys_are_published_before_they_sign_and_kept_until_their_last_token_h
     assert_ne!(keys.signer(from).kid(), old);
     let last = from.plus(DAY);
     assert!(keys.signing_key(&old, last).is_some() && keys.openers(last).count() == 2);
+    let header = keys.signing_key(&old, last).expect("the old key").0.header();
+    assert!(keys.signing_key_of(header, last).is_some_and(|(key, _)| key.kid() == old));
     assert!(keys.jwks(last).contains(&old));
     assert_eq!(states(&keys, dead), ["dead", "signing", "sealing", "dead"]);
     assert!(!keys.jwks(dead).contains(&old));
     // A file may keep it, or bring it back out of a copy.
     assert!(keys.signing_key(&old, dead).is_none() && keys.openers(dead).count() == 1);
+    assert!(keys.signing_key_of(header, dead).is_none());
 }
 
 #[test]
