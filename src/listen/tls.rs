@@ -66,7 +66,7 @@ pub(super) fn read(cert: &Path, key: &Path) -> Result<Tls, String> {
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private))
         .map_err(failed)?;
     // A session is taken up again by what its ticket says (RFC 8446 §2.2, RFC 5077), sealed under keys that change every six
-    // hours and are gone with the process: any number of visitors, and no list of them.
+    // hours: any number of visitors, and no list of them. The keys are this certificate's: under another one nobody goes on.
     config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(failed)?;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use rustls::HandshakeKind;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -178,20 +179,35 @@ async fn what_was_taken_of_a_vendors_key_stays_taken() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_was_replaced_is_shown_to_new_connections() {
+async fn a_certificate_that_was_replaced_is_shown_to_all_and_no_tls_session_goes_on_under_it() {
     let authority = Authority::new();
     let home = Home::new(&TestVendor::echo(), "tls = { cert = \"localhost.crt\", key = \"localhost.key\" }");
     authority.renew("localhost", home.folder.path());
     let at = home.start().await;
-    let shown = async || {
-        let stream = TcpStream::connect(at.url.trim_start_matches("http://")).await.unwrap();
-        authority.shown("localhost", stream).await
+    let reached = async || TcpStream::connect(at.url.trim_start_matches("http://")).await.unwrap();
+    // How the client was let in, and what it was shown then.
+    let visit = async |client| {
+        let mut stream = Authority::spoken(client, "localhost", reached().await).await;
+        // Tickets come behind the handshake, with the first that is read.
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
+        let tls = stream.get_ref().1;
+        (tls.handshake_kind().unwrap(), tls.peer_certificates().unwrap()[0].clone().into_owned())
     };
-    let first = shown().await;
-    assert_eq!(shown().await, first);
+    let first = authority.shown("localhost", reached().await).await;
+    let visitors = [&rustls::version::TLS12, &rustls::version::TLS13].map(|version| authority.client(&[version]));
+    for visitor in &visitors {
+        assert_eq!(visit(visitor).await, (HandshakeKind::Full, first.clone()));
+        assert_eq!(visit(visitor).await, (HandshakeKind::Resumed, first.clone()));
+    }
 
     authority.renew("localhost", home.folder.path());
-    until("the new certificate is shown", async || (shown().await != first).then_some(())).await;
+    let shown = async || authority.shown("localhost", reached().await).await;
+    let next = until("the new certificate is shown", async || Some(shown().await).filter(|it| *it != first)).await;
+
+    for visitor in &visitors {
+        assert_eq!(visit(visitor).await, (HandshakeKind::Full, next.clone()));
+    }
 }
 
 #[tokio::test]

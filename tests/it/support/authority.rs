@@ -7,10 +7,11 @@ use std::sync::Arc;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 /// An authority, and the folder of its files.
 pub(crate) struct Authority {
@@ -73,14 +74,26 @@ impl Authority {
 
     /// The certificate, of this authority and for this name, that is shown at the other end of a connection.
     pub(crate) async fn shown(&self, name: &'static str, stream: TcpStream) -> CertificateDer<'static> {
+        let stream = Self::spoken(&self.client(rustls::ALL_VERSIONS), name, stream).await;
+        stream.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned()
+    }
+
+    /// A client that trusts this authority, and remembers its sessions.
+    pub(crate) fn client(&self, versions: &[&'static SupportedProtocolVersion]) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.issuer.der().clone()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let config = config.with_root_certificates(roots).with_no_client_auth();
-        let stream =
-            TlsConnector::from(Arc::new(config)).connect(ServerName::try_from(name).unwrap(), stream).await.unwrap();
-        stream.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned()
+        let config = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
+        Arc::new(config.with_root_certificates(roots).with_no_client_auth())
+    }
+
+    /// The handshake of this client with the server `name`.
+    pub(crate) async fn spoken(
+        client: &Arc<ClientConfig>,
+        name: &'static str,
+        stream: TcpStream,
+    ) -> TlsStream<TcpStream> {
+        TlsConnector::from(Arc::clone(client)).connect(ServerName::try_from(name).unwrap(), stream).await.unwrap()
     }
 
     /// A server with a certificate for `localhost`, spoiled by `change`; it offers these protocols.
