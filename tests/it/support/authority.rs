@@ -80,11 +80,7 @@ impl Authority {
 
     /// A client that trusts this authority, and remembers its sessions.
     pub(crate) fn client(&self, versions: &[&'static SupportedProtocolVersion]) -> Arc<ClientConfig> {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.issuer.der().clone()).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
-        Arc::new(config.with_root_certificates(roots).with_no_client_auth())
+        Arc::new(trusting(self.issuer.der(), versions, &[]))
     }
 
     /// The handshake of this client with the server `name`.
@@ -106,10 +102,8 @@ impl Authority {
     /// A server that wants a certificate of this authority from its clients.
     pub(crate) fn strict_server(&self, alpn: &[&str]) -> Arc<ServerConfig> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut roots = RootCertStore::empty();
-        roots.add(self.issuer.der().clone()).unwrap();
-        let verifier =
-            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build().unwrap();
+        let roots = Arc::new(only(self.issuer.der()));
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider)).build().unwrap();
         let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
         self.finish(builder.with_client_cert_verifier(verifier), alpn, |_| {})
     }
@@ -123,7 +117,7 @@ impl Authority {
         let (certificate, key) = self.issue("localhost", change);
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let mut config = builder.with_single_cert(vec![certificate], key).unwrap();
-        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        config.alpn_protocols = protocols(alpn);
         Arc::new(config)
     }
 
@@ -151,4 +145,27 @@ mod pem {
         let lines: Vec<&str> = text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
         format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
     }
+}
+
+/// A client that trusts this certificate and those that it signed; it offers these protocols, and remembers its sessions.
+pub(super) fn trusting(
+    certificate: &CertificateDer<'static>,
+    versions: &[&'static SupportedProtocolVersion],
+    alpn: &[&str],
+) -> ClientConfig {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
+    let mut config = builder.with_root_certificates(only(certificate)).with_no_client_auth();
+    config.alpn_protocols = protocols(alpn);
+    config
+}
+
+fn only(certificate: &CertificateDer<'static>) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.clone()).unwrap();
+    roots
+}
+
+fn protocols(names: &[&str]) -> Vec<Vec<u8>> {
+    names.iter().map(|name| name.as_bytes().to_vec()).collect()
 }

@@ -12,11 +12,11 @@ use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
 use tokio::net::TcpSocket;
 use tokio_rustls::TlsConnector;
 
+use super::authority::trusting;
 use super::eventually;
 use super::ports::free_address;
 
@@ -141,7 +141,8 @@ impl TestBalancer {
         let mut command = haproxy(&variables);
         let process = command.stdout(Stdio::null()).stderr(log).spawn();
         let process = process.expect("haproxy is there; tests/run installs it");
-        let connectors = [trusting(&certificate, b"http/1.1"), trusting(&certificate, b"h2")];
+        let connectors = ["http/1.1", "h2"]
+            .map(|protocol| TlsConnector::from(Arc::new(trusting(&certificate, rustls::ALL_VERSIONS, &[protocol]))));
         let balancer = Self { process, address, connectors, folder };
         eventually("haproxy", || std::net::TcpStream::connect(address).is_ok()).await;
         balancer
@@ -181,14 +182,4 @@ impl Drop for TestBalancer {
     fn drop(&mut self) {
         let _ended = self.process.kill().and_then(|()| self.process.wait());
     }
-}
-
-fn trusting(certificate: &CertificateDer<'static>, protocol: &[u8]) -> TlsConnector {
-    let mut roots = RootCertStore::empty();
-    roots.add(certificate.clone()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![protocol.to_vec()];
-    TlsConnector::from(Arc::new(config))
 }

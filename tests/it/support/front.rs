@@ -9,13 +9,14 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use rustls::{ClientConfig, SupportedProtocolVersion};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::authority::trusting;
 use super::gateway::TestGateway;
 use super::vendor::TestVendor;
 use super::wire;
@@ -56,13 +57,7 @@ impl Secure {
 
     /// A client that remembers its sessions.
     pub(crate) fn client(&self, version: &'static SupportedProtocolVersion, alpn: &[&str]) -> ClientConfig {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.certificate.clone()).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[version]).unwrap();
-        let mut config = builder.with_root_certificates(roots).with_no_client_auth();
-        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-        config
+        trusting(&self.certificate, &[version], alpn)
     }
 
     /// A connection of this client that asks for `name`.
