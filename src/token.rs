@@ -16,6 +16,7 @@ mod follow;
 mod inspect;
 mod jws;
 mod keys;
+mod near;
 mod recent;
 mod refusal;
 mod seal;

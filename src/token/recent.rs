@@ -21,6 +21,8 @@ const TURNS: u32 = 8;
 struct Seen {
     /// When it was verified, as its cache counts.
     age: u64,
+    /// Of its end: that of another token mostly differs, whose text then need not be fetched.
+    hash: u64,
     token: Vec<u8>,
     verified: Arc<Verified>,
 }
@@ -54,35 +56,40 @@ impl Recent {
 
     pub(super) fn find(&self, token: &str) -> Option<Arc<Verified>> {
         SEEN.with_borrow(|seen| {
-            let kept = seen.get(self.place(token)?)?.as_ref()?;
-            (kept.age == self.age() && kept.token == token.as_bytes()).then(|| Arc::clone(&kept.verified))
+            let hash = self.hash(token)?;
+            let kept = seen.get(place(hash))?.as_ref()?;
+            let is_same = kept.hash == hash && kept.age == self.age() && kept.token == token.as_bytes();
+            is_same.then(|| Arc::clone(&kept.verified))
         })
     }
 
     pub(super) fn keep(&self, age: u64, token: &str, verified: &Arc<Verified>) {
-        let Some(place) = self.place(token) else { return };
+        let Some(hash) = self.hash(token) else { return };
         SEEN.with_borrow_mut(|seen| {
             if seen.is_empty() {
                 seen.resize_with(PLACES, || None);
             }
             let verified = Arc::clone(verified);
-            match &mut seen[place] {
+            match &mut seen[place(hash)] {
                 Some(kept) if kept.age == age && !is_its_turn() => {}
                 Some(kept) => {
-                    (kept.age, kept.verified) = (age, verified);
+                    (kept.age, kept.hash, kept.verified) = (age, hash, verified);
                     kept.token.clear();
                     kept.token.extend_from_slice(token.as_bytes());
                 }
-                free => *free = Some(Seen { age, token: token.as_bytes().to_vec(), verified }),
+                free => *free = Some(Seen { age, hash, token: token.as_bytes().to_vec(), verified }),
             }
         });
     }
 
-    /// Where a token is kept; nowhere, if it is too short to be one.
-    fn place(&self, token: &str) -> Option<usize> {
-        let end = token.as_bytes().last_chunk::<END>()?;
-        usize::try_from(self.hasher.hash_one(end) % PLACES as u64).ok()
+    /// Of what says where a token is kept; nothing, if it is too short to be one.
+    fn hash(&self, token: &str) -> Option<u64> {
+        token.as_bytes().last_chunk::<END>().map(|end| self.hasher.hash_one(end))
     }
+}
+
+fn place(hash: u64) -> usize {
+    usize::try_from(hash % PLACES as u64).unwrap_or_default()
 }
 
 fn is_its_turn() -> bool {
