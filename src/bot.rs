@@ -170,12 +170,15 @@ impl Bot {
     }
 }
 
+/// Asked at each call.
+type ByName<T> = HashMap<String, Arc<T>, ahash::RandomState>;
+
 /// All bots, vendors and clients.
 #[derive(Debug)]
 pub struct Directory {
-    bots: HashMap<String, Arc<Bot>>,
+    bots: ByName<Bot>,
     vendors: Vec<(Arc<Vendor>, Mount)>,
-    clients: HashMap<String, Arc<Client>>,
+    clients: ByName<Client>,
     /// By vendor: the longest JSON body that one of its bots takes.
     bodies: Vec<u64>,
     /// What an unknown client's secret is compared with, so that it costs the same as a known one's.
@@ -204,7 +207,7 @@ impl Directory {
             let (vendor, _) = vendors.iter().find(|(vendor, _)| vendor.name == bot.vendor)?;
             Some((bot.name.clone(), Arc::new(bot.with_vendor(Arc::clone(vendor)))))
         });
-        let bots: HashMap<String, Arc<Bot>> = bots.collect();
+        let bots: ByName<Bot> = bots.collect();
         let longest = |vendor: &Vendor| {
             bots.values().filter(|bot| bot.vendor.index == vendor.index).map(|bot| bot.limits.body).max().unwrap_or(0)
         };

@@ -2,11 +2,29 @@
 //!
 //! Nothing else in the crate reads the wall clock (clippy's `disallowed-methods` keeps it so), which is why every
 //! test of an expiry is exact: it sets the time instead of waiting for it. Durations of I/O (time-outs, latencies)
-//! are tokio's business and do not come from here.
+//! are tokio's business; a [`Moment`] is where its clock and this one meet.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::time::Instant;
+
+/// A moment on both clocks: the wall's, and the one by which I/O is timed.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// What the wall clock shows.
+    pub wall: Timestamp,
+    /// What tokio's shows.
+    pub instant: Instant,
+}
+
+impl Moment {
+    /// When tokio's clock will show that the wall's is at `wall`; this moment, if that is over.
+    pub fn when(self, wall: Timestamp) -> Instant {
+        self.instant + wall.since(self.wall)
+    }
+}
 
 /// A source of wall-clock time: the system's, or one that a test moves by hand.
 #[derive(Clone, Debug)]
@@ -39,6 +57,11 @@ impl Clock {
             }
             Source::Manual(millis) => Timestamp(millis.load(Ordering::Relaxed)),
         }
+    }
+
+    /// The present moment on both clocks.
+    pub fn moment(&self) -> Moment {
+        Moment { wall: self.now(), instant: Instant::now() }
     }
 
     /// Moves a manual clock forward; the system's clock stays as it is.
@@ -101,5 +124,12 @@ mod tests {
         clock.advance(Duration::from_millis(1500));
         assert_eq!(other.now().millis(), 1_001_500);
         assert_eq!(other.now().seconds(), 1_001);
+    }
+
+    #[test]
+    fn a_moment_tells_when_the_wall_clock_will_be_somewhere() {
+        let moment = Clock::manual(Timestamp::from_seconds(1_000)).moment();
+        assert_eq!(moment.when(Timestamp::from_seconds(1_030)), moment.instant + Duration::from_secs(30));
+        assert_eq!(moment.when(Timestamp::from_seconds(970)), moment.instant);
     }
 }

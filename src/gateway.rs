@@ -35,7 +35,7 @@ pub use self::settings::Settings;
 use crate::access::{Access, CallGrant, CallTarget, Caller, Credential};
 use crate::api::{Api, Refused, Scene, Told};
 use crate::bot::Vendor;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::fault::{Code, Fault};
 use crate::id::RequestId;
 use crate::limit::{Key, Kind, Limiter, OpenCall};
@@ -88,13 +88,13 @@ impl Gateway {
         mut request: Box<Request<IncomingBody>>,
     ) -> Result<Response<Body>, Infallible> {
         mark_credentials(request.headers_mut(), &self.key_headers);
-        let now = self.clock.now();
+        let came = self.clock.moment();
         let trusted = self.is_from_proxy(&peer).then(|| request.headers());
         let id = trusted.and_then(answer::given_id).unwrap_or_else(RequestId::next);
         let client = trusted.map_or(Ok(peer.address), |headers| self.client(&peer, headers));
         let (address, unclear) = client.map_or_else(|fault| (peer.address, Some(fault)), |address| (address, None));
-        let mut record = Box::new(Record::begin(&self.records, peer.worker, id, address, request.method(), now));
-        record.span = self.traces.begin(trusted, now);
+        let mut record = Box::new(Record::begin(&self.records, peer.worker, id, address, request.method(), came));
+        record.span = self.traces.begin(trusted, came.wall);
         let peer = Peer { address, ..peer };
         record.received = Received::of(request.body().size_hint().exact());
         let cors = Cors::of(request.headers());
@@ -180,8 +180,12 @@ impl Gateway {
         let (mut head, body) = request.into_parts();
         let handshake = if target.route.takes_socket { Handshake::of(&mut head)? } else { None };
         let mut body = Inbound::Coming(body);
-        let slot =
-            if target.route.token.is_empty() { None } else { Box::pin(self.slot(target, &head, &mut body)).await? };
+        let (mut slot, mut came) = (None, record.came());
+        if !target.route.token.is_empty() {
+            slot = Box::pin(self.slot(target, &head, &mut body)).await?;
+            // A body may have been long in coming.
+            came = self.clock.moment();
+        }
         let key_header = target.vendor.profile.accept.as_ref().and_then(|accept| accept.credential.header());
         let credential = Credential::presented(&head.headers, key_header, slot.as_deref(), handshake.is_some())?;
         let token = credential.token().filter(|_| !target.route.answer.is_empty()).map(Secret::new);
@@ -196,7 +200,7 @@ impl Gateway {
         }
         // Only now: a record names a session for calls that were its own.
         record.session = grant.session().map(|verified| verified.session.id.clone());
-        let open = self.admit(&grant, target.route.renews)?;
+        let open = self.admit(&grant, target.route.renews, came.wall)?;
         if target.route.renews {
             return Box::pin(self.api.renewed_by_route(&grant, target, scene, &caller.span))
                 .await
@@ -206,7 +210,7 @@ impl Gateway {
         let query = head.uri.query().map(str::to_owned);
         let count = record.received.counter();
         let span = record.span.clone();
-        let incoming = Incoming { method: head.method, query, headers: head.headers, body, token, count, span };
+        let incoming = Incoming { method: head.method, query, headers: head.headers, body, token, count, span, came };
         let Some(handshake) = handshake else {
             let told = target.route.identifies.then(|| Told::of(&grant, scene)).flatten();
             let response = match (key, told) {
@@ -288,9 +292,8 @@ impl Gateway {
 
     /// Limits, from the narrowest to the widest: what a session wastes is not taken from the others of its bot. A call that
     /// the gateway `answers` by itself is none of the vendor's key.
-    fn admit(&self, grant: &CallGrant, answers: bool) -> Result<Option<OpenCall>, Fault> {
-        let (bot, now) = (grant.bot(), self.clock.now());
-        let session = grant.caller();
+    fn admit(&self, grant: &CallGrant, answers: bool, now: Timestamp) -> Result<Option<OpenCall>, Fault> {
+        let (bot, session) = (grant.bot(), grant.caller());
         self.limiter.admit_session(session, bot.limits.per_session, now)?;
         let open = match bot.limits.streams {
             None => None,

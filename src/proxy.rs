@@ -123,8 +123,10 @@ impl Proxy {
         target: &CallTarget<'_>,
         incoming: Incoming,
     ) -> Result<Incoming, Fault> {
+        // A body that is held back must not carry its call past the end of the token.
+        let deadline = answer::ends(grant, incoming.came) + LEEWAY;
         let held = outgoing::held(grant, grant.route(target), incoming, &self.intake);
-        let held = tokio::time::timeout_at(self.deadline(grant), held).await.map_err(|_elapsed| expired())??;
+        let held = tokio::time::timeout_at(deadline, held).await.map_err(|_elapsed| expired())??;
         // A body may have been long in coming.
         over(grant)?;
         Ok(held)
@@ -139,19 +141,24 @@ impl Proxy {
         &self,
         grant: CallGrant,
         target: &CallTarget<'_>,
-        incoming: Incoming,
+        mut incoming: Incoming,
         open: Option<OpenCall>,
     ) -> Result<Response<Answered>, Fault> {
         let vendor = target.vendor;
         let is_safe = incoming.method.is_safe();
         let span = incoming.span.clone();
-        let deadline = self.deadline(&grant);
+        let deadline = answer::ends(&grant, incoming.came) + LEEWAY;
         let ours = if target.route.answer.is_empty() { Vec::new() } else { self.ours(&grant, target, &incoming) };
-        // A body that is held back must not carry its call past the end of the token.
-        let request = tokio::time::timeout_at(deadline, outgoing::request(&grant, target, incoming, &self.intake));
-        let mut request = request.await.map_err(|_elapsed| expired())??;
-        // A body may have been long in coming.
+        let head = outgoing::head(&grant, target, &incoming)?;
+        if outgoing::is_read_first(grant.route(target), &incoming) {
+            incoming = Box::pin(self.held(&grant, target, incoming)).await?;
+        }
+        // The store may have been slow in telling whether it was made before.
+        if matches!(incoming.body, Inbound::Held(_)) && Instant::now() >= deadline {
+            return Err(expired());
+        }
         over(&grant)?;
+        let mut request = outgoing::request(head, &grant, target, incoming, self.intake.patience())?;
         let open = match open {
             // An upload may go on behind its answer: the call is open until both have ended.
             Some(open) if request.body().is_streamed() => {
@@ -167,18 +174,18 @@ impl Proxy {
         let response = response.inspect_err(|fault| part.failed(fault.code()))?;
         part.answered(response.status());
         drop(part);
-        let now = self.clock.now();
+        let now = self.clock.moment();
         if target.route.carries_key {
             self.judge_key(&grant, response.status(), response.headers());
         }
-        let is_json = answer::is_json(response.headers());
+        let is_json = !ours.is_empty() && answer::is_json(response.headers());
         if !ours.is_empty() && !is_json && may_hold_token(&grant, &response) {
             let why = "the vendor's answer is not JSON, and could hold a token of its own";
             return Err(if is_safe { Fault::new(Code::VendorFailed, why) } else { maybe_sent(why) });
         }
-        if !ours.is_empty() && is_json {
+        if is_json {
             let ours: Vec<_> = ours.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
-            let rewriting = Box::pin(answer::rewritten(response, &grant, self.keys_of(vendor), now, &ours));
+            let rewriting = Box::pin(answer::rewritten(response, &grant, self.keys_of(vendor), now.wall, &ours));
             let rewritten = tokio::select! {
                 rewritten = rewriting => rewritten,
                 () = ended(&grant) => Err(gone(&grant)),
@@ -196,8 +203,7 @@ impl Proxy {
             });
         }
         let keys = target.route.scrub.then(|| self.keys_of(vendor));
-        answer::passed_on(response, grant, keys, now, open)
-            .map(|answer| answer.map(|stream| Answered::Stream(Box::new(stream))))
+        answer::passed_on(response, grant, keys, now, open).map(|answer| answer.map(Answered::Stream))
     }
 
     /// What is written into the answer.
@@ -242,43 +248,42 @@ impl Proxy {
         &self,
         grant: CallGrant,
         target: &CallTarget<'_>,
-        incoming: Incoming,
+        mut incoming: Incoming,
         handshake: Handshake,
         admit: Admit,
         open: Option<OpenCall>,
     ) -> Result<Upgrade, Fault> {
         let vendor = target.vendor;
         let span = incoming.span.clone();
-        let mut request = outgoing::request(&grant, target, incoming, &self.intake).await?;
+        let deadline = answer::ends(&grant, incoming.came) + LEEWAY;
+        let head = outgoing::head(&grant, target, &incoming)?;
+        if outgoing::is_read_first(grant.route(target), &incoming) {
+            incoming = Box::pin(self.held(&grant, target, incoming)).await?;
+        }
+        let mut request = outgoing::request(head, &grant, target, incoming, self.intake.patience())?;
         let accept = handshake.ask(request.headers_mut(), self.entropy.bytes())?;
         let mut part = vendor_call(&span, vendor, &mut request);
         let sent = tokio::select! {
-            sent = pool::send_alone(&vendor.upstream, grant.visitor(), request, self.deadline(&grant)) => sent,
+            sent = pool::send_alone(&vendor.upstream, grant.visitor(), request, deadline) => sent,
             () = ended(&grant) => Err(SendError::Ended { is_whole: false }),
         };
         let response = sent.map_err(|error| unanswered(error, true, &grant));
         let mut response = response.inspect_err(|fault| part.failed(fault.code()))?;
         part.answered(response.status());
         drop(part);
-        let now = self.clock.now();
+        let now = self.clock.moment();
         let keys = self.keys_of(vendor);
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return answer::passed_on(response, grant, Some(keys), now, open)
-                .map(|answer| Upgrade::Refused(answer.map(Box::new)));
+            return answer::passed_on(response, grant, Some(keys), now, open).map(Upgrade::Refused);
         }
         let headers = handshake.answer(response.headers(), &accept)?;
         let lost =
             |error: hyper::Error| Fault::new(Code::VendorFailed, "the vendor did not open a WebSocket").because(error);
         let bytes = hyper::upgrade::on(&mut response).await.map_err(lost)?;
         let needles = answer::needles(keys, &grant);
-        let ends_in = answer::ends_in(&grant, now);
-        let socket = Socket::new(handshake, bytes, needles, ends_in, self.sockets, admit, grant, open);
+        let ends = answer::ends(&grant, now);
+        let socket = Socket::new(handshake, bytes, needles, ends, self.sockets, admit, grant, open);
         Ok(Upgrade::Done(socket::switching(headers, socket).map(Box::new)))
-    }
-
-    /// When the token of a call is good no more.
-    fn deadline(&self, grant: &CallGrant) -> Instant {
-        Instant::now() + answer::ends_in(grant, self.clock.now()) + LEEWAY
     }
 }
 

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::farewell::Format;
 use super::json;
@@ -15,7 +16,7 @@ use super::scrub::{Needles, mask_header, mask_whole};
 use super::stream::AnswerStream;
 use crate::access::CallGrant;
 use crate::bot::Vendor;
-use crate::clock::Timestamp;
+use crate::clock::{Moment, Timestamp};
 use crate::fault::{Code, Fault};
 use crate::limit::OpenCall;
 use crate::token::{LEEWAY, LONGEST_TTL};
@@ -30,9 +31,9 @@ pub const EXPIRES_IN: HeaderName = HeaderName::from_static("keystile-expires-in"
 /// The longest an answer goes on for an owner, whose credential has no end.
 const LONGEST: Duration = LONGEST_TTL;
 
-/// How long an answer may go on.
-pub(super) fn ends_in(grant: &CallGrant, now: Timestamp) -> Duration {
-    grant.expires().map_or(LONGEST, |expires| expires.since(now))
+/// When an answer ends at the latest, as it looks `now`.
+pub(super) fn ends(grant: &CallGrant, now: Moment) -> Instant {
+    grant.expires().map_or_else(|| now.instant + LONGEST, |expires| now.when(expires))
 }
 
 /// The head of an answer.
@@ -44,21 +45,22 @@ fn headers(from: &HeaderMap, needles: &Needles, grant: &CallGrant, now: Timestam
     headers
 }
 
-/// The head and the stream of an answer that may be passed on; `keys` is nothing where no secret can be in it.
+/// The head and the stream of an answer that may be passed on; `keys` is nothing where no secret can be in it. The stream is
+/// on the heap: what is around it moves many times.
 pub(super) fn passed_on(
     response: Response<AnswerBody>,
     grant: CallGrant,
     keys: Option<Arc<Needles>>,
-    now: Timestamp,
+    now: Moment,
     open: Option<OpenCall>,
-) -> Result<Response<AnswerStream>, Fault> {
+) -> Result<Response<Box<AnswerStream>>, Fault> {
     let (head, body) = response.into_parts();
     usable(head.status, &head.headers)?;
     let needles = keys.map_or_else(Arc::default, |keys| needles(keys, &grant));
-    let headers = headers(&head.headers, &needles, &grant, now);
+    let headers = headers(&head.headers, &needles, &grant, now.wall);
     let format = Format::of(&headers);
-    let ends_in = ends_in(&grant, now);
-    let stream = AnswerStream::new(body, needles, format, ends_in, LEEWAY, grant, open);
+    let ends = (now.instant, ends(&grant, now));
+    let stream = Box::new(AnswerStream::new(body, needles, format, ends, LEEWAY, grant, open));
     let mut response = Response::new(stream);
     *response.status_mut() = head.status;
     *response.headers_mut() = headers;
@@ -112,8 +114,9 @@ pub(super) async fn rewritten(
 /// Whether an answer is JSON, so that something can be written into it.
 pub fn is_json(headers: &HeaderMap) -> bool {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let media = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    media == "application/json" || media.ends_with("+json")
+    let media = value.split(';').next().unwrap_or_default().trim();
+    let suffix = media.len().checked_sub("+json".len()).and_then(|start| media.get(start..)).unwrap_or_default();
+    media.eq_ignore_ascii_case("application/json") || suffix.eq_ignore_ascii_case("+json")
 }
 
 /// What a call's answers are searched for: the vendor's keys, and its own token of the session.

@@ -8,17 +8,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
-use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming as IncomingBody};
 use memchr::memchr;
 use serde_json::Value;
-use tokio::time::timeout;
 
-use super::intake::{Held, Intake, too_slow};
+use super::intake::{Held, Intake};
 use super::json::{self, Rules};
 use super::query;
 use super::values::CallValues;
 use crate::access::{CallGrant, CallTarget};
+use crate::clock::Moment;
 use crate::fault::{Code, Fault};
 use crate::secret::Secret;
 use crate::telemetry::traces::Span;
@@ -41,6 +40,8 @@ pub struct Incoming {
     pub count: Option<Arc<AtomicU64>>,
     /// The span of the request.
     pub span: Span,
+    /// When the request came.
+    pub came: Moment,
 }
 
 /// The body of a client's call.
@@ -69,40 +70,54 @@ impl fmt::Debug for Incoming {
     }
 }
 
-/// The vendor's call for a granted one.
-pub(super) async fn request(
-    grant: &CallGrant,
-    target: &CallTarget<'_>,
-    incoming: Incoming,
-    intake: &Intake,
-) -> Result<Request<RequestBody>, Fault> {
+/// Whether the body has to be [`held`] before the vendor's call can be made of it.
+pub(super) fn is_read_first(route: &Route, incoming: &Incoming) -> bool {
+    // In HTTP/2 a caller can declare that nothing comes and then send something: hyper's client would not ask for it.
+    let is_said_to_be_empty = |body: &IncomingBody| body.size_hint().exact() == Some(0) && !body.is_end_stream();
+    route.rewrites_body()
+        || !incoming.method.is_safe() && matches!(&incoming.body, Inbound::Coming(body) if is_said_to_be_empty(body))
+}
+
+/// The target and the headers of the vendor's call for a granted one.
+///
+/// # Errors
+///
+/// A query that does not pass, or a session that has no value for the path: so that no body is read for it.
+pub(super) fn head(grant: &CallGrant, target: &CallTarget<'_>, incoming: &Incoming) -> Result<(Uri, HeaderMap), Fault> {
     let route = grant.route(target);
     let values = CallValues { grant, target };
     let proven = Proven { values: &values, is_claimed: values.is_claimed() };
     let upstream = &target.vendor.upstream;
     let uri = uri(route, &proven, upstream.prefix(), incoming.query.as_deref())?;
     let credential = target.vendor.profile.accept.as_ref().and_then(|accept| accept.credential.header());
-    let mut headers = headers(route, &proven, upstream.authority(), credential, &incoming.headers)?;
+    let headers = headers(route, &proven, upstream.authority(), credential, &incoming.headers)?;
+    Ok((uri, headers))
+}
+
+/// The vendor's call, whose body is held where that must be; `patience` is for each part of another.
+pub(super) fn request(
+    (uri, mut headers): (Uri, HeaderMap),
+    grant: &CallGrant,
+    target: &CallTarget<'_>,
+    incoming: Incoming,
+    patience: Duration,
+) -> Result<Request<RequestBody>, Fault> {
+    let route = grant.route(target);
     let body = if route.rewrites_body() {
         // What we write is ours to name: a client may have sent no body and so no type.
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.remove(header::CONTENT_ENCODING);
-        let limit = route.body_limit.unwrap_or(grant.bot().limits.body);
-        let body = match incoming.body {
-            Inbound::Coming(body) => intake.json(&incoming.headers, body, limit).await?,
-            Inbound::Held(body) => body.within(limit)?,
+        let Inbound::Held(body) = incoming.body else {
+            return Err(Fault::new(Code::Internal, "the body of the call was not read"));
         };
-        if let Some(count) = &incoming.count {
-            count.store(u64::try_from(body.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        }
-        let rewritten = rewritten(route, &values, &body)?;
+        let rewritten = rewritten(route, &CallValues { grant, target }, &body)?;
         RequestBody::whole(body.replaced_by(rewritten))
     } else if incoming.method.is_safe() {
         // No list says what may be in the body of a GET, so nothing may: the account key would vouch for it.
         RequestBody::empty()
     } else {
         match incoming.body {
-            Inbound::Coming(body) => streamed(grant, body, incoming.count, intake.patience()).await?,
+            Inbound::Coming(body) => streamed(grant, body, incoming.count, patience)?,
             Inbound::Held(body) => RequestBody::whole(body.into_bytes()),
         }
     };
@@ -113,7 +128,7 @@ pub(super) async fn request(
     Ok(request)
 }
 
-/// The same with its body read, also where it would otherwise stream.
+/// A client's call with its body read, also where it would otherwise stream.
 pub(super) async fn held(
     grant: &CallGrant,
     route: &Route,
@@ -138,7 +153,7 @@ pub(super) fn uri(route: &Route, values: &impl Values, prefix: &str, query: Opti
     let path = route.target.path(values).ok_or_else(|| {
         Fault::new(Code::SessionMoved, "the session has no value for a part of this call's path; open a new session")
     })?;
-    let mut text = format!("{prefix}{path}");
+    let mut text = if prefix.is_empty() { path } else { [prefix, &path].concat() };
     query::rewrite(query, route, values, &mut text)?;
     let failed =
         |error: http::uri::InvalidUri| Fault::new(Code::Internal, "the vendor's call could not be made").because(error);
@@ -262,19 +277,13 @@ pub(super) fn rewritten(route: &Route, values: &impl Values, body: &[u8]) -> Res
     Ok(json::rewrite(body, &rules)?)
 }
 
-async fn streamed(
+fn streamed(
     grant: &CallGrant,
-    mut body: IncomingBody,
+    body: IncomingBody,
     count: Option<Arc<AtomicU64>>,
     patience: Duration,
 ) -> Result<RequestBody, Fault> {
     let limit = grant.bot().limits.upload;
-    // In HTTP/2 a caller can declare that nothing comes and then send something: hyper's client would not ask for it.
-    if body.size_hint().exact() == Some(0)
-        && let Some(Err(error)) = timeout(patience, body.frame()).await.map_err(|_elapsed| too_slow(patience))?
-    {
-        return Err(Fault::new(Code::BadRequest, "the body of the request broke off").because(error));
-    }
     match limit {
         Some(limit) if body.size_hint().lower() > limit => {
             Err(Fault::new(Code::BodyTooLarge, format!("the body is longer than {limit} bytes")))

@@ -161,7 +161,7 @@ pub struct Socket {
     client: OnUpgrade,
     vendor: Upgraded,
     needles: Arc<Needles>,
-    ends_in: Duration,
+    ends: Instant,
     timeouts: SocketTimeouts,
     admit: Admit,
     grant: CallGrant,
@@ -183,13 +183,13 @@ impl Socket {
         handshake: Handshake,
         vendor: Upgraded,
         needles: Arc<Needles>,
-        ends_in: Duration,
+        ends: Instant,
         timeouts: SocketTimeouts,
         admit: Admit,
         grant: CallGrant,
         open: Option<OpenCall>,
     ) -> Self {
-        Self { client: handshake.upgrade, vendor, needles, ends_in, timeouts, admit, grant, open }
+        Self { client: handshake.upgrade, vendor, needles, ends, timeouts, admit, grant, open }
     }
 
     /// Leaves it to a task of this worker, which writes the record when it ends.
@@ -204,8 +204,7 @@ impl Socket {
     }
 
     async fn run(self, received: Arc<AtomicU64>, record: &mut Record) {
-        let Self { client, vendor, needles, ends_in, timeouts, admit, grant, open } = self;
-        let ends = Instant::now() + ends_in;
+        let Self { client, vendor, needles, ends, timeouts, admit, grant, open } = self;
         let Ok(client) = client.await else {
             // It left before it had the 101; the vendor's side is closed with it.
             return;

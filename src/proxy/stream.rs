@@ -90,19 +90,17 @@ impl fmt::Debug for AnswerStream {
 }
 
 impl AnswerStream {
-    /// The stream of `body`, whose token ends in `ends_in` and which is cut `grace` later at the latest.
+    /// The stream of `body`, whose head came at `now`, whose token ends at `ends`, and which is cut `grace` later at the latest.
     pub(super) fn new(
         body: AnswerBody,
         needles: Arc<Needles>,
         format: Format,
-        ends_in: Duration,
+        (now, ends): (Instant, Instant),
         grace: Duration,
         grant: CallGrant,
         open: Option<OpenCall>,
     ) -> Self {
-        let now = Instant::now();
         let idle = grant.bot().vendor.upstream.timeouts().idle;
-        let ends = now + ends_in;
         Self {
             body: Some(body),
             front: None,

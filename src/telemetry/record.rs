@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::{Method, StatusCode};
 use parking_lot::Mutex;
@@ -19,7 +19,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::metrics::{Ended, Metrics, Open, Series};
 use super::traces::{Served, Span};
-use crate::clock::Timestamp;
+use crate::clock::Moment;
 use crate::fault::Code;
 use crate::id::RequestId;
 
@@ -137,7 +137,7 @@ impl Records {
     }
 
     fn add(&self, worker: usize, record: &Record) {
-        let duration = record.started.elapsed();
+        let duration = record.came.instant.elapsed();
         self.metrics.count(worker, &record.ended(duration));
         if matches!(self.output, Output::Off) {
             return;
@@ -149,8 +149,8 @@ impl Records {
             return;
         }
         let Buffer { bytes, second, date, .. } = &mut *buffer;
-        if *second != record.at.seconds() {
-            *second = record.at.seconds();
+        if *second != record.came.wall.seconds() {
+            *second = record.came.wall.seconds();
             *date = format_date(*second);
         }
         let line = Line { bytes, date, record, duration };
@@ -192,8 +192,7 @@ pub struct Record {
     worker: usize,
     client: IpAddr,
     method: &'static str,
-    at: Timestamp,
-    started: Instant,
+    came: Moment,
     first_byte: Option<Duration>,
     /// What it is besides a call, while it is open.
     is_also: Option<Open>,
@@ -238,7 +237,7 @@ impl Record {
         id: RequestId,
         client: IpAddr,
         method: &Method,
-        at: Timestamp,
+        came: Moment,
     ) -> Self {
         records.metrics.opens(worker, Open::Call, 1);
         Self {
@@ -257,11 +256,15 @@ impl Record {
             worker,
             client,
             method: known_method(method),
-            at,
-            started: Instant::now(),
+            came,
             first_byte: None,
             is_also: None,
         }
+    }
+
+    /// When the request came.
+    pub fn came(&self) -> Moment {
+        self.came
     }
 
     /// Its answer goes on as this, until the record ends.
@@ -274,7 +277,7 @@ impl Record {
 
     /// A part of the answer's body leaves.
     pub fn sent(&mut self, bytes: usize) {
-        self.first_byte.get_or_insert_with(|| self.started.elapsed());
+        self.first_byte.get_or_insert_with(|| self.came.instant.elapsed());
         self.bytes_out = self.bytes_out.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
     }
 
@@ -431,6 +434,11 @@ fn micros(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::{Clock, Timestamp};
+
+    fn came(seconds: u64) -> Moment {
+        Clock::manual(Timestamp::from_seconds(seconds)).moment()
+    }
 
     #[test]
     fn a_record_is_one_json_line_written_when_it_ends() {
@@ -438,8 +446,7 @@ mod tests {
         let records = Records::new(2, Output::Memory(Arc::clone(&memory)));
         let client = "192.0.2.1".parse().unwrap();
         let method = Method::from_bytes(b"EVIL").unwrap();
-        let mut record =
-            Record::begin(&records, 1, RequestId::next(), client, &method, Timestamp::from_seconds(1_800_000_000));
+        let mut record = Record::begin(&records, 1, RequestId::next(), client, &method, came(1_800_000_000));
         record.route = Some("POST /chat".into());
         record.status = Some(StatusCode::OK);
         record.code = Some(Code::VendorFailed);
@@ -466,8 +473,8 @@ mod tests {
         let mut ids = Vec::new();
         for known in 0..64_u8 {
             let has = |bit: u8| known >> bit & 1 == 1;
-            let (at, client) = (Timestamp::from_seconds(1_800_000_000), clients[usize::from(has(0))]);
-            let mut record = Record::begin(&records, 0, RequestId::next(), client, &Method::POST, at);
+            let client = clients[usize::from(has(0))];
+            let mut record = Record::begin(&records, 0, RequestId::next(), client, &Method::POST, came(1_800_000_000));
             record.bot = has(1).then(|| "support".to_owned());
             record.session = has(2).then(|| "s-1".to_owned());
             record.code = has(3).then_some(Code::VendorFailed);
@@ -500,7 +507,7 @@ mod tests {
         let memory = Arc::new(Mutex::new(Vec::new()));
         let records = Records::new(1, Output::Memory(Arc::clone(&memory)));
         let client = "::1".parse().unwrap();
-        drop(Record::begin(&records, 0, RequestId::next(), client, &Method::GET, Timestamp::from_seconds(0)));
+        drop(Record::begin(&records, 0, RequestId::next(), client, &Method::GET, came(0)));
         records.flush();
         let line: serde_json::Value = serde_json::from_slice(&memory.lock()).unwrap();
         assert_eq!((&line["status"], &line["complete"], &line["route"]), (&499.into(), &false.into(), &"-".into()));

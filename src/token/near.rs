@@ -1,5 +1,6 @@
 //! Where the entries of the cache that all workers share are, as one worker has found them: there it takes no look at what
-//! other workers write, and no note of its use. It holds no entry: what the shared cache lets go is gone here too.
+//! other workers write, and no note of its use. What the shared cache lets go is gone here too, but for the bare room of it
+//! (half a KiB, without its texts), which is given up as others come.
 
 use std::cell::RefCell;
 use std::sync::{Arc, Weak};
@@ -11,11 +12,12 @@ use super::session::Verified;
 /// SHA-256 of a token: an entry is found only by who has the token, and no cache of them has one that could leak.
 pub(super) type Digest = [u8; 32];
 
-/// How many a worker knows; then a new one takes another's place.
+/// How many a worker knows, in 8 MB; then a new one takes another's place.
 const MOST: usize = 100_000;
 /// One find in so many is left to the shared cache, which would take for unused what only others are asked for.
 const TURNS: u32 = 8;
-/// How many are looked at when one comes, whether they are gone: two, so that those never become more than those that are not.
+/// How many are looked at when one comes, whether they are gone: two, so that those are not more than those that are not for
+/// long.
 const LOOKS: usize = 2;
 
 struct Near<T> {

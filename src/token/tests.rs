@@ -273,6 +273,23 @@ fn a_cached_token_still_expires() {
 }
 
 #[test]
+fn of_more_tokens_than_a_worker_compares_each_is_found_as_itself() {
+    let bench = bench_of(Algorithm::Hs256, ContactClaims::Omit);
+    let tokens: Vec<_> = (0..6_000).map(|_| bench.mint()).collect();
+    for _ in 0..3 {
+        for token in &tokens {
+            assert_eq!(part(token, 1)["jti"], bench.authority.verify(token).expect("verifies").jti);
+        }
+    }
+    for token in &tokens[..100] {
+        let end = if token.ends_with('A') { "Q" } else { "A" };
+        assert_eq!(bench.refusal(&format!("{}{end}", &token[..token.len() - 1])), Some(Refusal::Signature));
+    }
+    bench.clock.advance(Duration::from_secs(3600 + 6));
+    assert!(tokens.iter().all(|token| bench.refusal(token) == Some(Refusal::Expired)));
+}
+
+#[test]
 fn a_refused_token_is_not_remembered_as_refused() {
     let bench = bench();
     let token = bench.with_claims(|claims| claims["nbf"] = json!(NOW + 10));

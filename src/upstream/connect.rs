@@ -46,10 +46,10 @@ pub(super) enum Way {
 }
 
 /// What is there and free; of shared connections only one that is younger than `than`.
-pub(super) fn taken(upstream: &Upstream, than: Option<Instant>) -> Option<Way> {
+pub(super) fn taken(upstream: &Upstream, than: Option<Instant>, now: Instant) -> Option<Way> {
     let may_use_idle = upstream.home.permits().is_none();
     upstream.home.with(|kept| {
-        if may_use_idle && let Some(sender) = kept.idle() {
+        if may_use_idle && let Some(sender) = kept.idle(now) {
             return Some(Way::Http1 { sender, is_kept: true, permit: None });
         }
         kept.seat(than).map(Way::Http2)
@@ -63,7 +63,7 @@ pub(super) async fn obtain(upstream: &Upstream, than: Option<Instant>) -> Result
     loop {
         // Before looking: what changes after that is not missed.
         let notified = changed.notified();
-        if let Some(way) = taken(upstream, than) {
+        if let Some(way) = taken(upstream, than, Instant::now()) {
             return Ok(way);
         }
         // Several calls at once need one connection, where the vendor lets them share it; until the first answer to
@@ -81,10 +81,10 @@ pub(super) async fn obtain(upstream: &Upstream, than: Option<Instant>) -> Result
             Permitted::Unbounded => None,
             Permitted::Bounded(permit) => {
                 // It may have come while the permit was waited for.
-                if let Some(way) = taken(upstream, than) {
+                if let Some(way) = taken(upstream, than, Instant::now()) {
                     return Ok(way);
                 }
-                if let Some(sender) = upstream.home.with(|kept| kept.idle()) {
+                if let Some(sender) = upstream.home.with(|kept| kept.idle(Instant::now())) {
                     return Ok(Way::Http1 { sender, is_kept: true, permit: Some(permit) });
                 }
                 Some(permit)

@@ -141,9 +141,9 @@ struct Idle {
 
 impl Kept {
     /// An idle connection: last in, first out, so that those not needed grow old and are closed.
-    pub(super) fn idle(&mut self) -> Option<SendRequest<RequestBody>> {
+    pub(super) fn idle(&mut self, now: Instant) -> Option<SendRequest<RequestBody>> {
         while let Some(Idle { sender, since }) = self.idle.pop() {
-            if since.elapsed() > LONGEST_IDLE {
+            if now.saturating_duration_since(since) > LONGEST_IDLE {
                 // All below are older still.
                 self.idle.clear();
                 return None;

@@ -76,7 +76,7 @@ pub async fn send<E: Future<Output = ()>>(
     };
     let outcome = tokio::select! {
         biased;
-        result = exchange(upstream, request, upload.as_ref()) => result,
+        result = exchange(upstream, request, upload.as_ref(), begun) => result,
         error = given_up => Err(error),
     };
     note(upstream, admitted, &outcome, who);
@@ -117,10 +117,11 @@ async fn exchange(
     upstream: &Upstream,
     mut request: Request<RequestBody>,
     upload: Option<&Arc<Upload>>,
+    begun: Instant,
 ) -> Result<Response<AnswerBody>, SendError> {
-    let mut refused = None;
+    let (mut refused, mut now) = (None, Some(begun));
     loop {
-        let way = match taken(upstream, refused) {
+        let way = match taken(upstream, refused, now.take().unwrap_or_else(Instant::now)) {
             Some(way) => way,
             None => Box::pin(obtain(upstream, refused)).await?,
         };
