@@ -290,6 +290,27 @@ fn of_more_tokens_than_a_worker_compares_each_is_found_as_itself() {
 }
 
 #[test]
+fn nothing_that_a_worker_knows_outlives_the_key_that_signed_it() {
+    let bench = bench_of(Algorithm::Hs256, ContactClaims::Omit);
+    let next = bench_of(Algorithm::Hs256, ContactClaims::Omit);
+    // More than a worker compares: the others it knows by their digest.
+    let tokens: Vec<_> = (0..6_000).map(|_| bench.mint()).collect();
+    assert!(tokens.iter().chain(&tokens).all(|token| bench.refusal(token).is_none()));
+
+    let of = |bench: &Bench, is_subject: bool| -> Vec<Value> {
+        let text = std::fs::read(bench.keys().join("keys.json")).expect("reads");
+        let mut contents: Value = serde_json::from_slice(&text).expect("JSON");
+        let keys = contents["keys"].as_array_mut().expect("keys").drain(..);
+        keys.filter(|key| (key["use"] == "subject") == is_subject).collect()
+    };
+    let keys = [of(&next, false), of(&bench, true)].concat();
+    std::fs::write(bench.keys().join("keys.json"), json!({ "keys": keys }).to_string()).expect("writes");
+
+    assert_eq!(bench.refusal(&next.mint()), None, "a key that is not known is looked for");
+    assert!(tokens.iter().all(|token| bench.refusal(token) == Some(Refusal::UnknownKey)));
+}
+
+#[test]
 fn a_refused_token_is_not_remembered_as_refused() {
     let bench = bench();
     let token = bench.with_claims(|claims| claims["nbf"] = json!(NOW + 10));
