@@ -3,6 +3,7 @@
 //! Every worker has its own listener on the same address (`SO_REUSEPORT`): the kernel spreads connections, and no
 //! worker hands one to another. A connection is served by whatever hyper service it is given.
 
+mod ahead;
 mod bounds;
 mod calls;
 mod drain;

@@ -13,9 +13,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Buf;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::ahead::Ahead;
 use super::drain::{Drain, Phase};
 
 /// What the body that was polled last has said. A worker polls one future at a time.
@@ -40,18 +42,22 @@ pub(super) struct Calls {
     open: AtomicUsize,
     begun: AtomicUsize,
     drain: Drain,
+    ahead: Option<Arc<Ahead>>,
 }
 
 impl Calls {
-    /// Of a connection that ends as `drain` says.
-    pub(super) fn new(drain: &Drain) -> Self {
-        Self { drain: drain.clone(), ..Self::default() }
+    /// Of a connection that ends as `drain` says, and whose answers are no further `ahead` of its socket than they may be.
+    pub(super) fn new(drain: &Drain, ahead: &Arc<Ahead>) -> Self {
+        Self { drain: drain.clone(), ahead: Some(Arc::clone(ahead)), ..Self::default() }
     }
 
     /// One more, open until what comes back is dropped.
     pub(super) fn begin(self: &Arc<Self>) -> Call {
         self.open.fetch_add(1, Ordering::Relaxed);
         self.begun.fetch_add(1, Ordering::Relaxed);
+        if let Some(ahead) = &self.ahead {
+            ahead.begin();
+        }
         Call(Arc::clone(self))
     }
 
@@ -75,6 +81,17 @@ impl Call {
     pub(super) fn is_last(&self) -> bool {
         self.0.drain.phase() > Phase::Open
     }
+
+    /// Whether more of its answer has to wait for the socket.
+    fn is_held(&self) -> bool {
+        self.0.ahead.as_ref().is_some_and(|ahead| ahead.holds())
+    }
+
+    fn gave(&self, bytes: usize) {
+        if let Some(ahead) = &self.0.ahead {
+            ahead.gave(bytes);
+        }
+    }
 }
 
 impl Drop for Call {
@@ -88,16 +105,16 @@ impl Drop for Call {
 pub(super) struct Answer<B> {
     /// Nothing where the request was refused before anybody was asked.
     body: Option<B>,
-    _call: Option<Call>,
+    call: Option<Call>,
 }
 
 impl<B> Answer<B> {
     pub(super) fn new(body: B, call: impl Into<Option<Call>>) -> Self {
-        Self { body: Some(body), _call: call.into() }
+        Self { body: Some(body), call: call.into() }
     }
 
     pub(super) fn empty(call: Call) -> Self {
-        Self { body: None, _call: Some(call) }
+        Self { body: None, call: Some(call) }
     }
 }
 
@@ -115,9 +132,16 @@ impl<B: Body + Unpin> Body for Answer<B> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let Self { body: Some(body), call } = &mut *self else { return Poll::Ready(None) };
+        if call.as_ref().is_some_and(Call::is_held) {
+            // What it gave before is not read: that is as it was.
+            return Poll::Pending;
+        }
         let polled = Pin::new(body).poll_frame(context);
         OFFER.set(if matches!(polled, Poll::Ready(Some(Ok(_)))) { Offer::Fresh } else { Offer::None });
+        if let (Poll::Ready(Some(Ok(frame))), Some(call)) = (&polled, call) {
+            call.gave(frame.data_ref().map_or(0, Buf::remaining));
+        }
         polled
     }
 
@@ -200,7 +224,9 @@ mod tests {
 
     use bytes::Bytes;
     use http_body_util::{BodyExt, Full};
+    use tokio::io::AsyncWriteExt;
 
+    use super::super::ahead::{self, Counted};
     use super::*;
 
     const LIMIT: Duration = Duration::from_secs(30);
@@ -242,6 +268,53 @@ mod tests {
         let mut sending = pin!(async move { while answer.frame().await.is_some() {} });
         let sent = poll_fn(|context| patience.poll(context, |context| sending.as_mut().poll(context))).await;
         assert!(sent.is_ok());
+    }
+
+    fn counted() -> (Arc<Calls>, Arc<Ahead>) {
+        let ahead = Arc::new(Ahead::default());
+        (Arc::new(Calls::new(&Drain::default(), &ahead)), ahead)
+    }
+
+    /// An answer without an end.
+    fn endless(calls: &Arc<Calls>) -> Answer<impl Body<Data = Bytes, Error = Infallible> + Unpin> {
+        let parts = std::iter::repeat_with(|| Ok(Frame::data(Bytes::from(vec![0; ahead::MOST / 2]))));
+        Answer::new(http_body_util::StreamBody::new(futures_util::stream::iter(parts)), calls.begin())
+    }
+
+    fn parts(answer: &mut (impl Body + Unpin), context: &mut Context<'_>) -> usize {
+        std::iter::from_fn(|| Pin::new(&mut *answer).poll_frame(context).is_ready().then_some(())).count()
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_far_ahead_waits_for_the_socket() {
+        let (calls, ahead) = counted();
+        let (mut answer, mut socket) = (endless(&calls), Counted::new(tokio::io::sink(), &ahead));
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        assert_eq!(parts(&mut answer, &mut context), 2);
+        assert!(!ahead.may_go_on(), "nothing was written");
+        socket.write_all(&[0; 1]).await.unwrap();
+        assert!(ahead.may_go_on() && !ahead.may_go_on(), "it is told once");
+        assert_eq!(parts(&mut answer, &mut context), 1);
+        socket.write_all(&[0; 10 * ahead::MOST]).await.unwrap();
+        assert!(ahead.may_go_on());
+        assert_eq!(parts(&mut answer, &mut context), 2, "heads make no room");
+        drop(answer);
+        assert_eq!(parts(&mut endless(&calls), &mut context), 2, "what was never written does not count for ever");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_is_given_up_though_its_body_waits() {
+        let (calls, _) = counted();
+        let (mut patience, mut answer) = (Patience::new(LIMIT), endless(&calls));
+        tokio::time::sleep(LIMIT * 2).await;
+        let begun = Instant::now();
+        let reading = poll_fn(|context| {
+            patience.poll(context, |context| {
+                parts(&mut answer, context);
+                Poll::<()>::Pending
+            })
+        });
+        assert!(reading.await.is_err() && begun.elapsed() >= LIMIT);
     }
 
     #[test]

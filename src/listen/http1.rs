@@ -14,15 +14,15 @@ use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Sleep, sleep};
 
+use super::ahead::{Ahead, Counted};
 use super::bounds::{Bounds, Timeouts};
 use super::calls::{Answer, Call, Calls, Patience};
 use super::drain::{Drain, Phase};
 use super::stream::Watch;
 use super::{AnswerBody, HttpService, UNUSED, within};
 
-/// Bytes that wait to be written, beyond which an answer's body is not asked for more; and the most that is read at once,
-/// to which a body of many reads leads. With half of it 1 MiB costs a tenth more, with twice as much a tenth less.
-const BUFFER: usize = 256 << 10;
+/// The most that is read at once, to which a body of many reads leads: with half of it 1 MiB to a vendor costs a seventh more.
+const READ_BUFFER: usize = 400 << 10;
 /// How many headers hyper has room for without asking for memory at each request.
 const USUAL_HEADERS: usize = 100;
 /// How long a client may go on sending a body that nobody reads, once its call is answered.
@@ -53,8 +53,9 @@ pub(super) async fn serve<S, B>(
     S: HttpService<B>,
     B: AnswerBody,
 {
-    let calls = Arc::new(Calls::new(drain));
-    let counted = Arc::clone(&calls);
+    let ahead = Arc::new(Ahead::default());
+    let calls = Arc::new(Calls::new(drain, &ahead));
+    let (io, counted) = (Counted::new(io, &ahead), Arc::clone(&calls));
     // On the heap, and only while it is made: hyper keeps room for it in the connection, and moves all of that twice for
     // each call. Memory first: what is made before the memory is moved there.
     let service = service_fn(move |request| {
@@ -63,7 +64,7 @@ pub(super) async fn serve<S, B>(
     });
     let mut builder = Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(timeouts.head);
-    builder.max_buf_size(BUFFER.max(bounds.head as usize)).max_header_size(bounds.head as usize);
+    builder.max_buf_size(READ_BUFFER.max(bounds.head as usize)).max_header_size(bounds.head as usize);
     if bounds.headers != USUAL_HEADERS {
         builder.max_headers(bounds.headers);
     }
@@ -87,6 +88,9 @@ pub(super) async fn serve<S, B>(
             Poll::Ready(Ok(served)) => return Poll::Ready(served.map_err(Ended::Http)),
             Poll::Ready(Err(_unread)) => return Poll::Ready(Err(Ended::Unread)),
             Poll::Pending => {}
+        }
+        if ahead.may_go_on() {
+            context.waker().wake_by_ref();
         }
         if unused.as_mut().is_some_and(|unused| unused.as_mut().poll(context).is_ready()) && calls.begun() == 0 {
             return Poll::Ready(Ok(()));

@@ -99,32 +99,63 @@ async fn a_client_that_leaves_before_the_head_ends_the_vendors_call() {
     eventually("the end of the vendor's call", || ended.load(Ordering::SeqCst) == 2).await;
 }
 
-#[tokio::test]
-async fn a_slow_client_slows_the_vendor_and_not_memory() {
-    let (written, is_stuck) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Instant::now())));
-    let (count, last) = (Arc::clone(&written), Arc::clone(&is_stuck));
+/// A vendor that writes so many bytes, a count of them that it wrote, and when it last did.
+fn writing(most: usize) -> (TestVendor, Arc<AtomicUsize>, Arc<Mutex<Instant>>) {
+    let (written, last) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Instant::now())));
+    let (count, when) = (Arc::clone(&written), Arc::clone(&last));
     let vendor = TestVendor::raw(move |_, mut stream| {
-        let (count, last) = (Arc::clone(&count), Arc::clone(&last));
+        let (count, when) = (Arc::clone(&count), Arc::clone(&when));
         async move {
             wire::read_until(&mut stream, "\r\n\r\n").await;
             wire::write(&mut stream, "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n\r\n").await;
-            while let Ok(length) = stream.write(&[b'x'; 65_536]).await {
+            while count.load(Ordering::SeqCst) < most
+                && let Ok(length) = stream.write(&[b'~'; 65_536]).await
+            {
                 count.fetch_add(length, Ordering::SeqCst);
-                *last.lock() = Instant::now();
+                *when.lock() = Instant::now();
             }
         }
     });
+    (vendor, written, last)
+}
+
+/// Who has written nothing for half a second is stuck: it would have written gigabytes in ten.
+async fn standstill(last: &Mutex<Instant>) {
+    eventually("the vendor's standstill", || last.lock().elapsed() > Duration::from_millis(500)).await;
+}
+
+#[tokio::test]
+async fn a_slow_client_slows_the_vendor_and_not_memory() {
+    let (vendor, written, last) = writing(usize::MAX);
     let gateway = TestGateway::in_front_of(&vendor).start();
     let session = gateway.mint("support").await;
 
     let client = wire::send(&gateway, wire::head(&session, "GET /read", &[])).await;
     client.readable().await.unwrap();
 
-    // Stuck is who has written nothing for half a second, and would have written gigabytes in ten.
-    eventually("the vendor's standstill", || is_stuck.lock().elapsed() > Duration::from_millis(500)).await;
+    standstill(&last).await;
     let written = written.load(Ordering::SeqCst);
     assert!(written < 32 << 20, "{written} bytes are held by two sockets and the gateway");
     drop(client);
+}
+
+#[tokio::test]
+async fn an_answer_that_waited_for_its_client_goes_on_to_its_end() {
+    let (vendor, written, last) = writing(48 << 20);
+    let gateway = TestGateway::in_front_of(&vendor).start();
+    let session = gateway.mint("support").await;
+    let head = wire::head(&session, "GET /read", &["connection: close"]);
+    let mut client = wire::send(&gateway, head).await;
+    client.readable().await.unwrap();
+    standstill(&last).await;
+    assert!(written.load(Ordering::SeqCst) < 48 << 20, "nobody had to wait");
+
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).await.unwrap();
+
+    assert!(answer.ends_with(b"\r\n0\r\n\r\n"));
+    let body = answer.iter().filter(|byte| **byte == b'~').count();
+    assert_eq!(body, written.load(Ordering::SeqCst));
 }
 
 /// What a stream with an hour of events says once the token has ended.

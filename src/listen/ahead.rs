@@ -1,0 +1,118 @@
+//! How far the answers of a connection are ahead of its socket: by what their bodies gave and what it took. Heads are not
+//! counted, so there may be a little more.
+//!
+//! hyper asks for more of an answer while it holds less than it may read at once of a request. That is more than is of use, and
+//! all of it would be kept for a client that reads nothing: so a body that is too far ahead gives nothing.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// So many bytes of an answer wait for the socket, and its body is asked for no more.
+pub(super) const MOST: usize = 64 << 10;
+
+/// What one connection has ahead. One task writes and asks the bodies, so nothing changes between a look and what follows.
+#[derive(Debug, Default)]
+pub(super) struct Ahead {
+    bytes: AtomicUsize,
+    /// A body was not asked, and may have more.
+    is_held: AtomicBool,
+}
+
+impl Ahead {
+    /// Another answer begins. What the one before gave and was not to be written, more than its length, say, does not count.
+    pub(super) fn begin(&self) {
+        self.bytes.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether the body has to wait. Nobody wakes it: see [`Self::may_go_on`].
+    pub(super) fn holds(&self) -> bool {
+        let holds = self.is_too_far();
+        if holds {
+            self.is_held.store(true, Ordering::Relaxed);
+        }
+        holds
+    }
+
+    /// The body gave so many bytes.
+    pub(super) fn gave(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether a body that had to wait is to be asked again: told once. Asked after all that could be written was written;
+    /// while more is left, the socket wakes who writes.
+    pub(super) fn may_go_on(&self) -> bool {
+        !self.is_too_far() && self.is_held.swap(false, Ordering::Relaxed)
+    }
+
+    fn took(&self, bytes: usize) {
+        let before = self.bytes.load(Ordering::Relaxed);
+        self.bytes.store(before.saturating_sub(bytes), Ordering::Relaxed);
+    }
+
+    fn is_too_far(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) >= MOST
+    }
+}
+
+/// A socket that tells how much of the answers it took.
+#[derive(Debug)]
+pub(super) struct Counted<T> {
+    io: T,
+    ahead: Arc<Ahead>,
+}
+
+impl<T> Counted<T> {
+    pub(super) fn new(io: T, ahead: &Arc<Ahead>) -> Self {
+        Self { io, ahead: Arc::clone(ahead) }
+    }
+
+    fn count(&self, taken: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = &taken {
+            self.ahead.took(*bytes);
+        }
+        taken
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Counted<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(context, buffer)
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Counted<T> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let taken = Pin::new(&mut self.io).poll_write(context, bytes);
+        self.count(taken)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let taken = Pin::new(&mut self.io).poll_write_vectored(context, parts);
+        self.count(taken)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(context)
+    }
+}
