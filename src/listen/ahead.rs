@@ -1,5 +1,5 @@
-//! How far the answers of a connection are ahead of its socket: by what their bodies gave and what it took. Heads are not
-//! counted, so there may be a little more.
+//! How far the answers of a connection are ahead of its socket: by what their bodies gave and what it took. It takes heads and
+//! the lengths of parts, too, so that there may be a little more, until all of it was taken once.
 //!
 //! hyper asks for more of an answer while it holds less than it may read at once of a request. That is more than is of use, and
 //! all of it would be kept for a client that reads nothing: so a body that is too far ahead gives nothing.
@@ -24,8 +24,8 @@ pub(super) struct Ahead {
 }
 
 impl Ahead {
-    /// Another answer begins. What the one before gave and was not to be written, more than its length, say, does not count.
-    pub(super) fn begin(&self) {
+    /// Nothing that was given waits any more: another answer begins, or hyper has nothing left to write.
+    pub(super) fn clear(&self) {
         self.bytes.store(0, Ordering::Relaxed);
     }
 
@@ -109,6 +109,9 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Counted<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // hyper asks for it when it has written all. Whatever was given and is not to be written, more than the answer's length,
+        // say, never comes.
+        self.ahead.clear();
         Pin::new(&mut self.io).poll_flush(context)
     }
 

@@ -25,6 +25,8 @@ use crate::upstream::pool::AnswerBody;
 
 /// How long the beginning of what may be a secret is held back.
 const HOLD: Duration = Duration::from_millis(50);
+/// So much at once of what was read before it was asked for: as of what comes from a vendor.
+const PART: usize = 64 << 10;
 
 /// Why a body was cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -258,8 +260,10 @@ impl Body for AnswerStream {
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let stream = self.get_mut();
-        if let Some(front) = stream.front.take() {
-            return Poll::Ready(Some(Ok(Frame::data(front))));
+        if let Some(mut front) = stream.front.take() {
+            let part = front.split_to(front.len().min(PART));
+            stream.front = Some(front).filter(|rest| !rest.is_empty());
+            return Poll::Ready(Some(Ok(Frame::data(part))));
         }
         if let Some(cut) = stream.parting.take() {
             return Poll::Ready(Some(Err(cut)));
@@ -312,7 +316,7 @@ impl Body for AnswerStream {
         match (&self.body, self.scrubber.is_holding() || self.front.is_some()) {
             (Some(body), false) => body.size_hint(),
             (Some(_), true) => SizeHint::default(),
-            (None, _) => SizeHint::with_exact(0),
+            (None, _) => SizeHint::with_exact(self.front.as_ref().map_or(0, |front| front.len() as u64)),
         }
     }
 }

@@ -161,6 +161,25 @@ async fn a_longer_answer_than_can_be_kept_passes_whole() {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_too_long_by_its_last_bytes_passes_whole() {
+    let (answer, sender) = streamed("application/json");
+    let (_vendor, gateway) = answering([answer]);
+    let session = gateway.mint("support").await;
+    // What may be the beginning of the key is held back, and goes out when the vendor has ended.
+    let parts = ["x".repeat(1 << 20), "sk-real-".to_owned()];
+    let whole = parts.concat();
+
+    let sending = async move {
+        for part in parts {
+            sender.send(part.into()).await.unwrap();
+        }
+    };
+    let (told, ()) = tokio::join!(said(&gateway, &session), sending);
+
+    assert!(told == (200, false, whole), "{} and {} bytes", told.0, told.2.len());
+}
+
+#[tokio::test]
 async fn what_the_vendor_refused_is_its_answer_unless_it_was_too_busy() {
     let refused = || whole(422, "application/json", "{\"wrong\":1}");
     let busy = |status| whole(status, "application/json", "{\"busy\":1}");

@@ -24,7 +24,7 @@ const MOST: usize = 8 << 20;
 const MOST_UNREAD: usize = 25 << 20;
 
 /// What 100 such answers may cost over HTTP/1.1: as it says there, too.
-const MOST_UNREAD_HTTP1: usize = 100 * (450 << 10);
+const MOST_UNREAD_HTTP1: usize = 100 * (340 << 10);
 
 /// The program in front of such a vendor, and a session's token.
 struct Scene {
