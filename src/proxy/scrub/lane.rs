@@ -12,6 +12,9 @@ use super::{Found, escape};
 /// How many characters at the end of a view may be less than a head.
 const CUT: usize = HEAD - 1;
 
+/// So many bytes of a text have a whole block at each place that is looked at: nothing is asked there but the filter.
+const GROUP: usize = 8 * STRIDE;
+
 /// How far one view has been searched.
 #[derive(Default)]
 pub(super) struct Lane {
@@ -27,11 +30,21 @@ impl Lane {
         self.follow_on(view, needles, forms, found);
         let from = self.seen.saturating_sub(CUT).max(view.first());
         // What begins at `from` or in the next `STRIDE` places has a whole block where it is looked at first.
-        let places = view.from(from).get(STRIDE - 1..).unwrap_or_default().chunks(STRIDE);
-        for (number, place) in places.enumerate() {
-            if may_have(place, needles) {
-                self.heads_around(from + STRIDE - 1 + number * STRIDE, view, needles, forms, found);
+        let (groups, rest) = view.from(from).get(STRIDE - 1..).unwrap_or_default().as_chunks::<GROUP>();
+        let mut at = from + STRIDE - 1;
+        for group in groups {
+            for place in group.chunks_exact(STRIDE) {
+                if may_have(place, needles) {
+                    self.heads_around(at, view, needles, forms, found);
+                }
+                at += STRIDE;
             }
+        }
+        for place in rest.chunks(STRIDE) {
+            if may_have(place, needles) {
+                self.heads_around(at, view, needles, forms, found);
+            }
+            at += STRIDE;
         }
         self.part_ends(view);
     }
