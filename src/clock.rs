@@ -20,9 +20,10 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// When tokio's clock will show that the wall's is at `wall`; this moment, if that is over.
+    /// When tokio's clock shows that the wall's is at `wall`, which may be over: as far back as tokio's goes.
     pub fn when(self, wall: Timestamp) -> Instant {
-        self.instant + wall.since(self.wall)
+        let over = self.wall.since(wall);
+        self.instant.checked_sub(over).unwrap_or(self.instant) + wall.since(self.wall)
     }
 }
 
@@ -130,6 +131,6 @@ mod tests {
     fn a_moment_tells_when_the_wall_clock_will_be_somewhere() {
         let moment = Clock::manual(Timestamp::from_seconds(1_000)).moment();
         assert_eq!(moment.when(Timestamp::from_seconds(1_030)), moment.instant + Duration::from_secs(30));
-        assert_eq!(moment.when(Timestamp::from_seconds(970)), moment.instant);
+        assert_eq!(moment.when(Timestamp::from_seconds(970)) + Duration::from_secs(30), moment.instant);
     }
 }

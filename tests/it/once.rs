@@ -285,6 +285,31 @@ async fn who_may_not_call_any_more_gets_no_kept_answer_however_late_the_body_com
 }
 
 #[tokio::test]
+async fn a_call_that_the_store_holds_up_past_the_end_of_its_token_is_not_sent() {
+    let redis = TestRedis::start();
+    let vendor = TestVendor::echo();
+    let gateway = TestGateway::in_front_of(&vendor).sections(&format!("[store]\nurl = \"{}\"", redis.url())).start();
+    let session = gateway.mint_with("support", json!({"durationInSeconds": 1800})).await;
+    // Half a second is left, of the five that clocks may be apart.
+    let left = Duration::from_millis(500);
+    gateway.clock.advance(Duration::from_secs(1805) - left);
+    let key = format!("idempotency-key: {KEY}");
+    let headers = [key.as_str(), "content-type: application/json", "content-length: 2", "expect: 100-continue"];
+    let mut client = wire::send(&gateway, wire::head(&session, "POST /echo", &headers)).await;
+    // The call was granted by then, and its time runs.
+    wire::read_until(&mut client, "100 Continue").await;
+
+    redis.signal("STOP");
+    wire::write(&mut client, "{}").await;
+    tokio::time::sleep(left).await;
+    redis.signal("CONT");
+
+    let answer = wire::read_until(&mut client, "\"}").await;
+    assert!(answer.contains("HTTP/1.1 401 ") && answer.contains("token_expired"), "{answer}");
+    assert!(vendor.seen().is_empty());
+}
+
+#[tokio::test]
 async fn one_session_does_not_fill_the_store_with_its_answers() {
     let long = json!({"text": "x".repeat(500 << 10)}).to_string();
     let answers: Vec<Answer> = (0..10).map(|_| whole(200, "application/json", long.clone())).collect();
