@@ -14,6 +14,7 @@ mod private;
 mod proxy;
 mod seldom;
 mod settings;
+mod silence;
 mod socket;
 mod stream;
 mod tls;

@@ -172,6 +172,11 @@ async fn a_head_that_does_not_come_in_time_ends_the_connection() {
         let answer = rest(&mut client).await;
         assert!(!answer.contains("200") && !answer.contains("404"), "{begun:?}: {answer}");
     }
+    for begun in ["", "GET /read HTT"] {
+        let mut client = wire::send(&gateway, format!("GET /nothing HTTP/1.1\r\nhost: gateway\r\n\r\n{begun}")).await;
+        let answer = rest(&mut client).await;
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "after a call, {begun:?}: {answer}");
+    }
 }
 
 #[tokio::test]
