@@ -14,7 +14,6 @@ mod private;
 mod proxy;
 mod seldom;
 mod settings;
-mod silence;
 mod socket;
 mod stream;
 mod tls;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::{HeaderValue, Response, header};
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Sleep, sleep};
@@ -18,7 +18,6 @@ use super::ahead::{Ahead, Counted};
 use super::bounds::{Bounds, Timeouts};
 use super::calls::{Answer, Call, Calls, Patience};
 use super::drain::{Drain, Phase};
-use super::silence::Silence;
 use super::stream::Watch;
 use super::{AnswerBody, HttpService, UNUSED, within};
 
@@ -64,13 +63,14 @@ pub(super) async fn serve<S, B>(
         Box::into_pin(Box::write(room, Serving { answer: service.call(request), call: Some(counted.begin()) }))
     });
     let mut builder = Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(timeouts.head);
     builder.max_buf_size(READ_BUFFER.max(bounds.head as usize)).max_header_size(bounds.head as usize);
     if bounds.headers != USUAL_HEADERS {
         builder.max_headers(bounds.headers);
     }
     let mut connection = builder.serve_connection(TokioIo::new(io), service).with_upgrades();
 
-    let (mut patience, mut silence) = (Patience::new(timeouts.send), Silence::new(timeouts.head));
+    let mut patience = Patience::new(timeouts.send);
     let mut left = pin!(watch.left());
     let (mut ear, mut is_last) = (drain.ear(), false);
     let mut unused: Option<Pin<Box<Sleep>>> = None;
@@ -91,9 +91,6 @@ pub(super) async fn serve<S, B>(
         }
         if ahead.may_go_on() {
             context.waker().wake_by_ref();
-        }
-        if silence.poll(context, &calls).is_ready() {
-            return Poll::Ready(Ok(()));
         }
         if unused.as_mut().is_some_and(|unused| unused.as_mut().poll(context).is_ready()) && calls.begun() == 0 {
             return Poll::Ready(Ok(()));
