@@ -61,12 +61,12 @@ impl Ahead {
 
 /// A socket that tells how much of the answers it took.
 #[derive(Debug)]
-pub(super) struct Counted<T> {
+pub(super) struct Written<T> {
     io: T,
     ahead: Arc<Ahead>,
 }
 
-impl<T> Counted<T> {
+impl<T> Written<T> {
     pub(super) fn new(io: T, ahead: &Arc<Ahead>) -> Self {
         Self { io, ahead: Arc::clone(ahead) }
     }
@@ -79,7 +79,7 @@ impl<T> Counted<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Counted<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for Written<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -89,7 +89,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Counted<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Counted<T> {
+impl<T: AsyncWrite + Unpin> AsyncWrite for Written<T> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let taken = Pin::new(&mut self.io).poll_write(context, bytes);
         self.count(taken)

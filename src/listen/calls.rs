@@ -226,7 +226,7 @@ mod tests {
     use http_body_util::{BodyExt, Full};
     use tokio::io::AsyncWriteExt;
 
-    use super::super::ahead::{self, Counted};
+    use super::super::ahead::{self, Written};
     use super::*;
 
     const LIMIT: Duration = Duration::from_secs(30);
@@ -288,7 +288,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_that_is_far_ahead_waits_for_the_socket() {
         let (calls, ahead) = counted();
-        let (mut answer, mut socket) = (endless(&calls), Counted::new(tokio::io::sink(), &ahead));
+        let (mut answer, mut socket) = (endless(&calls), Written::new(tokio::io::sink(), &ahead));
         let mut context = Context::from_waker(std::task::Waker::noop());
         assert_eq!(parts(&mut answer, &mut context), 2);
         assert!(!ahead.may_go_on(), "nothing was written");

@@ -14,7 +14,7 @@ use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Sleep, sleep};
 
-use super::ahead::{Ahead, Counted};
+use super::ahead::{Ahead, Written};
 use super::bounds::{Bounds, Timeouts};
 use super::calls::{Answer, Call, Calls, Patience};
 use super::drain::{Drain, Phase};
@@ -55,7 +55,7 @@ pub(super) async fn serve<S, B>(
 {
     let ahead = Arc::new(Ahead::default());
     let calls = Arc::new(Calls::new(drain, &ahead));
-    let (io, counted) = (Counted::new(io, &ahead), Arc::clone(&calls));
+    let (io, counted) = (Written::new(io, &ahead), Arc::clone(&calls));
     // On the heap, and only while it is made: hyper keeps room for it in the connection, and moves all of that twice for
     // each call. Memory first: what is made before the memory is moved there.
     let service = service_fn(move |request| {
