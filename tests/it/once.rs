@@ -180,6 +180,34 @@ async fn an_answer_that_is_too_long_by_its_last_bytes_passes_whole() {
 }
 
 #[tokio::test]
+async fn what_was_read_to_see_whether_it_can_be_kept_goes_out_in_parts() {
+    let (answer, sender) = streamed("application/json");
+    let (_vendor, gateway) = answering([answer]);
+    let session = gateway.mint("support").await;
+    let key = format!("idempotency-key: {KEY}");
+    let headers = [key.as_str(), "connection: close", "content-type: application/json", "content-length: 2"];
+    let call = wire::head(&session, &format!("POST /sessions/{}/say", session.id), &headers) + "{}";
+    let mut client = wire::send(&gateway, call).await;
+    let sending = async move {
+        for _ in 0..3 {
+            sender.send("x".repeat(1 << 20).into()).await.unwrap();
+        }
+    };
+    let mut answer = String::new();
+    let (read, ()) = tokio::join!(client.read_to_string(&mut answer), sending);
+    read.unwrap();
+
+    let (_, mut rest) = answer.split_once("\r\n\r\n").unwrap();
+    let mut all = 0;
+    while let Some((length, part)) = rest.split_once("\r\n") {
+        let length = usize::from_str_radix(length, 16).unwrap();
+        assert!(length < 256 << 10, "{length} at once");
+        (all, rest) = (all + length, &part[length + 2..]);
+    }
+    assert_eq!(all, 3 << 20);
+}
+
+#[tokio::test]
 async fn what_the_vendor_refused_is_its_answer_unless_it_was_too_busy() {
     let refused = || whole(422, "application/json", "{\"wrong\":1}");
     let busy = |status| whole(status, "application/json", "{\"busy\":1}");

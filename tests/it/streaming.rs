@@ -224,6 +224,22 @@ async fn at_expiry_other_bodies_are_cut_five_seconds_later_at_most() {
 }
 
 #[tokio::test]
+async fn what_comes_late_in_the_five_seconds_after_a_tokens_end_gets_no_five_of_its_own() {
+    let began = Instant::now();
+    let (vendor, senders) = streaming("text/plain");
+    let gateway = TestGateway::in_front_of(&vendor).start();
+    let session = gateway.mint("support").await;
+    gateway.clock.advance(HOUR + Duration::from_millis(4_500));
+
+    let answer = gateway.call(Method::GET, "/read").bearer_auth(&session.token).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+
+    assert_eq!(rest(answer).await, (String::new(), false), "cut, without a last chunk");
+    assert!(began.elapsed() < Duration::from_secs(4));
+    assert_eq!(senders.lock().len(), 1, "the vendor did not end it");
+}
+
+#[tokio::test]
 async fn at_expiry_an_event_that_never_ends_is_cut_five_seconds_later_at_most() {
     let began = Instant::now();
     let Scene { answer, sender, gateway: _running, .. } = begin("text/event-stream", Duration::from_millis(100)).await;
