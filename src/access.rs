@@ -25,6 +25,7 @@ pub use self::credential::{BEARER_PROTOCOL, Credential};
 pub use self::hold::{HoldGrant, RenewGrant};
 pub use self::mint::{MintGrant, Minter};
 pub use self::operator::Operator;
+use self::revoked::Holder;
 pub use self::revoked::{Over, Revoked, Watch};
 use crate::bot::{Bot, Client, Directory, Origin};
 use crate::clock::Clock;

@@ -307,12 +307,9 @@ fn over(grant: &CallGrant) -> Result<(), Fault> {
     grant.over().map_or(Ok(()), |over| Err(over.into()))
 }
 
-/// Waits until it does; for ever, where it is an owner that calls.
+/// Waits until it does.
 async fn ended(grant: &CallGrant) {
-    match grant.watch() {
-        Some(watch) => drop(watch.ended().await),
-        None => std::future::pending().await,
-    }
+    let _over = grant.watch().ended().await;
 }
 
 fn gone(grant: &CallGrant) -> Fault {

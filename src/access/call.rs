@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use super::mint::{is_allowed_page, visitor};
-use super::{Access, Caller, Over, Principal, RenewGrant, Revoked, Watch};
+use super::{Access, Caller, Holder, Over, Principal, RenewGrant, Revoked, Watch};
 use crate::bot::{Bot, Client, PUBLIC, Vendor, Visibility};
 use crate::clock::Timestamp;
 use crate::fault::{Code, Fault};
-use crate::id::digest_number;
 use crate::secret::Secret;
 use crate::token::Verified;
 use crate::vendor::{Route, Segment, Who};
@@ -36,13 +35,6 @@ pub struct CallGrant {
     revoked: Arc<Revoked>,
 }
 
-/// Who makes the call.
-#[derive(Debug)]
-enum Holder {
-    Session(Arc<Verified>),
-    Owner(Arc<Client>),
-}
-
 impl CallGrant {
     /// The session's token, where it is a session that calls.
     pub fn session(&self) -> Option<&Arc<Verified>> {
@@ -66,13 +58,9 @@ impl CallGrant {
         self.visitor.unwrap_or_else(|| self.caller())
     }
 
-    /// Whom limits count. A client that calls as an owner counts as one session of each bot: another bot's
-    /// rate would not fit what was noted by this one's.
+    /// Whom limits count.
     pub fn caller(&self) -> u128 {
-        match &self.holder {
-            Holder::Session(verified) => verified.number,
-            Holder::Owner(client) => digest_number(format!("{} {}", client.name, self.bot.name).as_bytes()),
-        }
+        self.holder.number(&self.bot)
     }
 
     /// That the session may have another token; nothing for an owner.
@@ -101,14 +89,14 @@ impl CallGrant {
         self.bot.vendor.keys.at(self.key)
     }
 
-    /// Why the token is good no more, if it ended since and before its time.
+    /// Why it is good no more, if it ended since and before its time.
     pub fn over(&self) -> Option<Over> {
-        self.session().and_then(|verified| self.revoked.judge(verified, self.bot.strict_revocation).err())
+        self.revoked.judge_holder(&self.holder, &self.bot).err()
     }
 
-    /// What wakes whoever waits when that may be so; nothing for an owner.
-    pub fn watch(&self) -> Option<Watch> {
-        self.session().map(|verified| self.revoked.watch(verified, self.bot.strict_revocation))
+    /// What wakes whoever waits when that may be so.
+    pub fn watch(&self) -> Watch {
+        self.revoked.watch(&self.holder, &self.bot)
     }
 
     /// The place of that key.
@@ -182,10 +170,7 @@ impl Access {
         };
         // A credential that may be in a page is read by whoever opens that page.
         is_allowed_page(bot, caller)?;
-        // Nothing revokes a client, but a process that is not ready calls no vendor.
-        if !self.revoked.is_read() {
-            return Err(Over::Unknown.into());
-        }
+        self.revoked.judge_owner(&client, bot)?;
         let key = self.next_key(bot)?;
         let revoked = Arc::clone(&self.revoked);
         Ok(CallGrant { bot: Arc::clone(bot), holder: Holder::Owner(client), key, visitor: None, revoked })

@@ -1,5 +1,5 @@
 //! What has ended before its time: sessions that were revoked, contacts and bots whose sessions were, tokens from before a
-//! visitor became known, and sessions of what the configuration does not offer any more.
+//! visitor became known, and sessions, and owners' calls, of what the configuration does not offer any more.
 //!
 //! But for the last it is the store's log of changes as this process has read it. A call pays one comparison: each token
 //! remembers at which epoch it was judged last, and only after a change it is judged anew. What is open and silent is woken.
@@ -16,6 +16,7 @@ use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
+use crate::bot::{Bot, Client};
 use crate::clock::{Clock, Timestamp};
 use crate::fault::{Code, Fault};
 use crate::id::{digest_number, session_number};
@@ -91,10 +92,37 @@ struct Mark {
     until: Timestamp,
 }
 
+/// Who has something open.
+#[derive(Clone, Debug)]
+pub(super) enum Holder {
+    /// A session, by its token.
+    Session(Arc<Verified>),
+    /// A client that owns the bot.
+    Owner(Arc<Client>),
+}
+
+impl Holder {
+    /// Whom limits count. A client that calls as an owner counts as one session of each bot: another bot's rate would not
+    /// fit what was noted by this one's.
+    pub(super) fn number(&self, bot: &Bot) -> u128 {
+        match self {
+            Self::Session(verified) => verified.number,
+            Self::Owner(client) => digest_number(format!("{} {}", client.name, bot.name).as_bytes()),
+        }
+    }
+
+    fn session(&self) -> Option<&Verified> {
+        match self {
+            Self::Session(verified) => Some(verified),
+            Self::Owner(_) => None,
+        }
+    }
+}
+
 /// Something open that has to end when its token does.
 struct Waiting {
     number: u64,
-    verified: Arc<Verified>,
+    holder: Holder,
     is_strict: bool,
     wake: Arc<Notify>,
 }
@@ -182,6 +210,34 @@ impl Revoked {
                 verified.judged.set(epoch);
                 Ok(())
             }
+        }
+    }
+
+    /// Whether a client may still call as an owner of `bot`: no store says what becomes of it, but a process that does not
+    /// know what was revoked calls no vendor.
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    pub fn judge_owner(&self, client: &Client, bot: &Bot) -> Result<(), Over> {
+        if self.is_stopping.load(Ordering::Acquire) {
+            return Err(Over::Stopping);
+        }
+        if !self.is_read() || (bot.strict_revocation && !self.is_fresh()) {
+            return Err(Over::Unknown);
+        }
+        if self.marks.read().offers(&bot.name, &client.name) { Ok(()) } else { Err(Over::Closed) }
+    }
+
+    /// Whether whoever has something open of `bot` may still have it.
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    pub(super) fn judge_holder(&self, holder: &Holder, bot: &Bot) -> Result<(), Over> {
+        match holder {
+            Holder::Session(verified) => self.judge(verified, bot.strict_revocation),
+            Holder::Owner(client) => self.judge_owner(client, bot),
         }
     }
 
@@ -313,9 +369,10 @@ impl Revoked {
         self.wake(|shard, key, waiting| match &change.kind {
             ChangeKind::Contact(subject) => {
                 let became = shard.sessions.get(&key).and_then(|state| state.subject);
-                waiting.verified.session.subject == *subject || became == Some(name(subject))
+                let is_of = |verified: &Verified| verified.session.subject == *subject;
+                waiting.holder.session().is_some_and(is_of) || became == Some(name(subject))
             }
-            ChangeKind::Bot(name) => waiting.verified.session.bot == *name,
+            ChangeKind::Bot(name) => waiting.holder.session().is_some_and(|verified| verified.session.bot == *name),
             ChangeKind::Ended(_) | ChangeKind::Recognised { .. } => false,
         });
     }
@@ -340,14 +397,14 @@ impl Revoked {
         marks.bots.retain(|_, mark| mark.until > now);
     }
 
-    /// Waits for the end of a token before its time, as [`Revoked::judge`] sees it.
-    pub fn watch(self: &Arc<Self>, verified: &Arc<Verified>, is_strict: bool) -> Watch {
-        let (key, number) = (verified.number, self.numbers.fetch_add(1, Ordering::Relaxed));
-        let wake = Arc::new(Notify::new());
-        let waiting = Waiting { number, verified: Arc::clone(verified), is_strict, wake: Arc::clone(&wake) };
+    /// Waits for the end, before its time, of what `holder` may do with `bot`.
+    pub(super) fn watch(self: &Arc<Self>, holder: &Holder, bot: &Arc<Bot>) -> Watch {
+        let (key, number) = (holder.number(bot), self.numbers.fetch_add(1, Ordering::Relaxed));
+        let (wake, is_strict) = (Arc::new(Notify::new()), bot.strict_revocation);
+        let waiting = Waiting { number, holder: holder.clone(), is_strict, wake: Arc::clone(&wake) };
         self.shard(key).waiting.entry(key).or_default().push(waiting);
         let woken = Box::pin(Arc::clone(&wake).notified_owned());
-        Watch { revoked: Arc::clone(self), verified: Arc::clone(verified), is_strict, key, number, wake, woken }
+        Watch { revoked: Arc::clone(self), holder: holder.clone(), bot: Arc::clone(bot), key, number, wake, woken }
     }
 
     fn shard(&self, key: u128) -> MutexGuard<'_, Shard> {
@@ -361,11 +418,11 @@ fn name(text: &str) -> u128 {
     digest_number(text.as_bytes())
 }
 
-/// Something open that is woken when its token ends before its time.
+/// Something open that is woken when what allows it ends before its time.
 pub struct Watch {
     revoked: Arc<Revoked>,
-    verified: Arc<Verified>,
-    is_strict: bool,
+    holder: Holder,
+    bot: Arc<Bot>,
     key: u128,
     number: u64,
     wake: Arc<Notify>,
@@ -379,9 +436,9 @@ impl fmt::Debug for Watch {
 }
 
 impl Watch {
-    /// Why the token is good no more, if it is not.
+    /// Why it is good no more, if it is not.
     pub fn over(&self) -> Option<Over> {
-        self.revoked.judge(&self.verified, self.is_strict).err()
+        self.revoked.judge_holder(&self.holder, &self.bot).err()
     }
 
     /// Ready whenever there is a reason to ask [`Watch::over`].
@@ -393,7 +450,7 @@ impl Watch {
         woken
     }
 
-    /// Waits until the token has ended.
+    /// Waits until it is good no more.
     pub async fn ended(mut self) -> Over {
         loop {
             if let Some(over) = self.over() {

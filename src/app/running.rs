@@ -90,9 +90,9 @@ impl Running {
         let gateway = Arc::new(self.process.gateway(settings.bots, &settings.gateway, trusted, Some(&before)));
         directory.store(Arc::clone(&gateway.access.directory));
         api.store(Arc::clone(&gateway.api));
-        let offered = gateway.access.directory.offered();
+        // First: what is offered no more is not begun any more either.
+        self.process.revoked.offer(gateway.access.directory.offered());
         current.store(gateway);
-        self.process.revoked.offer(offered);
         let trace = Trace { from: None, request: RequestId::next() };
         let event = Event::new(Action::Reload, Who::Operator(who.to_owned()), trace);
         if let Err(error) = self.process.audit.write(event).await {

@@ -95,7 +95,7 @@ impl Gateway {
         let answer = self.api.repeats.make(once, made).await?;
         // The store may have been slow: what is answered again is for whoever may ask now.
         if answer.headers().contains_key(&REPLAYED)
-            && let Some(over) = watch.and_then(|watch| watch.over())
+            && let Some(over) = watch.over()
         {
             return Err(over.into());
         }

@@ -233,7 +233,7 @@ impl AnswerStream {
     fn poll_timer(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if self.watch.is_none() && self.timer.is_none() {
             // Only now: most answers are whole before anybody has to wait for more.
-            self.watch = self.grant.watch();
+            self.watch = Some(self.grant.watch());
             // What ended before it was watched wakes nobody. Once is enough: then the stream has an end to wait for.
             if self.over.is_none() && self.grant.over().is_some() {
                 return Poll::Ready(());

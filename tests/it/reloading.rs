@@ -234,6 +234,39 @@ async fn what_is_not_enabled_any_more_ends_with_its_streams_and_comes_back() {
 }
 
 #[tokio::test]
+async fn an_owners_stream_ends_with_its_client_its_bot_and_its_vendor() {
+    for section in ["[bots.support]", "[vendors.acme]", "[clients.website]", "owners"] {
+        let (vendor, senders) = streaming("text/event-stream");
+        let home = Home::new(&vendor, "");
+        let profile = "title = \"Own\"\n[[route]]\ncall = \"GET /all\"\nwho = \"owner\"\n";
+        std::fs::write(home.folder.path().join("own.toml"), profile).unwrap();
+        edit(&home, |text| {
+            text.replace("\"openai\"", "\"./own.toml\"")
+                + "\n[clients.other]\nsecret_sha256 = \""
+                + &"ab".repeat(32)
+                + "\"\n"
+        });
+        let at = home.start().await;
+        let all = || home.http.get(format!("{}/all", at.url)).bearer_auth(home.owner.secret.expose());
+        let mut open = all().send().await.unwrap();
+        assert_eq!(open.status(), 200);
+        let sender = senders.lock().pop().unwrap();
+        sender.send("data: one\n\n".into()).await.unwrap();
+        assert_eq!(open.chunk().await.unwrap().unwrap(), "data: one\n\n");
+
+        edit(&home, |text| match section {
+            "owners" => text.replace("[\"website\"]", "[\"other\"]"),
+            section => text.replace(section, &format!("{section}\nenabled = false")),
+        });
+        hang_up(&at);
+        let rest = open.text().await.unwrap();
+        assert!(rest.contains("session_moved"), "{section}: {rest}");
+        assert!(all().send().await.unwrap().status().is_client_error(), "{section}");
+        eventually("the end of the vendor's call", || sender.is_closed()).await;
+    }
+}
+
+#[tokio::test]
 async fn a_balancer_that_is_not_trusted_any_more_passes_nothing_on() {
     let home = Home::new(&TestVendor::echo(), "proxy_protocol = true\ntrusted_proxies = [\"127.0.0.1\"]");
     let at = home.start().await;

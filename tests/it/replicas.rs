@@ -166,6 +166,25 @@ async fn a_strict_bots_calls_stop_when_the_store_was_away_for_too_long() {
 }
 
 #[tokio::test]
+async fn a_strict_bots_owner_is_refused_when_the_store_was_away_for_too_long() {
+    let (vendor, mut redis) = (TestVendor::echo(), TestRedis::start());
+    let store = format!("[store]\nurl = \"{}\"", redis.url());
+    let hub = |more| TestGateway::built_in(&vendor, "aichatbothub").sections(&store).bot(more);
+    let (strict, plain) = (hub("strict_revocation = true").start(), hub("").start());
+    redis.stop();
+    let mut statuses = Vec::new();
+    for passed in [290, 20] {
+        for gateway in [&strict, &plain] {
+            gateway.clock.advance(Duration::from_secs(passed));
+            let list = gateway.call(Method::GET, "/api/v1/chatbot/support/sessions");
+            let answer = list.bearer_auth(gateway.owner.expose()).send().await.unwrap();
+            statuses.push(answer.status().as_u16());
+        }
+    }
+    assert_eq!(statuses, [200, 200, 503, 200]);
+}
+
+#[tokio::test]
 async fn an_end_takes_hold_elsewhere_within_a_second_also_when_connections_to_the_store_were_lost() {
     let (vendor, redis) = (vendor(), TestRedis::start());
     let (one, two) = replicas(&vendor, &redis);
