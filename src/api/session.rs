@@ -15,14 +15,14 @@ use serde_json::{Map, Value, json};
 use super::audited::{about, by_bearer};
 use super::call::{Call, answered};
 use super::{Api, Refused, Scene, unknown_member};
-use crate::access::{HoldGrant, Principal};
+use crate::access::{HoldGrant, Principal, RenewGrant};
 use crate::bot::Client;
 use crate::clock::Timestamp;
 use crate::fault::{Code, Fault};
-use crate::session::wished_ttl;
+use crate::session::{read_one, wished_ttl};
 use crate::store::{Cursor, Filter, Record, Scope};
 use crate::telemetry::audit::{Action, Event, Who};
-use crate::token::{Contact, ContactSource};
+use crate::token::ContactSource;
 
 /// The longest body: a duration.
 const LONGEST_BODY: u64 = 4 << 10;
@@ -56,6 +56,13 @@ impl Call {
         let bot = bot.ok_or_else(|| Fault::new(Code::NotFound, "there is no such session"))?;
         self.is_about(bot, Some(&record.id));
         Ok(Holder::Owner(client, Box::new(record)))
+    }
+
+    /// That whoever calls may have another token of the session `id`.
+    fn renewing(&self, id: &str) -> Result<RenewGrant, Fault> {
+        let access = &self.api.access;
+        let principal = access.identify_for_renewal(self.credential()?, &self.caller)?;
+        access.may_renew(principal, id, &self.caller)
     }
 
     /// The client that asks about sessions of its bots.
@@ -112,12 +119,13 @@ pub(super) async fn end(Path(id): Path<String>, call: Call) -> Result<Response, 
 /// `POST /v1/sessions/{id}/renew`
 pub(super) async fn renew(Path(id): Path<String>, call: Call, body: Body) -> Result<Response, Refused> {
     let api = &call.api;
-    let principal = api.access.identify_for_renewal(call.credential()?, &call.caller)?;
-    let grant = api.access.may_renew(principal, &id, &call.caller)?;
+    let grant = call.renewing(&id)?;
     let held = grant.held();
     call.is_about(held.bot(), Some(&held.verified().session.id));
     api.admit_held(held, &call.scene)?;
     let ttl = duration(held, call.members(body, LONGEST_BODY).await?)?;
+    // A body may have been long in coming.
+    let grant = call.renewing(&id)?;
     let opened = api.opener.renew(&grant, ttl, &call.caller.span).await?;
     api.ledger.renew(&opened.session, opened.session.expires).await?;
     api.put_renewed_on_record(&grant, &opened.session, &call.scene).await?;
@@ -227,14 +235,7 @@ impl Api {
     ///
     /// It is neither.
     pub fn subject_of(&self, owner: &str, contact: &str) -> Result<String, Fault> {
-        let named = if contact.contains('@') {
-            Contact { email: Some(contact.to_owned()), ..Contact::default() }
-        } else if contact.starts_with('+') {
-            Contact { phone: Some(contact.to_owned()), ..Contact::default() }
-        } else {
-            let detail = "`contact` must be an email address, or a phone number with its `+` (as %2B)";
-            return Err(Fault::new(Code::BadRequest, detail));
-        };
+        let named = read_one(contact)?;
         Ok(self.opener.subject(owner, ContactSource::Asserted, &named))
     }
 }

@@ -39,6 +39,24 @@ pub(super) fn read(value: Option<&Value>) -> Result<Contact, Fault> {
     })
 }
 
+/// Reads whom a search or an end is about: an email address or, with its `+`, a phone number, in the form that it has in
+/// sessions.
+///
+/// # Errors
+///
+/// It is neither.
+pub fn read_one(text: &str) -> Result<Contact, Fault> {
+    let text = text.trim();
+    if text.contains('@') {
+        Ok(Contact { email: Some(email(text)?), ..Contact::default() })
+    } else if text.starts_with('+') {
+        Ok(Contact { phone: Some(phone(text)?), ..Contact::default() })
+    } else {
+        let detail = "`contact` must be an email address, or a phone number with its `+` (as %2B)";
+        Err(Fault::new(Code::BadRequest, detail))
+    }
+}
+
 fn text<'v>(members: &'v Map<String, Value>, name: &str) -> Result<Option<&'v str>, Fault> {
     match members.get(name) {
         None | Some(Value::Null) => Ok(None),

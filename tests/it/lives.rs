@@ -194,9 +194,16 @@ async fn an_ended_session_is_refused_and_stays_so() {
 
 #[tokio::test]
 async fn all_sessions_of_a_contact_or_a_bot_end_together_and_later_ones_do_not() {
-    for query in ["contact=ada@example.com", "bot=support"] {
+    let (email, phone) = (json!({"email": " ada@example.com"}), json!({"phone": "+44 20 7946 0958"}));
+    for (query, contact) in [
+        ("contact=ada@example.com", &email),
+        ("contact=%20Ada@example.com%20", &email),
+        ("contact=%2B44%2020%207946%200958", &phone),
+        ("contact=%2B442079460958", &phone),
+        ("bot=support", &email),
+    ] {
         let gateway = TestGateway::chatbotkit().start();
-        let ada = gateway.mint_with("support", json!({"contact": {"email": "ada@example.com"}})).await;
+        let ada = gateway.mint_with("support", json!({"contact": contact})).await;
         let other_bot = gateway.mint_with("hidden", json!({"contact": {"email": "eve@example.com"}})).await;
         assert_eq!(call(&gateway, &ada, &ada.token).await, says(200, ""));
         gateway.clock.advance(Duration::from_secs(2));
@@ -207,13 +214,18 @@ async fn all_sessions_of_a_contact_or_a_bot_end_together_and_later_ones_do_not()
         assert_eq!(call(&gateway, &ada, &ada.token).await.0, 401, "{query}");
         assert_eq!(call(&gateway, &other_bot, &other_bot.token).await, says(200, ""), "{query}");
         gateway.clock.advance(Duration::from_secs(2));
-        let later = gateway.mint_with("support", json!({"contact": {"email": "ada@example.com"}})).await;
+        let later = gateway.mint_with("support", json!({"contact": contact})).await;
         assert_eq!(call(&gateway, &later, &later.token).await, says(200, ""), "{query}");
     }
     let gateway = TestGateway::chatbotkit().start();
     for wrong in ["", "?bot=support&contact=a@example.com", "?limit=3", "?contact=ada"] {
         let answer = send(&gateway, Method::DELETE, &format!("/v1/sessions{wrong}"), gateway.owner.expose()).await;
         assert_eq!(refusal(answer).await, says(400, "bad_request"), "{wrong}");
+    }
+    for nobody in ["@", "%2B1", "ada@example.com%00"] {
+        let query = format!("/v1/sessions?contact={nobody}");
+        let answer = send(&gateway, Method::DELETE, &query, gateway.owner.expose()).await;
+        assert_eq!(refusal(answer).await, says(400, "invalid_contact"), "{nobody}");
     }
     let stranger = send(&gateway, Method::DELETE, "/v1/sessions?bot=support", gateway.stranger.expose()).await;
     assert_eq!(refusal(stranger).await, says(404, "unknown_bot"));

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::Method;
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
 
 use crate::support::gateway::{KEY, PAGE, PLAIN_PROFILE, PUBLIC_URL, Session, TestGateway, claims, refusal};
 use crate::support::vendor::{TestVendor, whole};
@@ -296,4 +297,29 @@ async fn a_body_that_is_held_back_does_not_carry_its_call_past_the_tokens_end() 
 
     assert_eq!(wire::status(&answer), 401);
     assert!(vendor.seen().is_empty());
+}
+
+#[tokio::test]
+async fn a_renewal_whose_body_comes_after_the_tokens_end_renews_nothing() {
+    let vendor = TestVendor::echo();
+    for (ends, code) in [(true, "token_expired"), (false, "token_revoked")] {
+        let gateway = TestGateway::in_front_of(&vendor).start();
+        let session = gateway.mint_with("support", json!({"durationInSeconds": 1800})).await;
+        let headers = ["content-type: application/json", "content-length: 2", "expect: 100-continue"];
+        let call = wire::head(&session, &format!("POST /v1/sessions/{}/renew", session.id), &headers);
+        let mut stream = wire::send(&gateway, call).await;
+        // Only now is the body asked for, and the token was looked at before.
+        wire::read_until(&mut stream, "100 Continue\r\n\r\n").await;
+        if ends {
+            gateway.clock.advance(Duration::from_millis(1_806_000));
+        } else {
+            let end = gateway.call(Method::DELETE, &format!("/v1/sessions/{}", session.id));
+            assert_eq!(end.bearer_auth(&session.token).send().await.unwrap().status(), 204);
+        }
+
+        stream.write_all(b"{}").await.unwrap();
+        let answer = wire::read_until(&mut stream, "}").await;
+
+        assert_eq!((wire::status(&answer), answer.contains(code)), (401, true), "{answer}");
+    }
 }
