@@ -128,7 +128,7 @@ impl Proxy {
         let held = outgoing::held(grant, grant.route(target), incoming, &self.intake);
         let held = tokio::time::timeout_at(deadline, held).await.map_err(|_elapsed| expired())??;
         // A body may have been long in coming.
-        over(grant)?;
+        grant.may_go_on(target)?;
         Ok(held)
     }
 
@@ -157,7 +157,7 @@ impl Proxy {
         if matches!(incoming.body, Inbound::Held(_)) && Instant::now() >= deadline {
             return Err(expired());
         }
-        over(&grant)?;
+        grant.may_go_on(target)?;
         let mut request = outgoing::request(head, &grant, target, incoming, self.intake.patience())?;
         let open = match open {
             // An upload may go on behind its answer: the call is open until both have ended.
@@ -302,12 +302,7 @@ fn maybe_sent(detail: &'static str) -> Fault {
     Fault::new(Code::MaybeSent, detail)
 }
 
-/// That a token ended before its time, if it did.
-fn over(grant: &CallGrant) -> Result<(), Fault> {
-    grant.over().map_or(Ok(()), |over| Err(over.into()))
-}
-
-/// Waits until it does.
+/// Waits until the right to the call has ended.
 async fn ended(grant: &CallGrant) {
     let _over = grant.watch().ended().await;
 }

@@ -94,6 +94,16 @@ impl CallGrant {
         self.revoked.judge_holder(&self.holder, &self.bot).err()
     }
 
+    /// Whether the call may still be made: nothing has ended since, and nobody has become known whom it would rename.
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    pub fn may_go_on(&self, target: &CallTarget<'_>) -> Result<(), Fault> {
+        self.revoked.judge_holder(&self.holder, &self.bot)?;
+        self.session().map_or(Ok(()), |verified| self.revoked.may_tell(verified, target))
+    }
+
     /// What wakes whoever waits when that may be so.
     pub fn watch(&self) -> Watch {
         self.revoked.watch(&self.holder, &self.bot)
@@ -125,14 +135,7 @@ impl Access {
         }
         is_own_path(&verified, bot, target)?;
         self.is_from_its_origin(&verified, bot, caller)?;
-        // The source is always sealed in the token, also where the contact itself is left out of it.
-        let is_known = || verified.session.source.is_some() || self.revoked.known(&verified.session.id).is_some();
-        if target.route.identifies && is_known() {
-            return Err(Fault::new(
-                Code::ContactSet,
-                "this session has a contact already; a session token cannot change it",
-            ));
-        }
+        self.revoked.may_tell(&verified, target)?;
         let visitor = visitor(verified.session.origin.is_some(), caller);
         let revoked = Arc::clone(&self.revoked);
         Ok(CallGrant { bot: Arc::clone(bot), holder: Holder::Session(verified), key, visitor, revoked })
@@ -242,6 +245,21 @@ impl Access {
             (_, Some(origin)) if !bot.origins.allows(origin) => refused("pages of this origin may not use the bot"),
             (_, Some(_)) => Ok(()),
         }
+    }
+}
+
+impl Revoked {
+    /// Whether a session may tell the vendor who its visitor is, if that is what the call does: only while nobody is known.
+    fn may_tell(&self, verified: &Verified, target: &CallTarget<'_>) -> Result<(), Fault> {
+        // The source is always sealed in the token, also where the contact itself is left out of it.
+        let is_known = || verified.session.source.is_some() || self.known(&verified.session.id).is_some();
+        if target.route.identifies && is_known() {
+            return Err(Fault::new(
+                Code::ContactSet,
+                "this session has a contact already; a session token cannot change it",
+            ));
+        }
+        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::Method;
 use reqwest::Response;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
 use tokio::sync::{Mutex, mpsc};
 
 use crate::support::fleet::Fleet;
@@ -245,6 +246,25 @@ async fn a_kept_token_makes_its_session_nobody_elses() {
     let call = gateway.post(&format!("/api/v1/conversation/{}/complete", session.conversation));
     let call = call.bearer_auth(&session.token).json(&json!({"text": "hi"}));
     assert_eq!(call.send().await.unwrap().status(), 401);
+}
+
+#[tokio::test]
+async fn an_upsert_whose_body_comes_after_its_visitor_became_known_is_not_sent() {
+    let gateway = TestGateway::chatbotkit().start();
+    let session = gateway.mint("support").await;
+    let path = format!("/api/v1/conversation/{}/contact/upsert", session.conversation);
+    let eve = r#"{"email":"eve@example.com"}"#;
+    let length = format!("content-length: {}", eve.len());
+    let headers = ["content-type: application/json", &length, "expect: 100-continue"];
+    let mut upsert = wire::send(&gateway, wire::head(&session, &format!("POST {path}"), &headers)).await;
+    wire::read_until(&mut upsert, "100 Continue\r\n\r\n").await;
+    let body = json!({"token": session.token, "contact": ada(), "keepPrevious": true});
+    assert_eq!(sent(&gateway, &session.id, gateway.owner.expose(), body).await.status(), 200);
+
+    upsert.write_all(eve.as_bytes()).await.unwrap();
+    let answer = wire::read_until(&mut upsert, "}").await;
+
+    assert_eq!(wire::status(&answer), 403, "{answer}");
 }
 
 #[tokio::test]

@@ -3,103 +3,45 @@
 //! The whole of the body is looked through as it is written. Of two members of one name each is looked at, whichever of
 //! them a vendor would take.
 
-use std::cell::RefCell;
-use std::fmt;
+use serde_json::value::RawValue;
 
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_json::Value;
+use super::{JsonError, Object, same_name};
 
-use super::{JsonError, Name, same_name};
-
-/// Looks for a member of one of these `names` that says something.
+/// Looks for a member of one of these `names` that says something. Values are told apart by how they begin, and only names
+/// are decoded: what no parser here would take (half of a surrogate pair, a number beyond all others) is the vendor's to judge.
 ///
 /// # Errors
 ///
 /// Its name.
 pub(super) fn check(body: &[u8], names: &[String]) -> Result<(), JsonError> {
-    let found = RefCell::new(None);
-    let mut parser = serde_json::Deserializer::from_slice(body);
-    let searched = Search { names, found: &found }.deserialize(&mut parser);
-    match (found.into_inner(), searched) {
-        (Some(name), _) => Err(JsonError::Refused(name)),
-        (None, searched) => searched.map_err(JsonError::NotJson),
-    }
+    let body: &RawValue = serde_json::from_slice(body).map_err(JsonError::NotJson)?;
+    search(body, names)
 }
 
-#[derive(Clone, Copy)]
-struct Search<'s> {
-    names: &'s [String],
-    found: &'s RefCell<Option<String>>,
+/// No deeper than the body, whose depth was looked at before.
+fn search(value: &RawValue, names: &[String]) -> Result<(), JsonError> {
+    let text = value.get();
+    if text.starts_with('{') {
+        let Object(members) = serde_json::from_str(text).map_err(JsonError::NotJson)?;
+        for (name, value) in members {
+            match names.iter().find(|refused| same_name(refused, &name)) {
+                Some(refused) if says_something(value) => return Err(JsonError::Refused(refused.clone())),
+                Some(_) => {}
+                None => search(value, names)?,
+            }
+        }
+    } else if text.starts_with('[') {
+        let items: Vec<&RawValue> = serde_json::from_str(text).map_err(JsonError::NotJson)?;
+        items.into_iter().try_for_each(|item| search(item, names))?;
+    }
+    Ok(())
 }
 
 /// Null, nothing and an empty list name nothing.
-fn says_something(value: &Value) -> bool {
-    match value {
-        Value::Null => false,
-        Value::Array(items) => !items.is_empty(),
-        Value::String(text) => !text.is_empty(),
-        Value::Bool(_) | Value::Number(_) | Value::Object(_) => true,
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Search<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Search<'_> {
-    type Value = ();
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("JSON")
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
-        while items.next_element_seed(self)?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
-        while let Some(Name(name)) = members.next_key()? {
-            match self.names.iter().find(|refused| same_name(refused, &name)) {
-                None => members.next_value_seed(self)?,
-                Some(refused) => {
-                    if says_something(&members.next_value()?) {
-                        self.found.replace(Some(refused.clone()));
-                        return Err(A::Error::custom("a name is refused"));
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
+fn says_something(value: &RawValue) -> bool {
+    let text = value.get();
+    let is_empty_list = || text.strip_prefix('[').is_some_and(|rest| rest.trim_start().starts_with(']'));
+    text != "null" && text != "\"\"" && !is_empty_list()
 }
 
 #[cfg(test)]
@@ -126,8 +68,25 @@ mod tests {
     }
 
     #[test]
+    fn what_only_a_vendor_can_read_is_no_harm_and_hides_nothing() {
+        for value in
+            [r#""hi \ud83d""#, "1e400", "-0", "[1e999, {\"a\": \"\\udc00\"}]", "123456789012345678901234567890"]
+        {
+            assert!(check(format!("{{\"content\": {value}}}").as_bytes(), &["fileIds".to_owned()]).is_ok(), "{value}");
+            assert!(is_refused(&format!("{{\"content\": {value}, \"b\": [{{\"fileIds\": {value}}}]}}")), "{value}");
+        }
+    }
+
+    #[test]
     fn a_refused_name_that_says_nothing_is_no_harm() {
-        for body in [r#"{"fileIds":[]}"#, r#"{"fileIds":null}"#, r#"{"fileIds":""}"#, r#"{"a":"fileIds"}"#, "[1]"] {
+        for body in [
+            r#"{"fileIds":[ ]}"#,
+            r#"{"fileIds":[]}"#,
+            r#"{"fileIds":null}"#,
+            r#"{"fileIds":""}"#,
+            r#"{"a":"fileIds"}"#,
+            "[1]",
+        ] {
             assert!(!is_refused(body), "{body}");
         }
     }
