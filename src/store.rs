@@ -32,7 +32,7 @@ use tokio::sync::watch;
 use crate::clock::{Clock, Timestamp};
 use crate::document::Rate;
 
-pub use self::change::{Change, ChangeKind, Changes, RECOGNISED_MARGIN, Revoked, Scope};
+pub use self::change::{Change, ChangeKind, Changes, LOG_MARGIN, Revoked, Scope};
 pub use self::error::StoreError;
 pub use self::list::{Cursor, Filter, Page};
 pub use self::record::{Cap, Counted, Known, Record};

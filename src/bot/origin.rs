@@ -4,6 +4,10 @@ use http::HeaderValue;
 
 use crate::net::is_loopback;
 
+/// Longer ones name no host of the Internet (RFC 1035 §2.3.4, and a port): a page of one would have its session opened, and
+/// no token, which says where it is for.
+const LONGEST: usize = 255 + ":65535".len();
+
 /// The origin of a web page: `https://www.example.com`, as the browser wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin(HeaderValue);
@@ -123,7 +127,7 @@ fn split(text: &str) -> Option<(&str, &str)> {
     let (scheme, authority) = text.split_once("://")?;
     let is_scheme = !scheme.is_empty()
         && scheme.bytes().all(|byte| byte.is_ascii_lowercase() || b"+-.".contains(&byte) || byte.is_ascii_digit());
-    let is_authority = !authority.is_empty()
+    let is_authority = (1..=LONGEST).contains(&authority.len())
         && authority
             .bytes()
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._:[]".contains(&byte));
@@ -185,6 +189,15 @@ mod tests {
     fn null_is_nobody_even_where_all_are_allowed() {
         assert!(allows(&["*"], "https://anything.example"));
         assert!(!allows(&["*"], "null"));
+    }
+
+    #[test]
+    fn an_origin_longer_than_any_host_is_nobodys() {
+        let of = |length: usize| format!("https://{}.example.com", "a".repeat(length - ".example.com".len()));
+        for list in ["*", "https://*.example.com"] {
+            assert!(allows(&[list], &of(253)), "{list}");
+            assert!(!allows(&[list], &of(262)), "{list}");
+        }
     }
 
     #[test]

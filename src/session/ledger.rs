@@ -22,8 +22,8 @@ use crate::fault::{Code, Fault};
 use crate::id::digest_number;
 use crate::net::Neighbourhood;
 use crate::store::{
-    Backend, Begun, Cap, Change, ChangeKind, Counted, Cursor, Filter, Known, Page, Part, RECOGNISED_MARGIN, Record,
-    Scope, StoreError, Taken,
+    Backend, Begun, Cap, Change, ChangeKind, Counted, Cursor, Filter, Known, LOG_MARGIN, Page, Part, Record, Scope,
+    StoreError, Taken,
 };
 use crate::token::{Contact, ContactClaims, ContactSource, LEEWAY, LONGEST_TTL, Session};
 
@@ -53,7 +53,7 @@ pub struct Ledger {
 }
 
 // An entry that goes before the last token that it concerns would bring that token back.
-const _: () = assert!(RECOGNISED_MARGIN.as_millis() > LEEWAY.as_millis());
+const _: () = assert!(LOG_MARGIN.as_millis() > LEEWAY.as_millis());
 
 impl std::fmt::Debug for Ledger {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -191,7 +191,7 @@ impl Ledger {
     /// The store is away.
     pub async fn revoke(&self, scope: Scope) -> Result<Timestamp, Fault> {
         // A session that is open now has ended by then, and is not renewed any more.
-        let until = self.clock.now().plus(LONGEST_TTL).plus(LEEWAY);
+        let until = self.clock.now().plus(LONGEST_TTL).plus(LOG_MARGIN);
         let kind = match &scope {
             Scope::Session(id) => ChangeKind::Ended(id.clone()),
             Scope::Contact(subject) => ChangeKind::Contact(subject.clone()),

@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::StoreError;
 use crate::clock::Timestamp;
 
-/// A recognition stays in the log for so long after its session's end: tokens are taken for a while longer, by clocks that
-/// are behind.
-pub const RECOGNISED_MARGIN: Duration = Duration::from_secs(60);
+/// An entry stays in the log for so long after the end of the last session that it concerns: tokens are taken for a while
+/// longer, by clocks that are behind, and a session that was opened by one that is ahead ends later.
+pub const LOG_MARGIN: Duration = Duration::from_secs(60);
 
 /// Most entries that are handed out at once.
 pub(super) const MOST_CHANGES: u32 = 1000;

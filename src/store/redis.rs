@@ -36,7 +36,7 @@ use self::link::Link;
 use self::rows::Reply;
 use self::scripts::{Arguments, Scripts};
 use self::thread::Thread;
-use super::change::{MOST_CHANGES, RECOGNISED_MARGIN};
+use super::change::{LOG_MARGIN, MOST_CHANGES};
 use super::{
     Answer, Backend, Begun, Cap, Changes, Cursor, Filter, Known, Page, Part, Record, RedisPlace, Revoked, Scope,
     StoreError, Taken,
@@ -135,7 +135,7 @@ impl Backend for Redis {
             .with(if keeps_earlier { "0" } else { "1" })
             .with(rows::millis(expires))
             .with(self.retention())
-            .with(RECOGNISED_MARGIN.as_millis().to_string());
+            .with(LOG_MARGIN.as_millis().to_string());
         self.call(|scripts| &scripts.recognise, arguments, Again::Yes, Reply::record)
     }
 

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row, named_params, params, params_
 use super::{changes, millis, moment};
 use crate::clock::Timestamp;
 use crate::id::{hex, unhex};
-use crate::store::{Cap, ChangeKind, Counted, Cursor, Filter, Known, Page, RECOGNISED_MARGIN, Record, StoreError};
+use crate::store::{Cap, ChangeKind, Counted, Cursor, Filter, Known, LOG_MARGIN, Page, Record, StoreError};
 
 /// All columns of a record. A session has ended when it was revoked, or when its contact or its bot was.
 const SELECT: &str = "SELECT id, bot, client, subject, conversation, source, contact, origin, address, opened, expires, \
@@ -182,7 +182,7 @@ pub(super) fn recognise(
     if is_new || ends_more {
         let Record { subject, ends_earlier, .. } = record.clone();
         let kind = ChangeKind::Recognised { id: id.to_owned(), digest: known.digest, subject, ends_earlier };
-        changes::append(connection, &kind, now, record.ends.plus(RECOGNISED_MARGIN))?;
+        changes::append(connection, &kind, now, record.ends.plus(LOG_MARGIN))?;
     }
     Ok(record)
 }

@@ -1,7 +1,7 @@
 //! The log that replicas read.
 
 use futures_util::future::join_all;
-use keystile::store::{Change, ChangeKind, RECOGNISED_MARGIN, Scope};
+use keystile::store::{Change, ChangeKind, LOG_MARGIN, Scope};
 
 use super::{Kept, ada, both, session, soon};
 
@@ -33,7 +33,7 @@ async fn the_log_after_a_number_is_all_that_came_later() {
         let recognised = ChangeKind::Recognised { id, digest, subject, ends_earlier: true };
         let (contact, bot) = (ChangeKind::Contact("ada".to_owned()), ChangeKind::Bot("support".to_owned()));
         assert_eq!(kinds, [recognised, contact, bot, ChangeKind::Ended("unknown".to_owned())], "{}", store.name);
-        assert_eq!(log.entries[0].until, record.ends.plus(RECOGNISED_MARGIN), "{}", store.name);
+        assert_eq!(log.entries[0].until, record.ends.plus(LOG_MARGIN), "{}", store.name);
         assert_eq!((log.last, log.is_all), (fourth, true), "{}", store.name);
         let rest = store.changes(second).await.unwrap();
         assert_eq!(numbers(&rest.entries), [third, fourth], "{}", store.name);

@@ -1,8 +1,14 @@
 //! What is revoked stays revoked.
 
-use keystile::store::{Record, Scope, StoreError};
+use std::sync::Arc;
 
-use super::{DAY, Kept, ada, both, now, session, soon};
+use keystile::access::Revoked;
+use keystile::clock::Clock;
+use keystile::session::Ledger;
+use keystile::store::{Record, Scope, StoreError};
+use keystile::token::{ContactClaims, LEEWAY};
+
+use super::{DAY, HOUR, Kept, ada, both, now, session, soon};
 
 async fn opened(store: &Kept, id: &str) -> Record {
     let record = session(id);
@@ -70,6 +76,25 @@ async fn a_gateway_whose_clock_is_ahead_opens_no_session_that_escapes() {
 
             assert!(revoked.at >= ahead.opened, "{} {scope:?}", store.name);
             assert_eq!(store.renew("ahead", soon(0)).await, Err(StoreError::Ended), "{} {scope:?}", store.name);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_revocation_stays_until_the_last_token_that_it_concerns_is_over() {
+    for scope in
+        [Scope::Session("ahead".to_owned()), Scope::Contact("sub-ahead".to_owned()), Scope::Bot("support".to_owned())]
+    {
+        for store in both().await {
+            let ahead = Record { opened: soon(30_000), ends: soon(30_000).plus(DAY), ..session("ahead") };
+            store.open(ahead.clone(), Vec::new()).await.unwrap();
+            let (clock, claims) = (Clock::system(), ContactClaims::Claims);
+            let revoked = Arc::new(Revoked::new(clock.clone()));
+            let ledger = Ledger::new(Arc::clone(&store.backend), revoked, clock, claims, HOUR);
+            ledger.revoke(scope.clone()).await.unwrap();
+
+            let changes = store.changes(0).await.unwrap();
+            assert!(changes.entries[0].until >= ahead.ends.plus(LEEWAY), "{} {scope:?}", store.name);
         }
     }
 }
