@@ -26,7 +26,7 @@ pub use self::hold::{HoldGrant, RenewGrant};
 pub use self::mint::{MintGrant, Minter};
 pub use self::operator::Operator;
 use self::revoked::Holder;
-pub use self::revoked::{Over, Revoked, Watch};
+pub use self::revoked::{Over, Renewed, Revoked, Watch};
 use crate::bot::{Bot, Client, Directory, Origin};
 use crate::clock::Clock;
 use crate::document::Rate;

@@ -112,8 +112,8 @@ impl Bound {
         let issuer = settings.gateway.public_url.as_str();
         let authority = Arc::new(Authority::open(&settings.tokens, issuer, clock.clone(), entropy.clone())?);
         let records = Records::new(settings.listen.workers, records);
-        let (revoked, drain) = (Arc::new(Revoked::new(clock.clone())), Drain::default());
         let store = store::open(&settings.store, clock.clone())?;
+        let (revoked, drain) = (Arc::new(Revoked::new(Arc::clone(&store), clock.clone())), Drain::default());
         let (contact, staleness) = (settings.tokens.contact, settings.store.max_staleness);
         let ledger = Arc::new(Ledger::new(store, Arc::clone(&revoked), clock.clone(), contact, staleness));
         let (traces, carrier) = collector::open(settings.traces);

@@ -11,6 +11,7 @@ pub(crate) mod internal;
 mod json;
 mod outgoing;
 mod query;
+mod renewal;
 mod scrub;
 mod socket;
 mod stream;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::mint::{is_allowed_page, visitor};
-use super::{Access, Caller, Holder, Over, Principal, RenewGrant, Revoked, Watch};
+use super::{Access, Caller, Holder, Over, Principal, RenewGrant, Renewed, Revoked, Watch};
 use crate::bot::{Bot, Client, PUBLIC, Vendor, Visibility};
 use crate::clock::Timestamp;
 use crate::fault::{Code, Fault};
@@ -107,6 +107,14 @@ impl CallGrant {
     /// What wakes whoever waits when that may be so.
     pub fn watch(&self) -> Watch {
         self.revoked.watch(&self.holder, &self.bot)
+    }
+
+    /// Until when the session's newest token is good, if that is later than `known`, or than this token's end: asked of the
+    /// store. Nothing for an owner.
+    pub fn renewed(&self, known: Option<Timestamp>) -> Option<Renewed> {
+        let verified = Arc::clone(self.session()?);
+        let after = known.unwrap_or(verified.session.expires);
+        Some(Box::pin(Arc::clone(&self.revoked).renewed(verified, after)))
     }
 
     /// The place of that key.

@@ -15,16 +15,20 @@ use std::task::{Context, Poll};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
+use tokio::time::Instant;
 
 use crate::bot::{Bot, Client};
 use crate::clock::{Clock, Timestamp};
 use crate::fault::{Code, Fault};
 use crate::id::{digest_number, session_number};
-use crate::store::{Change, ChangeKind};
+use crate::store::{Backend, Change, ChangeKind};
 use crate::token::{ContactSource, Verified};
 
 /// Enough that two workers seldom meet in one.
 const SHARDS: usize = 64;
+
+/// Until when a session goes on, if it does.
+pub type Renewed = Pin<Box<dyn Future<Output = Option<(Timestamp, Instant)>> + Send>>;
 
 /// Why a token is good no more, though it has not expired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,12 +166,13 @@ pub struct Revoked {
     fresh_until: AtomicU64,
     /// Whether those who are strict were woken since, because it was not.
     is_stale: AtomicBool,
+    store: Arc<dyn Backend>,
     clock: Clock,
 }
 
 impl Revoked {
-    /// Nothing was read yet.
-    pub fn new(clock: Clock) -> Self {
+    /// Nothing of `store` was read yet.
+    pub fn new(store: Arc<dyn Backend>, clock: Clock) -> Self {
         let shards = std::iter::repeat_with(Mutex::default).take(SHARDS).collect();
         Self {
             epoch: AtomicU64::new(1),
@@ -178,6 +183,7 @@ impl Revoked {
             is_stopping: AtomicBool::new(false),
             fresh_until: AtomicU64::new(0),
             is_stale: AtomicBool::new(false),
+            store,
             clock,
         }
     }
@@ -319,6 +325,19 @@ impl Revoked {
         }
         let is_known = matches!(session.source, Some(ContactSource::Asserted | ContactSource::Verified));
         (state.ends_earlier && !is_known).then_some(Over::Replaced)
+    }
+
+    /// Until when the newest token of a session is good, on both clocks, if that is later than `after` and the session has not
+    /// ended: what began with `verified` goes on until then.
+    pub(super) async fn renewed(
+        self: Arc<Self>,
+        verified: Arc<Verified>,
+        after: Timestamp,
+    ) -> Option<(Timestamp, Instant)> {
+        let record = self.store.session(&verified.session.id).await;
+        let record = record.inspect_err(|error| tracing::debug!(%error, "nobody knows of a renewal")).ok()??;
+        let is_renewed = record.ended.is_none() && record.expires > after;
+        is_renewed.then(|| (record.expires, self.clock.moment().when(record.expires)))
     }
 
     /// The digest of the contact that the visitor of session `id` became known as, after the opening.

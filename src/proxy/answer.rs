@@ -19,7 +19,7 @@ use crate::bot::Vendor;
 use crate::clock::{Moment, Timestamp};
 use crate::fault::{Code, Fault};
 use crate::limit::OpenCall;
-use crate::token::{LEEWAY, LONGEST_TTL};
+use crate::token::LONGEST_TTL;
 use crate::upstream::pool::AnswerBody;
 
 /// The longest answer that is read whole, to be written into.
@@ -60,7 +60,7 @@ pub(super) fn passed_on(
     let headers = headers(&head.headers, &needles, &grant, now.wall);
     let format = Format::of(&headers);
     let ends = (now.instant, ends(&grant, now));
-    let stream = Box::new(AnswerStream::new(body, needles, format, ends, LEEWAY, grant, open));
+    let stream = Box::new(AnswerStream::new(body, needles, format, ends, grant, open));
     let mut response = Response::new(stream);
     *response.status_mut() = head.status;
     *response.headers_mut() = headers;

@@ -213,7 +213,7 @@ impl Socket {
         let directions = (Down::new(needles, limit), Up::new(limit));
         let terms = Terms { ends, latest: ends + LEEWAY, ping: timeouts.ping, idle: timeouts.idle };
         let sides = (TokioIo::new(client), TokioIo::new(vendor));
-        let report = Pump::new(sides, directions, terms, received, admit, Some(grant.watch())).run().await;
+        let report = Pump::new(sides, directions, terms, received, admit, Some(&grant)).run().await;
         drop(open);
         if report.hits > 0 {
             grant.bot().vendor.masked(report.hits);

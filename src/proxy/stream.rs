@@ -3,7 +3,7 @@
 //! Each part leaves when it arrives, scrubbed; nothing is read from the vendor that the caller has not asked for, so
 //! that a slow caller slows the vendor. There is one timer at most, made only when the vendor is silent for the first
 //! time: it serves the three things that can happen in silence (bytes that were held back go out, the vendor is too
-//! slow, the token ends).
+//! slow, the token ends). At that end the stream goes on if its session was renewed, and nothing passes until that is known.
 
 use std::fmt;
 use std::pin::Pin;
@@ -16,6 +16,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::farewell::{Border, Format};
+use super::renewal::Renewal;
 use super::scrub::{Needles, Scrubber};
 use crate::access::{CallGrant, Over, Watch};
 use crate::fault::Code;
@@ -66,12 +67,15 @@ pub struct AnswerStream {
     scrubber: Scrubber,
     format: Format,
     border: Border,
-    /// When the token ends: from then on the stream ends at the next border.
+    /// When the token ends: from then on the stream ends at the next border, unless its session was renewed.
     ends: Instant,
     /// When it is cut without a border.
     latest: Instant,
     /// Why it ends, if not by time.
     over: Option<Over>,
+    renewal: Renewal,
+    /// What came after the token's end, and passes if there is another.
+    waiting: Option<Bytes>,
     /// Wakes it in silence when its token ends before its time.
     watch: Option<Watch>,
     idle: Duration,
@@ -92,13 +96,12 @@ impl fmt::Debug for AnswerStream {
 }
 
 impl AnswerStream {
-    /// The stream of `body`, whose head came at `now`, whose token ends at `ends`, and which is cut `grace` later at the latest.
+    /// The stream of `body`, whose head came at `now`, and whose token ends at `ends`.
     pub(super) fn new(
         body: AnswerBody,
         needles: Arc<Needles>,
         format: Format,
         (now, ends): (Instant, Instant),
-        grace: Duration,
         grant: CallGrant,
         open: Option<OpenCall>,
     ) -> Self {
@@ -110,8 +113,10 @@ impl AnswerStream {
             format,
             border: Border::default(),
             ends,
-            latest: ends + grace,
+            latest: ends + LEEWAY,
             over: None,
+            renewal: Renewal::default(),
+            waiting: None,
             watch: None,
             idle,
             last_part: now,
@@ -142,6 +147,7 @@ impl AnswerStream {
     /// Ends the body: the vendor's connection is closed if it has not been read to the end.
     fn end(&mut self, cut: Option<Cut>) {
         self.body = None;
+        self.waiting = None;
         self.timer = None;
         self.watch = None;
         self.open = None;
@@ -158,13 +164,17 @@ impl AnswerStream {
     }
 
     /// A part came from the vendor.
-    fn part(&mut self, data: Bytes) -> Option<Result<Bytes, Cut>> {
+    fn part(&mut self, data: Bytes, context: &mut Context<'_>) -> Option<Result<Bytes, Cut>> {
         let now = Instant::now();
         self.last_part = now;
         self.look_at_token(now);
+        if self.goes_on(now, context) && self.renewal.is_asked() {
+            self.waiting = Some(data);
+            return None;
+        }
         let mut out = self.scrubber.push(data);
         self.held_since = self.scrubber.is_releasable().then_some(now);
-        if now >= self.ends
+        if !self.goes_on(now, context)
             && let Some(length) = self.border.ahead(self.format, &out)
         {
             out.truncate(length);
@@ -192,6 +202,24 @@ impl AnswerStream {
         }
     }
 
+    /// Whether the token has not ended, or another has taken its place; also while nobody knows that.
+    fn goes_on(&mut self, now: Instant, context: &mut Context<'_>) -> bool {
+        if now < self.ends {
+            return true;
+        }
+        if self.over.is_some() || now >= self.latest || !self.renewal.ask(Some(&self.grant)) {
+            return false;
+        }
+        match self.renewal.poll(context) {
+            Poll::Pending => true,
+            Poll::Ready(None) => false,
+            Poll::Ready(Some(until)) => {
+                (self.ends, self.latest) = (until, until + LEEWAY);
+                true
+            }
+        }
+    }
+
     /// The end, because the token's has come.
     fn token_ends(&mut self) -> Cut {
         let cut = self.over.map_or(Cut::Expired, Cut::Over);
@@ -207,10 +235,10 @@ impl AnswerStream {
     }
 
     /// What has happened in the vendor's silence, if anything has.
-    fn in_silence(&mut self) -> Option<Result<Bytes, Cut>> {
+    fn in_silence(&mut self, context: &mut Context<'_>) -> Option<Result<Bytes, Cut>> {
         let now = Instant::now();
         self.look_at_token(now);
-        if now >= self.ends && self.border.is_here(self.format) {
+        if !self.goes_on(now, context) && self.border.is_here(self.format) {
             return Some(Ok(self.farewell(Bytes::new())));
         }
         if now >= self.latest {
@@ -242,7 +270,15 @@ impl AnswerStream {
         if self.over.is_none() && self.watch.as_mut().is_some_and(|watch| watch.poll_woken(context).is_ready()) {
             return Poll::Ready(());
         }
-        let token = if Instant::now() < self.ends { self.ends } else { self.latest };
+        let now = Instant::now();
+        // Whether it was renewed may be told in silence.
+        if self.renewal.is_asked() {
+            self.goes_on(now, context);
+            if !self.renewal.is_asked() {
+                return Poll::Ready(());
+            }
+        }
+        let token = if now < self.ends { self.ends } else { self.latest };
         let idle = self.last_part + self.idle;
         let next = self.held_since.map_or(idle, |since| idle.min(since + HOLD)).min(token);
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(next)));
@@ -270,11 +306,20 @@ impl Body for AnswerStream {
         }
         loop {
             let Some(body) = &mut stream.body else { return Poll::Ready(None) };
-            match Pin::new(body).poll_frame(context) {
+            let next = match stream.waiting.take() {
+                // Nothing passes while nobody knows whether the token's end is the stream's.
+                waiting if stream.renewal.is_asked() => {
+                    stream.waiting = waiting;
+                    Poll::Pending
+                }
+                Some(data) => Poll::Ready(Some(Ok(Frame::data(data)))),
+                None => Pin::new(body).poll_frame(context),
+            };
+            match next {
                 Poll::Ready(Some(Ok(frame))) => {
                     // Trailers do not pass.
                     let Ok(data) = frame.into_data() else { continue };
-                    match stream.part(data) {
+                    match stream.part(data, context) {
                         Some(Ok(out)) => return Poll::Ready(Some(Ok(Frame::data(out)))),
                         Some(Err(cut)) => return stream.parting(cut, context),
                         None => {}
@@ -294,7 +339,7 @@ impl Body for AnswerStream {
                     if stream.poll_timer(context).is_pending() {
                         return Poll::Pending;
                     }
-                    match stream.in_silence() {
+                    match stream.in_silence(context) {
                         Some(Ok(out)) => return Poll::Ready(Some(Ok(Frame::data(out)))),
                         Some(Err(cut)) => return stream.parting(cut, context),
                         None => {}
@@ -307,13 +352,15 @@ impl Body for AnswerStream {
     fn is_end_stream(&self) -> bool {
         self.front.is_none()
             && self.parting.is_none()
+            && self.waiting.is_none()
             && self.body.as_ref().is_none_or(Body::is_end_stream)
             && !self.scrubber.is_holding()
     }
 
     fn size_hint(&self) -> SizeHint {
         // Masking keeps the length, so that a length that the vendor gave stays true. What is held back is part of it.
-        match (&self.body, self.scrubber.is_holding() || self.front.is_some()) {
+        let has_more = self.scrubber.is_holding() || self.front.is_some() || self.waiting.is_some();
+        match (&self.body, has_more) {
             (Some(body), false) => body.size_hint(),
             (Some(_), true) => SizeHint::default(),
             (None, _) => SizeHint::with_exact(self.front.as_ref().map_or(0, |front| front.len() as u64)),

@@ -1,10 +1,10 @@
 //! WebSocket: the same checks as any call, then messages both ways, scanned, bounded, and no longer than the token.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Method, Response};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
@@ -360,6 +360,28 @@ async fn a_websocket_ends_with_its_token_by_4401() {
     let mut socket = open(&gateway, &session).await;
     assert_eq!(closed(&mut socket).await.0, 4401);
     eventually("the record", || gateway.records().iter().any(|record| record["code"] == "token_expired")).await;
+}
+
+#[tokio::test]
+async fn a_websocket_of_a_renewed_session_goes_on_past_the_end_of_its_token() {
+    let (vendor, _) = echo();
+    let gateway = TestGateway::with_profile(&vendor, PROFILE).start();
+    let session = gateway.mint("support").await;
+    gateway.clock.advance(Duration::from_secs(3600) - Duration::from_millis(300));
+    let mut socket = open(&gateway, &session).await;
+    let renew = gateway.post(&format!("/v1/sessions/{}/renew", session.id)).bearer_auth(&session.token);
+    assert_eq!(renew.send().await.unwrap().status(), 200);
+    let latest = Instant::now() + Duration::from_millis(5500);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    while Instant::now() < latest {
+        socket.send("still here".into()).await.unwrap();
+        let said = socket.next().await.unwrap().unwrap();
+        assert_eq!(said.into_text().unwrap(), "still here");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let end = gateway.call(Method::DELETE, &format!("/v1/sessions/{}", session.id)).bearer_auth(&session.token);
+    assert_eq!(end.send().await.unwrap().status(), 204);
+    assert_eq!(closed(&mut socket).await.0, 4401);
 }
 
 #[tokio::test]

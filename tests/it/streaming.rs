@@ -224,6 +224,38 @@ async fn at_expiry_other_bodies_are_cut_five_seconds_later_at_most() {
 }
 
 #[tokio::test]
+async fn a_renewed_session_keeps_its_streams_past_the_end_of_their_token() {
+    for (media, part) in [("text/event-stream", "data: a\n\n"), ("application/jsonl", "{}\n"), ("text/plain", "a")] {
+        let (vendor, senders) = streaming(media);
+        let gateway = TestGateway::in_front_of(&vendor).start();
+        let session = gateway.mint("support").await;
+        gateway.clock.advance(HOUR - Duration::from_millis(300));
+        let mut answer = gateway.call(Method::GET, "/read").bearer_auth(&session.token).send().await.unwrap();
+        let sender = senders.lock().pop().unwrap();
+        let renew = gateway.post(&format!("/v1/sessions/{}/renew", session.id)).bearer_auth(&session.token);
+        assert_eq!(renew.send().await.unwrap().status(), 200);
+
+        // In silence past its end, and past what it is given to come to a border; then in the midst of parts.
+        let (ends, latest) =
+            (Instant::now() + Duration::from_millis(400), Instant::now() + Duration::from_millis(5500));
+        tokio::time::sleep_until(ends.into()).await;
+        while Instant::now() < latest {
+            sender.send(part.into()).await.unwrap();
+            assert_eq!(answer.chunk().await.unwrap().unwrap(), part, "{media}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        let end = gateway.call(Method::DELETE, &format!("/v1/sessions/{}", session.id)).bearer_auth(&session.token);
+        assert_eq!(end.send().await.unwrap().status(), 204);
+        let (text, is_whole) = rest(answer).await;
+        assert_eq!(
+            (text.contains("token_revoked"), is_whole),
+            (media != "text/plain", media != "text/plain"),
+            "{media} {text}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn what_comes_late_in_the_five_seconds_after_a_tokens_end_gets_no_five_of_its_own() {
     let began = Instant::now();
     let (vendor, senders) = streaming("text/plain");

@@ -17,8 +17,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::frame::{Violation, Writer, close};
 use super::relay::{Down, Seen, Up, Wanted};
 use super::side::Side;
-use crate::access::{Over, Watch};
+use crate::access::{CallGrant, Over, Watch};
 use crate::fault::Code;
+use crate::proxy::renewal::Renewal;
 use crate::token::LEEWAY;
 
 /// How long the beginning of what may be a secret is held back.
@@ -131,6 +132,8 @@ enum Event {
     Ended(Who),
     /// It takes no more either.
     Lost(Who),
+    /// Whether its session was renewed is known: until when, if it was.
+    Renewed(Option<Instant>),
     Else,
 }
 
@@ -157,7 +160,7 @@ pub(super) struct Report {
 }
 
 /// A WebSocket at work. `A` says whether a message of the client may pass now, or how long it has to wait.
-pub(super) struct Pump<C, V, A> {
+pub(super) struct Pump<'g, C, V, A> {
     client: Side<C>,
     vendor: Side<V>,
     down: Down,
@@ -167,9 +170,11 @@ pub(super) struct Pump<C, V, A> {
     paused: Option<Instant>,
     terms: Terms,
     admit: A,
+    grant: Option<&'g CallGrant>,
     watch: Option<Watch>,
     /// Why it ends, if not by time.
     over: Option<Over>,
+    renewal: Renewal,
     trifles: Trifles,
     received: Arc<AtomicU64>,
     last_message: Instant,
@@ -178,7 +183,7 @@ pub(super) struct Pump<C, V, A> {
     ending: Option<Ending>,
 }
 
-impl<C, V, A> Pump<C, V, A>
+impl<'g, C, V, A> Pump<'g, C, V, A>
 where
     C: AsyncRead + AsyncWrite,
     V: AsyncRead + AsyncWrite,
@@ -191,7 +196,7 @@ where
         terms: Terms,
         received: Arc<AtomicU64>,
         admit: A,
-        watch: Option<Watch>,
+        grant: Option<&'g CallGrant>,
     ) -> Self {
         Self {
             client: Side::new(client),
@@ -202,8 +207,10 @@ where
             paused: None,
             terms,
             admit,
-            watch,
+            grant,
+            watch: grant.map(CallGrant::watch),
             over: None,
+            renewal: Renewal::default(),
             trifles: Trifles { since: Instant::now(), count: 0 },
             received,
             last_message: Instant::now(),
@@ -237,7 +244,8 @@ where
                         Who::Vendor => self.vendor.forget(),
                     }
                 }
-                Event::Else => {}
+                Event::Renewed(Some(until)) => (self.terms.ends, self.terms.latest) = (until, until + LEEWAY),
+                Event::Renewed(None) | Event::Else => {}
             }
         }
     }
@@ -258,7 +266,7 @@ where
     async fn next(&mut self, timer: Pin<&mut Sleep>) -> Event {
         let (may_hear_client, may_hear_vendor) = (self.may_hear_client(), self.may_hear_vendor());
         let (may_tell_client, may_tell_vendor) = (!self.client.is_written(), !self.vendor.is_written());
-        let (client, vendor, watch) = (&mut self.client, &mut self.vendor, &mut self.watch);
+        let (client, vendor, watch, renewal) = (&mut self.client, &mut self.vendor, &mut self.watch, &mut self.renewal);
         let may_be_woken = self.over.is_none() && watch.is_some();
         let woken = poll_fn(|context| watch.as_mut().map_or(Poll::Pending, |watch| watch.poll_woken(context)));
         tokio::select! {
@@ -271,16 +279,17 @@ where
             more = Side::<V>::read(&mut vendor.read, &mut vendor.inbox),
                 if may_hear_vendor => if more { Event::Read(Who::Vendor) } else { Event::Ended(Who::Vendor) },
             () = woken, if may_be_woken => Event::Else,
+            until = poll_fn(|context| renewal.poll(context)) => Event::Renewed(until),
             () = timer => Event::Else,
         }
     }
 
     fn may_hear_client(&self) -> bool {
-        !self.client.has_ended && self.vendor.is_written() && self.paused.is_none()
+        !self.client.has_ended && self.vendor.is_written() && self.paused.is_none() && !self.renewal.is_asked()
     }
 
     fn may_hear_vendor(&self) -> bool {
-        !self.vendor.has_ended && self.client.is_written() && self.ending.is_none()
+        !self.vendor.has_ended && self.client.is_written() && self.ending.is_none() && !self.renewal.is_asked()
     }
 
     fn hear_client(&mut self) {
@@ -322,7 +331,8 @@ where
         let bytes = self.vendor.inbox.split().freeze();
         self.vendor.hears(now);
         self.look_at_token(now);
-        match self.down.push(bytes, now >= self.terms.ends, &mut self.client.out) {
+        let goes_on = self.goes_on(now);
+        match self.down.push(bytes, !goes_on, &mut self.client.out) {
             Ok(seen) => {
                 if seen.data {
                     self.last_message = now;
@@ -362,7 +372,7 @@ where
 
     fn look_at_clock(&mut self, now: Instant) {
         self.look_at_token(now);
-        if now >= self.terms.latest || (now >= self.terms.ends && self.down.is_at_border()) {
+        if now >= self.terms.latest || (!self.goes_on(now) && self.down.is_at_border()) {
             return self.end(self.over.map_or(End::Expired, End::Over));
         }
         if now >= self.last_message + self.terms.idle {
@@ -393,6 +403,11 @@ where
         } else if self.vendor.ask(Writer::Client, self.terms.ping, hears_vendor, self.up.is_at_border(), now) {
             self.end(End::VendorLost);
         }
+    }
+
+    /// Whether the token has not ended, or another may have taken its place.
+    fn goes_on(&mut self, now: Instant) -> bool {
+        now < self.terms.ends || (self.over.is_none() && self.renewal.ask(self.grant))
     }
 
     /// Begins the end: each side that can still be told is told.

@@ -89,7 +89,7 @@ async fn a_revocation_stays_until_the_last_token_that_it_concerns_is_over() {
             let ahead = Record { opened: soon(30_000), ends: soon(30_000).plus(DAY), ..session("ahead") };
             store.open(ahead.clone(), Vec::new()).await.unwrap();
             let (clock, claims) = (Clock::system(), ContactClaims::Claims);
-            let revoked = Arc::new(Revoked::new(clock.clone()));
+            let revoked = Arc::new(Revoked::new(Arc::clone(&store.backend), clock.clone()));
             let ledger = Ledger::new(Arc::clone(&store.backend), revoked, clock, claims, HOUR);
             ledger.revoke(scope.clone()).await.unwrap();
 
