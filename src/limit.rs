@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 
 pub use self::bucket::Bucket;
@@ -27,6 +28,9 @@ use crate::document::Rate;
 
 /// Enough that two cores seldom meet in one.
 const SHARDS: usize = 64;
+/// A longer answer counts as an open call until its caller has taken it: who asks for it again and again and reads nothing must
+/// not fill the memory.
+const SHORT: usize = 16 << 10;
 /// Keys a shard remembers at most: a million in all, about 50 MB.
 const MOST_KEYS: usize = 16_384;
 /// Keys of a shard that are told of at once: a thousand in all, about 5 ms of a Redis. Others wait for the next time.
@@ -293,6 +297,23 @@ impl OpenCall {
         let common = Arc::clone(self.other.get_or_insert_default());
         let half = Self { limiter: Arc::clone(&self.limiter), session: self.session, other: Some(common) };
         [self, half]
+    }
+
+    /// An answer that is read already: it counts as an open call until its caller has taken it. A short one does not.
+    pub fn until_taken(self, bytes: Bytes) -> Bytes {
+        if bytes.len() <= SHORT { bytes } else { Bytes::from_owner(Untaken { bytes, _open: self }) }
+    }
+}
+
+/// An answer, and that its caller has not taken it yet.
+struct Untaken {
+    bytes: Bytes,
+    _open: OpenCall,
+}
+
+impl AsRef<[u8]> for Untaken {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 

@@ -192,7 +192,11 @@ impl Proxy {
                 () = ended(&grant) => Err(gone(&grant)),
                 () = tokio::time::sleep_until(deadline) => Err(expired()),
             };
-            return rewritten.map(|answer| answer.map(Answered::Whole)).map_err(|fault| {
+            let untaken = |bytes| match open {
+                Some(open) => open.until_taken(bytes),
+                None => bytes,
+            };
+            return rewritten.map(|answer| answer.map(untaken).map(Answered::Whole)).map_err(|fault| {
                 // The call was carried out, and nobody may repeat it blindly.
                 let is_refused = fault.code() == Code::VendorRefusedKey;
                 let is_lost = !is_safe && !is_refused;

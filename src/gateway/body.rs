@@ -6,17 +6,20 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::proxy::{AnswerStream, Cut, Socket};
 use crate::telemetry::Record;
 use crate::telemetry::metrics::Open;
 
+/// So much of an answer that is known as a whole is given at once: what HTTP/2 was given waits for its client without a bound
+/// in time.
+const PART: usize = 64 << 10;
+
 /// What an answer is made of.
 pub(super) enum Payload {
     /// Known as a whole.
-    Whole(Full<Bytes>),
+    Whole(Bytes),
     /// Of the gateway's own endpoints.
     Own(axum::body::Body),
     /// A vendor's, as it comes.
@@ -39,12 +42,16 @@ impl fmt::Debug for Payload {
 
 impl Payload {
     pub(super) fn whole(bytes: Bytes) -> Self {
-        Self::Whole(Full::new(bytes))
+        Self::Whole(bytes)
     }
 
     pub(super) fn own(body: axum::body::Body) -> Self {
         Self::Own(body)
     }
+}
+
+fn next_part(whole: &mut Bytes) -> Option<Bytes> {
+    (!whole.is_empty()).then(|| whole.split_to(whole.len().min(PART)))
 }
 
 /// The body of an answer.
@@ -97,7 +104,7 @@ impl HttpBody for Body {
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyCut>>> {
         let body = self.get_mut();
         let polled = match &mut body.payload {
-            Payload::Whole(whole) => Pin::new(whole).poll_frame(context).map_err(|never| match never {}),
+            Payload::Whole(whole) => Poll::Ready(next_part(whole).map(|part| Ok(Frame::data(part)))),
             Payload::Own(own) => Pin::new(own).poll_frame(context).map_err(|error| BodyCut(error.into())),
             Payload::Stream(stream) => Pin::new(&mut **stream).poll_frame(context).map_err(|cut| BodyCut(cut.into())),
             Payload::Socket(_) => Poll::Ready(None),
@@ -114,7 +121,7 @@ impl HttpBody for Body {
 
     fn is_end_stream(&self) -> bool {
         match &self.payload {
-            Payload::Whole(whole) => whole.is_end_stream(),
+            Payload::Whole(whole) => whole.is_empty(),
             Payload::Own(own) => own.is_end_stream(),
             Payload::Stream(stream) => stream.is_end_stream(),
             Payload::Socket(_) => true,
@@ -123,7 +130,7 @@ impl HttpBody for Body {
 
     fn size_hint(&self) -> SizeHint {
         match &self.payload {
-            Payload::Whole(whole) => whole.size_hint(),
+            Payload::Whole(whole) => SizeHint::with_exact(whole.len() as u64),
             Payload::Own(own) => own.size_hint(),
             Payload::Stream(stream) => stream.size_hint(),
             Payload::Socket(_) => SizeHint::with_exact(0),

@@ -31,9 +31,6 @@ const LONGEST: usize = 1 << 20;
 const SHARE: Rate = Rate::new(1024, Duration::from_secs(600));
 /// Such a piece.
 const PIECE: usize = 4 << 10;
-/// A longer one counts as an open call until its caller has taken it: who asks for it again and again and reads nothing
-/// must not fill the memory.
-const SHORT: usize = 16 << 10;
 
 /// A granted call, by itself: it may outlive the request that asked for it.
 pub(super) struct Call {
@@ -47,12 +44,6 @@ pub(super) struct Call {
     open: Option<OpenCall>,
     /// What is put on record once the vendor has taken it.
     told: Option<Told>,
-}
-
-/// An answer, and that its caller has not taken it yet.
-struct Untaken {
-    bytes: Bytes,
-    _open: OpenCall,
 }
 
 /// Marks an answer that is too much for its session's share of the store.
@@ -100,9 +91,7 @@ impl Gateway {
             return Err(over.into());
         }
         Ok(answer.map(|answered| match (answered, untaken) {
-            (Answered::Whole(bytes), Some(open)) if bytes.len() > SHORT => {
-                Answered::Whole(Bytes::from_owner(Untaken { bytes, _open: open }))
-            }
+            (Answered::Whole(bytes), Some(open)) => Answered::Whole(open.until_taken(bytes)),
             (answered, _) => answered,
         }))
     }
@@ -149,12 +138,6 @@ impl Call {
     ) -> Self {
         let values = target.values.iter().map(|value| (*value).to_owned()).collect();
         Self { grant, vendor: Arc::clone(target.vendor), number: target.number, values, incoming, open, told }
-    }
-}
-
-impl AsRef<[u8]> for Untaken {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
     }
 }
 

@@ -16,8 +16,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::support::gateway::{PAGE, Session, TestGateway};
-use crate::support::vendor::{TestVendor, streaming};
-use crate::support::{eventually, wire};
+use crate::support::vendor::{TestVendor, streaming, whole};
+use crate::support::{eventually, until, wire};
 
 /// All that the gateway still sends, until it closes.
 async fn rest(stream: &mut TcpStream) -> String {
@@ -118,6 +118,34 @@ async fn a_stream_whose_window_stays_closed_is_given_up_and_its_connection_is_no
     eventually("the end of the vendor's call", || open.load(Ordering::SeqCst) == 0).await;
     assert!(!connection.is_finished());
     assert_eq!(sender.send_request(call("/nothing")).await.unwrap().status(), 404);
+    drop(unread);
+}
+
+#[tokio::test]
+async fn an_answer_that_was_written_into_counts_until_it_is_taken_and_is_given_up_as_others_are() {
+    let long = format!(r#"{{"id": "theirs", "text": "{}"}}"#, "x".repeat(1 << 20));
+    let vendor = TestVendor::answering(move |_| whole(200, "application/json", long.clone()));
+    let profile = "title = \"Own\"\n[[route]]\ncall = \"GET /read\"\nanswer.json = { id = \"{session}\" }\n";
+    let gateway = TestGateway::with_profile(&vendor, profile)
+        .server(r#"timeouts = { send = "1s" }"#)
+        .bot("limits = { streams = 1 }")
+        .start();
+    let session = gateway.mint("support").await;
+    let stream = wire::connect(&gateway).await;
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    let (mut sender, connection) = builder.initial_stream_window_size(1).handshake(TokioIo::new(stream)).await.unwrap();
+    let _connection = tokio::spawn(connection);
+    let call = || {
+        let request = Request::get(format!("{}/read", gateway.url));
+        request.header("authorization", format!("Bearer {}", session.token)).body(Empty::<Bytes>::new()).unwrap()
+    };
+    let unread = sender.send_request(call()).await.unwrap();
+    assert_eq!(unread.status(), 200);
+
+    assert_eq!(sender.send_request(call()).await.unwrap().status(), 429);
+
+    let place = async || (sender.send_request(call()).await.unwrap().status() == 200).then_some(());
+    until("its place is free again", place).await;
     drop(unread);
 }
 
