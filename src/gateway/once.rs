@@ -78,17 +78,20 @@ impl Gateway {
         let whose = ["call", client, &who, bot, key];
         let once = self.api.repeats.once(&whose, &[call.incoming.method.as_str(), path, query, &digest]);
         let (gateway, watch) = (Arc::clone(self), call.grant.watch());
-        let share = Key::new(Kind::KeptAnswer, 0, call.grant.caller());
+        let (share, expires) = (Key::new(Kind::KeptAnswer, 0, call.grant.caller()), call.grant.expires());
         let made = async move {
             let answer = gateway.forward(call).await?;
             whole(answer).await.map(|answer| gateway.within(share, answer))
         };
-        let answer = self.api.repeats.make(once, made).await?;
+        let mut answer = self.api.repeats.make(once, made).await?;
         // The store may have been slow: what is answered again is for whoever may ask now.
         if answer.headers().contains_key(&REPLAYED)
             && let Some(over) = watch.over()
         {
             return Err(over.into());
+        }
+        if let Some(expires) = expires {
+            answer.headers_mut().insert(EXPIRES_IN, expires.since(self.clock.now()).as_secs().into());
         }
         Ok(answer.map(|answered| match (answered, untaken) {
             (Answered::Whole(bytes), Some(open)) => Answered::Whole(open.until_taken(bytes)),
@@ -162,7 +165,7 @@ async fn whole(answer: Response<Answered>) -> Result<Response<Answered>, Fault> 
     if !is_json(answer.headers()) && answer.status() != StatusCode::NO_CONTENT {
         return Ok(answer);
     }
-    let (mut head, answered) = answer.into_parts();
+    let (head, answered) = answer.into_parts();
     let Answered::Stream(mut stream) = answered else { return Ok(Response::from_parts(head, answered)) };
     let mut read = BytesMut::new();
     while let Some(frame) = stream.frame().await {
@@ -174,8 +177,6 @@ async fn whole(answer: Response<Answered>) -> Result<Response<Answered>, Fault> 
             return Ok(Response::from_parts(head, Answered::Stream(stream)));
         }
     }
-    // What was true of the token then would not be when it is answered again.
-    head.headers.remove(EXPIRES_IN);
     Ok(Response::from_parts(head, Answered::Whole(read.freeze())))
 }
 
@@ -190,6 +191,8 @@ impl Repeatable for Response<Answered> {
         }
         let mut whole = Response::new(Bytes::clone(bytes));
         (*whole.status_mut(), *whole.headers_mut()) = (self.status(), self.headers().clone());
+        // What is true of the token now would not be when it is answered again.
+        whole.headers_mut().remove(EXPIRES_IN);
         Some(KeptAnswer::of(&whole, None).map_or(Kept::Made, Kept::Answer))
     }
 

@@ -58,10 +58,12 @@ async fn the_same_call_with_the_same_key_is_sent_once_and_answered_alike() {
     let (vendor, gateway) = counting();
     let session = gateway.mint("support").await;
 
-    assert_eq!(said(&gateway, &session).await, (200, false, "{\"call\":1}".to_owned()));
+    let first = say(&gateway, &session, "hi").send().await.unwrap();
+    assert_eq!(first.headers()["keystile-expires-in"], "3600");
+    assert_eq!(told(first).await, (200, false, "{\"call\":1}".to_owned()));
     gateway.clock.advance(Duration::from_secs(300));
     let again = say(&gateway, &session, "hi").send().await.unwrap();
-    assert!(!again.headers().contains_key("keystile-expires-in"), "it was true then");
+    assert_eq!(again.headers()["keystile-expires-in"], "3300", "what is true now");
     assert_eq!(told(again).await, (200, true, "{\"call\":1}".to_owned()));
     assert_eq!(vendor.seen().len(), 1);
     gateway.clock.advance(Duration::from_secs(301));
