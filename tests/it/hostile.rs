@@ -5,7 +5,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::gateway::{KEY, TestGateway};
+use crate::support::gateway::{KEY, PAGE, TestGateway};
 use crate::support::vendor::{TestVendor, whole};
 use crate::support::wire;
 
@@ -217,5 +217,26 @@ async fn no_writing_of_a_secret_passes_as_the_id_of_a_session() {
         assert_eq!(answer.status(), 502, "{name} {writing}");
         assert!(!answer.text().await.unwrap().contains(&writing), "{name}");
         assert!(!serde_json::to_string(&gateway.records()).unwrap().contains(&writing));
+    }
+}
+
+#[tokio::test]
+async fn no_writing_of_a_secret_comes_out_of_an_escape_that_the_gateway_resolves() {
+    let written = |text: &str| format!("\\u0025{:02x}{}", text.as_bytes()[0], &text[1..]);
+    let own = "title = \"Own\"\n[[route]]\ncall = \"GET /read\"\nanswer.json = { id = \"{session}\" }\n";
+    let hidden = format!("{{\"sessionId\":\"s1\",\"{0}\":\"a\",\"b\":\"{0}\"}}", written(KEY));
+    let vendor = TestVendor::answering(move |_| whole(200, "application/json", hidden.clone()));
+    let gateway = TestGateway::with_profile(&vendor, own).start();
+    let session = gateway.mint("support").await;
+    let rewritten = gateway.call(Method::GET, "/read").bearer_auth(&session.token).send().await.unwrap();
+
+    let genesys = TestGateway::built_in(&vendor, "genesys").start();
+    let opened = genesys.call(Method::PUT, "/sessions/new").header("origin", PAGE).send().await.unwrap();
+
+    let percent = format!("%{:02x}{}", KEY.as_bytes()[0], &KEY[1..]);
+    for answer in [rewritten, opened] {
+        let status = answer.status();
+        let text = answer.text().await.unwrap();
+        assert!(status.is_success() && !text.contains(&percent), "{status} {text}");
     }
 }
