@@ -29,11 +29,16 @@ enum State {
 impl Renewal {
     /// Asks, if nobody has; whether the answer is still to come.
     pub(super) fn ask(&mut self, grant: Option<&CallGrant>) -> bool {
-        if matches!(self.state, State::Unasked) {
+        if self.is_due() {
             let renewed = grant.and_then(|grant| grant.renewed(self.newest));
             self.state = renewed.map_or(State::Over, State::Asked);
         }
         self.is_asked()
+    }
+
+    /// Whether nobody has asked.
+    pub(super) fn is_due(&self) -> bool {
+        matches!(self.state, State::Unasked)
     }
 
     /// Whether the answer is still to come.

@@ -271,6 +271,9 @@ impl AnswerStream {
             return Poll::Ready(());
         }
         let now = Instant::now();
+        if now >= self.ends && self.over.is_none() && self.renewal.is_due() {
+            return Poll::Ready(());
+        }
         // Whether it was renewed may be told in silence.
         if self.renewal.is_asked() {
             self.goes_on(now, context);
@@ -360,8 +363,9 @@ impl Body for AnswerStream {
     fn size_hint(&self) -> SizeHint {
         // Masking keeps the length, so that a length that the vendor gave stays true. What is held back is part of it.
         let has_more = self.scrubber.is_holding() || self.front.is_some() || self.waiting.is_some();
-        match (&self.body, has_more) {
+        match (&self.body, has_more || self.has_events()) {
             (Some(body), false) => body.size_hint(),
+            // A last event may come that the vendor did not count.
             (Some(_), true) => SizeHint::default(),
             (None, _) => SizeHint::with_exact(self.front.as_ref().map_or(0, |front| front.len() as u64)),
         }

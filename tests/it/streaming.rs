@@ -196,8 +196,30 @@ async fn at_expiry_json_lines_end_at_a_line_with_an_error_line() {
 }
 
 #[tokio::test]
+async fn at_expiry_lines_whose_vendor_gave_a_length_end_with_a_whole_error_line() {
+    let vendor = TestVendor::raw(|_, mut stream| async move {
+        wire::read_until(&mut stream, "\r\n\r\n").await;
+        wire::write(&mut stream, "HTTP/1.1 200 OK\r\ncontent-type: application/jsonl\r\ncontent-length: 9\r\n\r\n{}\n")
+            .await;
+        std::future::pending::<()>().await;
+    });
+    let gateway = TestGateway::in_front_of(&vendor).start();
+    let session = gateway.mint("support").await;
+    gateway.clock.advance(HOUR - Duration::from_millis(100));
+    let began = Instant::now();
+    let answer = gateway.call(Method::GET, "/read").bearer_auth(&session.token).send().await.unwrap();
+
+    let (text, is_whole) = rest(answer).await;
+
+    assert!(began.elapsed() < Duration::from_secs(3), "it is at a border");
+    let error = text.strip_prefix("{}\n").and_then(|text| text.strip_suffix('\n')).unwrap();
+    assert!(is_whole && serde_json::from_str::<serde_json::Value>(error).unwrap()["type"] == "error", "{text}");
+}
+
+#[tokio::test]
 async fn at_expiry_a_silent_stream_ends_without_the_vendor() {
     for (media, part) in [("text/event-stream", "data: a\n\n"), ("application/jsonl", "{}\n")] {
+        let began = Instant::now();
         let Scene { mut answer, sender, gateway: _running, .. } = begin(media, Duration::from_millis(100)).await;
         sender.send(Bytes::from(part)).await.unwrap();
         assert_eq!(answer.chunk().await.unwrap().unwrap(), part);
@@ -205,6 +227,7 @@ async fn at_expiry_a_silent_stream_ends_without_the_vendor() {
         let (text, is_whole) = rest(answer).await;
 
         assert!(text.contains("token_expired") && is_whole, "{text}");
+        assert!(began.elapsed() < Duration::from_secs(3), "it is at a border");
         eventually("the end of the vendor's call", || sender.is_closed()).await;
     }
 }
