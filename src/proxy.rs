@@ -185,6 +185,8 @@ impl Proxy {
             return Err(if is_safe { Fault::new(Code::VendorFailed, why) } else { maybe_sent(why) });
         }
         if is_json {
+            // One that cannot be passed on is not lost.
+            answer::usable(response.status(), response.headers())?;
             let ours: Vec<_> = ours.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
             let rewriting = Box::pin(answer::rewritten(response, &grant, self.keys_of(vendor), now.wall, &ours));
             let rewritten = tokio::select! {

@@ -72,7 +72,7 @@ pub(super) fn passed_on(
 ///
 /// # Errors
 ///
-/// An answer that broke off, is too long or too slow, or cannot be written into.
+/// An answer that broke off, is too long or too slow, or cannot be written into. Whether it is [`usable`] was asked before.
 pub(super) async fn rewritten(
     response: Response<AnswerBody>,
     grant: &CallGrant,
@@ -81,7 +81,6 @@ pub(super) async fn rewritten(
     ours: &[(&str, Option<Value>)],
 ) -> Result<Response<Bytes>, Fault> {
     let (head, body) = response.into_parts();
-    usable(head.status, &head.headers)?;
     let unusable = |why: Box<dyn Error + Send + Sync>| {
         Fault::new(Code::VendorFailed, "the vendor's answer cannot be passed on").because(why)
     };
@@ -130,7 +129,11 @@ pub(super) fn needles(keys: Arc<Needles>, grant: &CallGrant) -> Arc<Needles> {
 }
 
 /// Whether an answer is one that can be passed on at all.
-fn usable(status: StatusCode, headers: &HeaderMap) -> Result<(), Fault> {
+///
+/// # Errors
+///
+/// Why not.
+pub(super) fn usable(status: StatusCode, headers: &HeaderMap) -> Result<(), Fault> {
     let failed =
         |cause: String| Err(Fault::new(Code::VendorFailed, "the vendor's answer cannot be passed on").because(cause));
     if status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN {

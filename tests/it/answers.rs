@@ -93,6 +93,18 @@ async fn the_vendors_reason_phrase_and_interim_answers_do_not_pass() {
 }
 
 #[tokio::test]
+async fn a_redirect_is_502_also_where_it_would_be_written_into() {
+    let vendor = TestVendor::answering(|_| whole(302, "application/json", "{}"));
+    let profile = "title = \"Own\"\n[[route]]\ncall = \"POST /say\"\nanswer.json = { id = \"{session}\" }\n";
+    let gateway = TestGateway::with_profile(&vendor, profile).start();
+    let session = gateway.mint("support").await;
+
+    let answer = wire::call(&gateway, &session, "POST /say", &[], "").await;
+
+    assert_eq!((wire::status(&answer), code(&answer)), (502, "vendor_failed".to_owned()));
+}
+
+#[tokio::test]
 async fn a_vendors_redirect_is_502() {
     for status in [300, 301, 302, 303, 305, 307, 308] {
         let vendor = TestVendor::answering(move |_| {
