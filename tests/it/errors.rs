@@ -144,6 +144,13 @@ async fn what_no_route_names_does_not_exist_and_another_method_is_told() {
         let answer = sent(gateway.post(path).bearer_auth(&session.token).json(&json!({}))).await;
         assert!([400, 404].contains(&answer.status().as_u16()), "{path}");
     }
+    // What the design has and this version does not.
+    let tickets = format!("/v1/sessions/{}/tickets", session.id);
+    for path in ["/oauth/introspect", "/oauth/revoke", "/oauth/token", tickets.as_str()] {
+        assert_eq!(sent(gateway.post(path).bearer_auth(&session.token)).await.status(), 404, "{path}");
+    }
+    let metadata = gateway.call(Method::GET, "/.well-known/oauth-authorization-server");
+    assert_eq!(sent(metadata).await.status(), 404);
     let other = sent(gateway.call(Method::DELETE, "/read").bearer_auth(&session.token)).await;
     assert_eq!(other.headers()["allow"], "GET");
     assert_eq!(refusal(other).await, (405, "method_not_allowed".to_owned()));

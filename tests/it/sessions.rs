@@ -115,6 +115,10 @@ async fn session_of_an_earlier_configuration_is_moved_and_its_call_not_sent() {
         let answer = after.call(Method::GET, "/other/read").bearer_auth(&token).send().await.unwrap();
         assert_eq!(refusal(answer).await, (409, "session_moved".to_owned()), "{what}");
     }
+    let other_profile = sales(&vendor.url, old, "other", "bot_9").replace("./plain.toml", "openai");
+    let after = TestGateway::in_front_of(&vendor).sections(&other_profile).in_place_of(&before).start();
+    let answer = after.post("/other/v1/chat/completions").bearer_auth(&token).json(&json!({})).send().await.unwrap();
+    assert_eq!(refusal(answer).await.0, 409, "another profile");
     assert!(vendor.seen().is_empty() && elsewhere.seen().is_empty());
     let after = TestGateway::in_front_of(&vendor);
     let after =
