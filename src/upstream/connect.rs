@@ -10,7 +10,7 @@ use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::futures::Notified;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -56,7 +56,11 @@ pub(super) fn taken(upstream: &Upstream, than: Option<Instant>, now: Instant) ->
     })
 }
 
-/// Waits for a way to become free, or makes one.
+/// Waits for a way to become free, or makes one; for each of the two there is the time of `timeouts.connect`.
+///
+/// # Errors
+///
+/// [`SendError::Busy`] if no place came in time, [`SendError::Connect`] if no connection did: nothing was sent.
 pub(super) async fn obtain(upstream: &Upstream, than: Option<Instant>) -> Result<Way, SendError> {
     let until = Instant::now() + upstream.timeouts.connect;
     let changed = upstream.home.with(|kept| Arc::clone(&kept.changed));
@@ -69,11 +73,10 @@ pub(super) async fn obtain(upstream: &Upstream, than: Option<Instant>) -> Result
         // Several calls at once need one connection, where the vendor lets them share it; until the first answer to
         // ALPN it may.
         let opening = upstream.home.with(|kept| kept.opening.filter(|since| since.elapsed() < PATIENCE));
-        if let Some(since) = opening {
+        if let Some(since) = opening
+            && Instant::now() < until
+        {
             let _changed_or_not = timeout_at(until.min(since + PATIENCE), notified).await;
-            if Instant::now() >= until {
-                return Err(too_late());
-            }
             continue;
         }
         let permit = match permit(upstream, notified, until).await? {
@@ -90,13 +93,15 @@ pub(super) async fn obtain(upstream: &Upstream, than: Option<Instant>) -> Result
                 Some(permit)
             }
         };
-        let opening = open(upstream, permit, Opening::begin(upstream));
-        return timeout_at(until, opening).await.unwrap_or_else(|_elapsed| Err(too_late()));
+        return in_time(upstream, open(upstream, permit, Opening::begin(upstream))).await;
     }
 }
 
-fn too_late() -> SendError {
-    SendError::Connect("no connection in time".into())
+/// A new connection within its own time, however long its place was waited for: that others were in the way is not the
+/// vendor's failure, and must not count as one.
+async fn in_time<T>(upstream: &Upstream, opening: impl Future<Output = Result<T, SendError>>) -> Result<T, SendError> {
+    let late = |_elapsed| Err(SendError::Connect("no connection in time".into()));
+    timeout(upstream.timeouts.connect, opening).await.unwrap_or_else(late)
 }
 
 /// Whether one more connection may be made.
@@ -179,14 +184,13 @@ async fn open(upstream: &Upstream, permit: Option<Permit>, opening: Option<Openi
 ///
 /// [`SendError::Connect`] and [`SendError::Busy`]: nothing was sent.
 pub(super) async fn upgradable(upstream: &Upstream) -> Result<SendRequest<RequestBody>, SendError> {
-    let until = Instant::now() + upstream.timeouts.connect;
     let permit = match upstream.home.permits() {
         None => None,
         Some(permits) => {
             if permits.available_permits() == 0 {
                 upstream.home.with(|kept| kept.give_way());
             }
-            let permit = timeout_at(until, Arc::clone(permits).acquire_owned()).await;
+            let permit = timeout(upstream.timeouts.connect, Arc::clone(permits).acquire_owned()).await;
             let permit = permit.map_err(|_elapsed| SendError::Busy)?.map_err(|_closed| SendError::Busy)?;
             upstream.home.with(|kept| kept.trim(permits.available_permits()));
             Some(permit)
@@ -199,7 +203,7 @@ pub(super) async fn upgradable(upstream: &Upstream) -> Result<SendRequest<Reques
             Some(tls) => upgradable_http1(Counted::new(secured(stream, tls, &tls.http1).await?, permit)).await,
         }
     };
-    timeout_at(until, opening).await.unwrap_or_else(|_elapsed| Err(too_late()))
+    in_time(upstream, opening).await
 }
 
 async fn reach(upstream: &Upstream) -> Result<TcpStream, SendError> {

@@ -103,12 +103,12 @@ pub async fn send_alone(
     let admitted = upstream.breaker.admit().map_err(SendError::Open)?;
     let exchange = async {
         let mut sender = upgradable(upstream).await?;
-        let answer = sender.try_send_request(request).await;
+        let answer = timeout(upstream.timeouts.header, sender.try_send_request(request)).await;
+        let answer = answer.map_err(|_elapsed| SendError::Timeout)?;
         let response = answer.map_err(|error| sent_and_lost(error.into_error()))?;
         Ok(response.map(|body| AnswerBody::Http1(Http1Body::alone(body, &upstream.home))))
     };
-    let late = deadline.min(Instant::now() + upstream.timeouts.connect + upstream.timeouts.header);
-    let outcome = timeout_at(late, exchange).await.unwrap_or(Err(SendError::Timeout));
+    let outcome = timeout_at(deadline, exchange).await.unwrap_or(Err(SendError::Timeout));
     note(upstream, admitted, &outcome, who);
     outcome
 }

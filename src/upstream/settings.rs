@@ -16,7 +16,7 @@ use crate::text::quoted_url;
 /// How long each part of a call to a vendor may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// To have a connection: a free one, or name, TCP and TLS of a new one.
+    /// For a new connection: name, TCP and TLS; and before that as long for a place, where `max_connections` bounds them.
     pub connect: Duration,
     /// From the call to the head of its answer.
     pub header: Duration,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use reqwest::Method;
@@ -110,4 +111,37 @@ async fn a_caller_that_leaves_gives_its_connection_to_one_that_waits() {
     eventually("the other call", || came.load(Ordering::SeqCst) == 1).await;
     assert_eq!(waiting.await.unwrap().status(), 200);
     assert_eq!(senders.lock().len(), 2);
+}
+
+#[tokio::test]
+async fn one_visitor_whose_calls_wait_for_a_connection_stops_no_vendor() {
+    // A way to the vendor that takes half a second, and answers that last until their callers leave.
+    let way = TestVendor::raw(|_, mut stream| async move {
+        if wire::next_call(&mut stream).await.is_none() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        wire::write(&mut stream, "HTTP/1.1 200 OK\r\n\r\n").await;
+        while wire::next_call(&mut stream).await.is_some() {
+            wire::write(&mut stream, "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n\r\n").await;
+        }
+    });
+    let lines = format!("max_connections = 5\nproxy = \"{}\"\ntimeouts = {{ connect = \"1500ms\" }}", way.url);
+    let vendor = TestVendor::echo();
+    let gateway = TestGateway::in_front_of(&vendor).vendor(&lines).bot(UNLIMITED).start();
+    let session = gateway.mint("support").await;
+    let read = || gateway.call(Method::GET, "/read").bearer_auth(&session.token).send();
+    let five = || (0..5).map(|_| read()).collect::<JoinSet<_>>();
+    let first = five().join_all().await;
+    assert!(first.iter().all(|answer| answer.as_ref().unwrap().status() == 200), "{first:?}");
+
+    let waiting = five();
+    // Their places come before they have waited for too long, and too late for a connection in what is left of that.
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    drop(first);
+    let answers = waiting.join_all().await;
+    assert!(answers.iter().all(|answer| answer.as_ref().unwrap().status() == 200), "{answers:?}");
+
+    drop(answers);
+    assert_eq!(read().await.unwrap().status(), 200);
 }

@@ -97,3 +97,35 @@ async fn an_upgradable_connection_speaks_http1_and_takes_the_place_of_an_http2_c
 
     assert_eq!(vendor.await.unwrap(), [b"h2".to_vec(), b"http/1.1".to_vec()]);
 }
+
+#[tokio::test]
+async fn a_connection_has_its_whole_time_however_late_its_place_came() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let length = stream.read(&mut [0; 1024]).await.unwrap();
+                assert!(length > 0);
+                tokio::time::sleep(Duration::from_millis(500)).await;
+                stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+                // Until the other side is gone.
+                let _ended = stream.read(&mut [0; 1024]).await;
+            });
+        }
+    });
+    let lines = format!("max_connections = 1\ntimeouts = {{ connect = \"1s\" }}\nproxy = \"http://{proxy}\"");
+    let upstream = upstream("http://127.0.0.1:9", &lines);
+    let free = || async {
+        let permit = Arc::clone(upstream.home.permits().unwrap()).try_acquire_owned().unwrap();
+        tokio::time::sleep(Duration::from_millis(750)).await;
+        drop(permit);
+    };
+
+    let ((), way) = tokio::join!(free(), obtain(&upstream, None));
+    assert!(matches!(way, Ok(Way::Http1 { is_kept: false, .. })));
+    drop(way);
+    let ((), socket) = tokio::join!(free(), upgradable(&upstream));
+    assert!(socket.is_ok(), "{:?}", socket.err());
+}
