@@ -8,6 +8,7 @@ mod answer;
 mod arriving;
 mod body;
 mod breaker;
+mod changed;
 pub mod collector;
 mod connect;
 mod counted;

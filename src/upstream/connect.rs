@@ -1,6 +1,7 @@
 //! A way to the vendor for a call: a connection that is there, or a new one.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,7 +67,7 @@ pub(super) async fn obtain(upstream: &Upstream, than: Option<Instant>) -> Result
     let changed = upstream.home.with(|kept| Arc::clone(&kept.changed));
     loop {
         // Before looking: what changes after that is not missed.
-        let notified = changed.notified();
+        let word = changed.word(than);
         if let Some(way) = taken(upstream, than, Instant::now()) {
             return Ok(way);
         }
@@ -76,10 +77,10 @@ pub(super) async fn obtain(upstream: &Upstream, than: Option<Instant>) -> Result
         if let Some(since) = opening
             && Instant::now() < until
         {
-            let _changed_or_not = timeout_at(until.min(since + PATIENCE), notified).await;
+            let _changed_or_not = timeout_at(until.min(since + PATIENCE), word).await;
             continue;
         }
-        let permit = match permit(upstream, notified, until).await? {
+        let permit = match permit(upstream, word, until).await? {
             Permitted::Changed => continue,
             Permitted::Unbounded => None,
             Permitted::Bounded(permit) => {
@@ -114,7 +115,7 @@ enum Permitted {
     Changed,
 }
 
-async fn permit(upstream: &Upstream, changed: Notified<'_>, until: Instant) -> Result<Permitted, SendError> {
+async fn permit(upstream: &Upstream, changed: Pin<Box<Notified<'_>>>, until: Instant) -> Result<Permitted, SendError> {
     let Some(permits) = upstream.home.permits() else { return Ok(Permitted::Unbounded) };
     tokio::select! {
         biased;
@@ -148,7 +149,7 @@ impl Drop for Opening {
             if kept.opening == Some(self.since) {
                 kept.opening = None;
             }
-            kept.changed.notify_waiters();
+            kept.changed.has_much();
         });
     }
 }

@@ -13,10 +13,10 @@ use bytes::Bytes;
 use h2::client::{Builder, Connection, SendRequest};
 use h2::{Ping, PingPong};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::SendError;
+use super::changed::Changed;
 use super::connect::Opening;
 use super::kept::{Home, Kept, Permit};
 
@@ -48,7 +48,7 @@ pub(super) struct Shared {
     /// How many seats were given so far.
     served: AtomicUsize,
     born: Instant,
-    changed: Arc<Notify>,
+    changed: Arc<Changed>,
 }
 
 impl Shared {
@@ -101,7 +101,7 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::Relaxed);
-        self.0.changed.notify_one();
+        self.0.changed.has_seat();
     }
 }
 

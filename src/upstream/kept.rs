@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use hyper::client::conn::http1::SendRequest;
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::body::RequestBody;
+use super::changed::Changed;
 use super::http2::{Seat, Shared};
 
 /// Idle connections are not kept longer: servers commonly close theirs after 60 s or more.
@@ -116,8 +117,8 @@ pub(super) struct Kept {
     pub(super) is_http1: bool,
     /// How many calls the vendor last allowed on a connection; one until the first has told.
     streams: usize,
-    /// Tells those who wait that a shared connection has room, or that one who opened it has stopped.
-    pub(super) changed: Arc<Notify>,
+    /// Tells those who wait.
+    pub(super) changed: Arc<Changed>,
 }
 
 impl Default for Kept {

@@ -3,8 +3,9 @@
 use hyper::upgrade;
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
@@ -128,4 +129,25 @@ async fn a_connection_has_its_whole_time_however_late_its_place_came() {
     drop(way);
     let ((), socket) = tokio::join!(free(), upgradable(&upstream));
     assert!(socket.is_ok(), "{:?}", socket.err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_may_not_take_a_seat_keeps_it_from_no_other() {
+    let upstream = upstream("http://127.0.0.1:9", "max_connections = 1");
+    let permit = Arc::clone(upstream.home.permits().unwrap()).try_acquire_owned().unwrap();
+    let (ours, _theirs) = duplex(1 << 16);
+    let seat = http2::share(ours, &upstream.home, Some(permit), None).await.unwrap();
+    let wait = Duration::from_secs(1);
+
+    // It was refused on that connection, and comes first.
+    let refused = timeout(wait, obtain(&upstream, Some(Instant::now())));
+    let other = timeout(wait, obtain(&upstream, None));
+    let leave = async {
+        tokio::task::yield_now().await;
+        drop(seat);
+    };
+    let (refused, other, ()) = tokio::join!(refused, other, leave);
+
+    assert!(refused.is_err());
+    assert!(matches!(other, Ok(Ok(Way::Http2(_)))));
 }
