@@ -122,8 +122,11 @@ async fn pass_on(mut body: Box<Streamed>, mut stream: SendStream<Bytes>, seat: A
     };
     drop(seat);
     match passed {
-        Ok(()) => {
-            body.finish();
+        Ok(passed) => {
+            // What the vendor wanted no more of may be sent again; if it is not, it ends when the body is dropped.
+            if passed == Passed::Whole {
+                body.finish();
+            }
             Some(body)
         }
         Err(error) => {
@@ -135,23 +138,35 @@ async fn pass_on(mut body: Box<Streamed>, mut stream: SendStream<Bytes>, seat: A
     }
 }
 
-async fn send_parts(body: &mut Streamed, stream: &mut SendStream<Bytes>) -> Result<(), BodyError> {
+/// How much of a body was sent.
+#[derive(PartialEq, Eq)]
+enum Passed {
+    /// All of it.
+    Whole,
+    /// What came before the stream ended.
+    Part,
+}
+
+async fn send_parts(body: &mut Streamed, stream: &mut SendStream<Bytes>) -> Result<Passed, BodyError> {
     loop {
         let part = tokio::select! {
             biased;
             // The vendor wants no more of it.
-            _reset = poll_fn(|context| stream.poll_reset(context)) => return Ok(()),
+            _reset = poll_fn(|context| stream.poll_reset(context)) => return Ok(Passed::Part),
             part = poll_fn(|context| body.poll(context)) => part,
         };
         let Some(frame) = part.transpose()? else {
             // As above, if it fails.
             let _ended = stream.send_data(Bytes::new(), true);
-            return Ok(());
+            return Ok(Passed::Whole);
         };
         let Ok(data) = frame.into_data() else { continue };
         let is_last = body.is_at_its_end();
-        if write(stream, data, is_last).await.is_none() || is_last {
-            return Ok(());
+        if write(stream, data, is_last).await.is_none() {
+            return Ok(Passed::Part);
+        }
+        if is_last {
+            return Ok(Passed::Whole);
         }
     }
 }

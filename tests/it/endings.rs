@@ -1,20 +1,28 @@
 //! Calls over HTTP/2 that the vendor ends before their time: what is sent again, what is not, what the caller sees.
 
-use http::Version;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use reqwest::Method;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use crate::support::authority::Authority;
 use crate::support::frames::{self, Frames};
-use crate::support::gateway::refusal;
-use crate::support::secure::{SecureVendor, echo};
+use crate::support::gateway::{Session, TestGateway, refusal};
+use crate::support::secure::SecureVendor;
+use crate::support::{eventually, wire};
 
 const BOTH: &[&str] = &["h2", "http/1.1"];
 
-/// A vendor whose first connection is `spoiled`; the others echo.
+/// A vendor whose first connection is `spoiled`; the others echo what they have whole.
 fn first_spoiled<F>(spoiled: impl Fn(Frames) -> F + Send + Sync + Clone + 'static) -> SecureVendor
 where
     F: Future<Output = ()> + Send + 'static,
@@ -27,7 +35,10 @@ where
             if number == 0 {
                 return spoiled(Frames::greet(stream).await).await;
             }
-            let service = service_fn(async |request| Ok::<_, hyper::Error>(echo((1, Version::HTTP_2), request).await));
+            let service = service_fn(async |request: Request<Incoming>| {
+                let body: Bytes = request.into_body().collect().await?.to_bytes();
+                Ok::<_, hyper::Error>(Response::new(Full::new(body)))
+            });
             // The test tells by what the gateway answers.
             let _ended =
                 http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
@@ -50,13 +61,15 @@ async fn goaway_is_not_an_error_for_calls_that_were_not_processed() {
     assert_eq!(vendor.connections(), 2);
 }
 
+/// Has not begun with any call.
+async fn refuse(mut frames: Frames) {
+    while let Some(stream) = frames.call().await {
+        frames.send(frames::RST_STREAM, 0, stream, &7_u32.to_be_bytes()).await;
+    }
+}
+
 #[tokio::test]
 async fn a_stream_that_the_vendor_refuses_is_sent_once_more_and_not_for_ever() {
-    let refuse = |mut frames: Frames| async move {
-        while let Some(stream) = frames.call().await {
-            frames.send(frames::RST_STREAM, 0, stream, &7_u32.to_be_bytes()).await;
-        }
-    };
     let vendor = first_spoiled(refuse);
     let gateway = vendor.gateway().start();
     let session = gateway.mint("support").await;
@@ -73,6 +86,42 @@ async fn a_stream_that_the_vendor_refuses_is_sent_once_more_and_not_for_ever() {
     let answer = gateway.post("/echo").bearer_auth(&session.token).body("{}").send().await.unwrap();
     assert_eq!(refusal(answer).await, (502, "vendor_unreachable".to_owned()));
     assert_eq!(vendor.connections(), 2);
+}
+
+/// A gateway before a vendor that refuses the first call and takes the second, and an upload that has begun twice.
+async fn resent(header: &str) -> (TestGateway, Session, TcpStream) {
+    let vendor = first_spoiled(refuse);
+    let gateway = vendor.gateway().vendor(&format!("timeouts = {{ header = \"{header}\" }}")).start();
+    let session = gateway.mint("support").await;
+    let head = wire::head(&session, "POST /echo", &["transfer-encoding: chunked"]);
+    let client = wire::send(&gateway, head + "1\r\n0\r\n").await;
+    eventually("the vendor refused it and has it again", || vendor.connections() == 2).await;
+    (gateway, session, client)
+}
+
+#[tokio::test]
+async fn an_upload_that_is_sent_again_may_take_as_long_as_any_other() {
+    let (_gateway, _session, mut client) = resent("1s").await;
+    // Longer than the vendor may take for its answer to the whole of it.
+    for part in 1..=8 {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        client.write_all(format!("1\r\n{part}\r\n").as_bytes()).await.unwrap();
+    }
+    client.write_all(b"0\r\n\r\n").await.unwrap();
+
+    let answer = wire::read_until(&mut client, "012345678").await;
+    assert_eq!(wire::status(&answer), 200, "{answer}");
+}
+
+#[tokio::test]
+async fn an_upload_that_is_sent_again_and_cut_by_the_end_of_its_session_is_401() {
+    let (gateway, session, mut client) = resent("60s").await;
+    let path = format!("/v1/sessions/{}", session.id);
+    let ended = gateway.call(Method::DELETE, &path).bearer_auth(gateway.owner.expose()).send().await.unwrap();
+    assert_eq!(ended.status(), 204);
+
+    let answer = wire::read_until(&mut client, "\"code\"").await;
+    assert_eq!(wire::status(&answer), 401, "no vendor has it whole: {answer}");
 }
 
 /// The frames by which a vendor ends what was sent on a stream: kind, stream, payload.
