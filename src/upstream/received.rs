@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use h2::{Reason, RecvStream};
+use h2::RecvStream;
 use http::HeaderValue;
 use hyper::body::{Frame, SizeHint};
 use tokio::task::JoinHandle;
@@ -64,10 +64,8 @@ impl Http2Body {
                 }
                 Poll::Ready(Some(Ok(Frame::data(data))))
             }
-            Some(Err(error)) if self.is_early_end(&error) => {
-                self.end();
-                Poll::Ready(None)
-            }
+            // Also a reset without an error cuts it: after the end of an answer a vendor may ask so for an end of the
+            // upload (RFC 9113 §8.1), and then h2 tells of that end, and not of the reset.
             Some(Err(error)) => Poll::Ready(Some(Err(AnswerError::Http2(error)))),
             None => match ready!(self.body.poll_trailers(context)) {
                 // Trailers do not pass.
@@ -78,17 +76,6 @@ impl Http2Body {
                 Err(error) => Poll::Ready(Some(Err(AnswerError::Http2(error)))),
             },
         }
-    }
-
-    /// After a complete answer a vendor may ask for an end of the upload, by a reset without an error (RFC 9113 §8.1).
-    /// Where no upload can have been open, the same reset cuts the answer.
-    fn is_early_end(&self, error: &h2::Error) -> bool {
-        let had_body = self.call.as_ref().is_some_and(|call| call.had_body);
-        had_body
-            && error.is_reset()
-            && error.is_remote()
-            && error.reason() == Some(Reason::NO_ERROR)
-            && self.left.is_none_or(|left| left == 0)
     }
 
     pub(super) fn is_at_its_end(&self) -> bool {
@@ -106,13 +93,12 @@ pub(super) struct Call {
     #[expect(dead_code, reason = "is held")]
     seat: Arc<Seat>,
     upload: Option<JoinHandle<Option<Box<Streamed>>>>,
-    had_body: bool,
 }
 
 impl Call {
     /// A call on this seat, and what sends its body, if a caller has to.
-    pub(super) fn new(seat: Arc<Seat>, upload: Option<JoinHandle<Option<Box<Streamed>>>>, had_body: bool) -> Self {
-        Self { seat, upload, had_body }
+    pub(super) fn new(seat: Arc<Seat>, upload: Option<JoinHandle<Option<Box<Streamed>>>>) -> Self {
+        Self { seat, upload }
     }
 
     /// The caller's body as it was before it was sent, if nothing of it is gone.

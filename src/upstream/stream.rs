@@ -57,7 +57,7 @@ pub(super) async fn send(
         }
         RequestBody::Streamed(body) => (None, Some(tokio::spawn(pass_on(body, stream, Arc::clone(&seat))))),
     };
-    let mut call = Call::new(seat, sending, !is_bodiless);
+    let mut call = Call::new(seat, sending);
     let error = match answer.await {
         Ok(response) => return Ok(response.map(|body| Http2Body::new(body, call))),
         Err(error) => error,

@@ -160,11 +160,13 @@ async fn an_http2_answer_that_does_not_come_to_its_end_never_ends_cleanly() {
     // Resets with every reason, also the one that means no error; an end without words; a length that is not true.
     let resets = [0_u32, 2, 8].map(|reason| vec![(frames::RST_STREAM, 0, reason.to_be_bytes().to_vec())]);
     let short = vec![(frames::DATA, frames::END_STREAM, Vec::new())];
-    for (head, end) in [(frames::OK, Vec::new()), (frames::OK_AND_TEN, short)]
-        .into_iter()
-        .chain(resets.map(|reset| (frames::OK, reset)))
+    let mut ends = vec![(frames::OK, Vec::new()), (frames::OK_AND_TEN, short)];
+    ends.extend(resets.map(|reset| (frames::OK, reset)));
+    let calls = [(Method::GET, "/read", ""), (Method::POST, "/echo", "{}")];
+    for ((head, end), &(ref method, path, body)) in
+        ends.iter().flat_map(|end| calls.iter().map(move |call| (end, call)))
     {
-        let ends = end.clone();
+        let (head, ends) = (*head, end.clone());
         let vendor = first_spoiled(move |mut frames| {
             let ends = ends.clone();
             async move {
@@ -182,8 +184,27 @@ async fn an_http2_answer_that_does_not_come_to_its_end_never_ends_cleanly() {
         });
         let gateway = vendor.gateway().start();
         let session = gateway.mint("support").await;
-        let answer = gateway.call(Method::GET, "/read").bearer_auth(&session.token).send().await.unwrap();
-        assert_eq!(answer.status(), 200, "{end:?}");
-        assert!(answer.bytes().await.is_err(), "{end:?}");
+        let answer = gateway.call(method.clone(), path).bearer_auth(&session.token).body(body).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{method} {end:?}");
+        assert!(answer.bytes().await.is_err(), "{method} {end:?}");
     }
+}
+
+#[tokio::test]
+async fn a_whole_answer_to_an_upload_that_the_vendor_asks_to_end_is_whole() {
+    // RFC 9113 §8.1: END_STREAM, and then a reset without an error; nobody has looked at the one when the other comes.
+    let vendor = first_spoiled(|mut frames| async move {
+        let Some(stream) = frames.call().await else { return };
+        let head = (frames::HEADERS, frames::END_HEADERS, stream, frames::OK);
+        let body = (frames::DATA, frames::END_STREAM, stream, b"whole".as_slice());
+        frames.send_together(&[head, body, (frames::RST_STREAM, 0, stream, &[0; 4])]).await;
+        frames.linger().await;
+    });
+    let gateway = vendor.gateway().start();
+    let session = gateway.mint("support").await;
+    let head = wire::head(&session, "POST /echo", &["transfer-encoding: chunked"]);
+    let mut client = wire::send(&gateway, head + "1\r\nx\r\n").await;
+
+    let answer = wire::read_until(&mut client, "whole\r\n0\r\n\r\n").await;
+    assert_eq!(wire::status(&answer), 200, "{answer}");
 }

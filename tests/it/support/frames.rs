@@ -43,12 +43,20 @@ impl Frames {
 
     /// Sends a frame, if there is still somebody to read it.
     pub(crate) async fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-        let mut frame = vec![length[1], length[2], length[3], kind, flags];
-        frame.extend(stream.to_be_bytes());
-        frame.extend(payload);
+        self.send_together(&[(kind, flags, stream, payload)]).await;
+    }
+
+    /// Sends frames in one piece: the kind, flags, stream and payload of each.
+    pub(crate) async fn send_together(&mut self, frames: &[(u8, u8, u32, &[u8])]) {
+        let mut bytes = Vec::new();
+        for (kind, flags, stream, payload) in frames {
+            let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+            bytes.extend([length[1], length[2], length[3], *kind, *flags]);
+            bytes.extend(stream.to_be_bytes());
+            bytes.extend(*payload);
+        }
         // The test tells by what the gateway answers.
-        let _gone = self.0.write_all(&frame).await;
+        let _gone = self.0.write_all(&bytes).await;
         let _gone = self.0.flush().await;
     }
 
