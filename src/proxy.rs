@@ -233,11 +233,9 @@ impl Proxy {
             return;
         }
         let now = self.clock.now();
-        if !vendor.keys.has_another(grant.key_place(), now) {
-            return;
-        }
-        if vendor.keys.refuse(grant.key_place(), status, retry_after(headers, now), grant.visitor(), now) {
-            let key = grant.key_place() + 1;
+        let (place, wait) = (grant.key_place(), retry_after(headers, now));
+        if vendor.keys.refuse_unless_last(place, status, wait, grant.visitor(), now) {
+            let key = place + 1;
             tracing::warn!(vendor = vendor.name.as_str(), key, %status, "a key of the vendor is set aside");
         }
     }

@@ -45,6 +45,8 @@ pub struct VendorKeys {
     /// Calls with each of them.
     rate: Option<Rate>,
     next: AtomicUsize,
+    /// Held from looking whether another key is left to setting one aside: of two at once, one would be the last.
+    judging: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -111,7 +113,8 @@ impl VendorKeys {
             refused: Mutex::default(),
             has_refused: AtomicBool::new(false),
         };
-        Self { keys: keys.into_iter().map(kept).collect(), rate, next: AtomicUsize::new(0) }
+        let (next, judging) = (AtomicUsize::new(0), Mutex::default());
+        Self { keys: keys.into_iter().map(kept).collect(), rate, next, judging }
     }
 
     /// The place of the key for the next session: they are spread over the keys that are neither set aside nor
@@ -198,6 +201,32 @@ impl VendorKeys {
         session: u128,
         now: Timestamp,
     ) -> bool {
+        let _one_at_a_time = self.judging.lock();
+        self.judge(place, status, retry_after, session, now)
+    }
+
+    /// The same, but never for the last key that is not set aside, whatever the status: for an answer to a call that its
+    /// visitor may have shaped.
+    pub fn refuse_unless_last(
+        &self,
+        place: usize,
+        status: StatusCode,
+        retry_after: Option<Duration>,
+        session: u128,
+        now: Timestamp,
+    ) -> bool {
+        let _one_at_a_time = self.judging.lock();
+        self.has_another(place, now) && self.judge(place, status, retry_after, session, now)
+    }
+
+    fn judge(
+        &self,
+        place: usize,
+        status: StatusCode,
+        retry_after: Option<Duration>,
+        session: u128,
+        now: Timestamp,
+    ) -> bool {
         let Some(kept) = self.keys.get(place) else { return false };
         if status == StatusCode::FORBIDDEN && !(kept.is_refused_often(session) && self.has_another(place, now)) {
             return false;
@@ -217,7 +246,7 @@ impl VendorKeys {
     }
 
     /// Whether any other key is not set aside.
-    pub fn has_another(&self, place: usize, now: Timestamp) -> bool {
+    fn has_another(&self, place: usize, now: Timestamp) -> bool {
         (0..self.keys.len()).any(|other| other != place && self.is_free(other, now))
     }
 
@@ -368,6 +397,41 @@ mod tests {
         assert!((1..10).all(|session| !keys.refuse(0, StatusCode::FORBIDDEN, None, session, NOW)));
         assert_eq!(keys.next(NOW), Ok(0));
     }
+
+    #[test]
+    fn of_two_keys_that_are_refused_at_once_with_403_or_to_conversations_one_stays() {
+        one_stays(|keys, place, session| keys.refuse(place, StatusCode::FORBIDDEN, None, session, NOW));
+        one_stays(|keys, place, session| {
+            // The first two are about something else.
+            session == 3 && keys.refuse_unless_last(place, StatusCode::UNAUTHORIZED, None, session, NOW)
+        });
+    }
+
+    /// Both keys are refused to three sessions, at once to the last of them, and one is set aside.
+    fn one_stays(refuse: impl Fn(&VendorKeys, usize, u128) -> bool + Sync) {
+        let all: Vec<VendorKeys> = std::iter::repeat_with(|| keys(2)).take(3000).collect();
+        let arrived = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for place in 0..2 {
+                let (all, arrived, refuse) = (&all, &arrived, &refuse);
+                scope.spawn(move || {
+                    for (round, keys) in all.iter().enumerate() {
+                        assert!((1..3).all(|session| !refuse(keys, place, session)));
+                        // Who waits for the other does not sleep at first: both shall go on in the same moment.
+                        arrived.fetch_add(1, Ordering::SeqCst);
+                        let mut turns = 0;
+                        while arrived.load(Ordering::SeqCst) < 2 * (round + 1) {
+                            turns += 1;
+                            if turns % 4096 == 0 { std::thread::yield_now() } else { std::hint::spin_loop() }
+                        }
+                        refuse(keys, place, 3);
+                    }
+                });
+            }
+        });
+        assert_eq!(all.iter().filter(|keys| keys.set_aside(NOW) != 1).count(), 0);
+    }
+
     #[test]
     fn a_key_whose_rate_is_spent_gets_no_new_session_and_the_first_to_come_back_is_told() {
         let rate = Rate::new(2, Duration::from_secs(60));
