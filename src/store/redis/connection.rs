@@ -5,6 +5,7 @@ use std::time::Duration;
 use ::redis::aio::{ConnectionLike, MultiplexedConnection, PubSub};
 use ::redis::cluster::{ClusterClient, ClusterClientBuilder};
 use ::redis::cluster_async::ClusterConnection;
+use ::redis::cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
 use ::redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use ::redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, Pipeline,
@@ -12,6 +13,7 @@ use ::redis::{
 };
 use tokio::sync::Mutex;
 
+use super::scripts::PREFIX;
 use crate::store::{RedisPlace, Topology};
 
 /// A connection is there within this, or not at all.
@@ -140,6 +142,20 @@ fn sentinel(
 pub(super) enum Connection {
     One(MultiplexedConnection),
     Cluster(ClusterConnection),
+}
+
+impl Connection {
+    /// What the server answers that has the store's keys. By itself the crate sends a command without a key to any server
+    /// of a cluster, or to all of them.
+    pub(super) async fn ask(&mut self, command: &Cmd) -> RedisResult<Value> {
+        match self {
+            Self::One(connection) => connection.req_packed_command(command).await,
+            Self::Cluster(connection) => {
+                let owner = SingleNodeRoutingInfo::SpecificNode(Route::with_key(PREFIX, SlotAddr::Master));
+                connection.route_command(command.clone(), RoutingInfo::SingleNode(owner)).await
+            }
+        }
+    }
 }
 
 impl ConnectionLike for Connection {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ::redis::{Cmd, ErrorKind, FromRedisValue, RedisError, Script, ServerErrorKind};
+use ::redis::{Cmd, ErrorKind, FromRedisValue, RedisError, Script, ServerErrorKind, Value};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -73,14 +73,15 @@ impl Link {
         }
     }
 
-    /// Runs a command that changes nothing; once more on a new connection if the one that there was is lost.
+    /// Runs a command that changes nothing where the store's keys are; once more on a new connection if the one that there
+    /// was is lost.
     pub(super) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {
         let mut may_again = true;
         loop {
             let (mut connection, generation) =
                 self.connection().await.map_err(|_away| RedisError::from((ErrorKind::Io, "the store is away")))?;
-            let error = match command.query_async(&mut connection).await {
-                Ok(answer) => return Ok(answer),
+            let error = match connection.ask(command).await.and_then(Value::extract_error) {
+                Ok(answer) => return Ok(T::from_redis_value(answer)?),
                 Err(error) => error,
             };
             let is_lost = self.forget_if_lost(&error, generation).await;

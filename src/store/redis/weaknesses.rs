@@ -1,4 +1,5 @@
-//! How a Redis, as it is configured, could lose what it answered.
+//! How a Redis, as it is configured, could lose what it answered. Of a cluster that is the primary that has the store's
+//! keys, and no other.
 
 use std::collections::HashMap;
 

@@ -196,7 +196,44 @@ async fn the_scripts_run_in_a_cluster() {
     told.wait_for(|last| *last >= revoked.number).await.unwrap();
     assert_eq!(store.renew("a", soon(0)).await, Err(StoreError::Ended));
     store.sweep().await.unwrap();
-    assert!(store.weaknesses().await.unwrap()[0].contains("appendonly is no"));
+    let named = store.weaknesses().await.unwrap();
+    assert!(named.len() == 1 && named[0].contains("appendonly is no"), "{named:?}");
+}
+
+/// A cluster of these, of which the first has the slot of the store's keys; and its URL.
+async fn cluster(owner: &TestRedis, other: &TestRedis) -> String {
+    owner.ask(&["CLUSTER", "MEET", "127.0.0.1", &other.port().to_string()]);
+    let slot: u16 = owner.ask(&["CLUSTER", "KEYSLOT", "{keystile}:"])[1..].trim().parse().unwrap();
+    let halves = [("0", "8191"), ("8192", "16383")];
+    let [owners, others] = if slot < 8192 { halves } else { [halves[1], halves[0]] };
+    for (redis, (first, last)) in [(owner, owners), (other, others)] {
+        assert_eq!(redis.ask(&["CLUSTER", "ADDSLOTSRANGE", first, last]), "+OK\r\n");
+    }
+    let is_whole = |redis: &TestRedis| redis.ask(&["CLUSTER", "INFO"]).contains("cluster_state:ok");
+    eventually("the cluster stands", || is_whole(owner) && is_whole(other)).await;
+    format!("redis+cluster://127.0.0.1:{},127.0.0.1:{}", other.port(), owner.port())
+}
+
+#[tokio::test]
+async fn of_a_cluster_the_primary_that_has_the_keys_is_looked_at() {
+    let part = |appendonly| {
+        let durable = ["--appendonly", appendonly, "--appendfsync", "always"];
+        TestRedis::with(&[&["--cluster-enabled", "yes", "--save", ""][..], &durable].concat())
+    };
+    for (owners, others) in [("yes", "no"), ("no", "yes")] {
+        let (owner, other) = (part(owners), part(others));
+        let url = cluster(&owner, &other).await;
+        let store = open(Path::new("/"), &format!("url = \"{url}\"\n")).unwrap();
+        reached(&*store).await;
+        // Whichever is asked, it must not be by chance.
+        for _ in 0..10 {
+            let named = store.weaknesses().await.unwrap();
+            match owners {
+                "yes" => assert_eq!(named, [""; 0]),
+                _ => assert!(named.len() == 1 && named[0].contains("appendonly is no"), "{named:?}"),
+            }
+        }
+    }
 }
 
 #[tokio::test]
