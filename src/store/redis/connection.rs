@@ -11,7 +11,6 @@ use ::redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, Pipeline,
     RedisConnectionInfo, RedisFuture, RedisResult, TlsCertificates, TlsMode, Value,
 };
-use tokio::sync::Mutex;
 
 use super::scripts::PREFIX;
 use crate::store::{RedisPlace, Topology};
@@ -24,22 +23,25 @@ const RESPONSE: Duration = Duration::from_millis(1500);
 /// Connects. The crate's types show passwords in `Debug`: this has none.
 pub(super) enum Connector {
     One(Box<Client>),
-    /// Locked while it asks the sentinels.
-    Sentinel(Box<Mutex<SentinelClient>>),
+    /// Sentinels, and the name of the master that they know. Who asks them needs a client for itself: one that waits for
+    /// another's answer gains nothing by a connection of its own.
+    Sentinel(Box<(RedisPlace, String)>),
     /// A cluster, and one of its servers: what is published reaches them all.
     Cluster(Box<(ClusterClient, Client)>),
 }
 
 impl Connector {
     pub(super) fn new(place: &RedisPlace) -> RedisResult<Self> {
-        let addresses = || place.nodes.iter().map(|node| address(place, node));
-        let infos = addresses().map(|address| info(place, address)).collect::<RedisResult<Vec<_>>>()?;
+        let infos =
+            place.nodes.iter().map(|node| info(place, address(place, node))).collect::<RedisResult<Vec<_>>>()?;
         let first = infos.first().cloned().ok_or((::redis::ErrorKind::InvalidClientConfig, "no host"))?;
         Ok(match &place.topology {
             Topology::One => Self::One(Box::new(client(place, first)?)),
             Topology::Cluster => Self::Cluster(Box::new((cluster(place, infos)?, client(place, first)?))),
             Topology::Sentinel { master } => {
-                Self::Sentinel(Box::new(Mutex::new(sentinel(place, addresses(), master)?)))
+                // What is wrong with it is said now.
+                sentinel(place, master)?;
+                Self::Sentinel(Box::new((place.clone(), master.clone())))
             }
         })
     }
@@ -50,8 +52,8 @@ impl Connector {
             AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(Some(RESPONSE));
         Ok(match self {
             Self::One(client) => Connection::One(client.get_multiplexed_async_connection_with_config(&config).await?),
-            Self::Sentinel(client) => {
-                Connection::One(client.lock().await.get_async_connection_with_config(&config).await?)
+            Self::Sentinel(named) => {
+                Connection::One(sentinel(&named.0, &named.1)?.get_async_connection_with_config(&config).await?)
             }
             Self::Cluster(clients) => Connection::Cluster(clients.0.get_async_connection().await?),
         })
@@ -62,10 +64,7 @@ impl Connector {
         match self {
             Self::One(client) => client.get_async_pubsub().await,
             Self::Cluster(clients) => clients.1.get_async_pubsub().await,
-            Self::Sentinel(client) => {
-                let client = client.lock().await.async_get_client().await?;
-                client.get_async_pubsub().await
-            }
+            Self::Sentinel(named) => sentinel(&named.0, &named.1)?.async_get_client().await?.get_async_pubsub().await,
         }
     }
 }
@@ -114,11 +113,8 @@ fn cluster(place: &RedisPlace, infos: Vec<ConnectionInfo>) -> RedisResult<Cluste
     builder.build()
 }
 
-fn sentinel(
-    place: &RedisPlace,
-    addresses: impl Iterator<Item = ConnectionAddr>,
-    master: &str,
-) -> RedisResult<SentinelClient> {
+fn sentinel(place: &RedisPlace, master: &str) -> RedisResult<SentinelClient> {
+    let addresses = place.nodes.iter().map(|node| address(place, node));
     let mut builder = SentinelClientBuilder::new(addresses, master, SentinelServerType::Master)?
         .set_client_to_redis_db(place.database);
     if place.is_tls {

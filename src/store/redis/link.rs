@@ -1,10 +1,12 @@
 //! The connection that all operations share, replaced when it is lost.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::{Cmd, ErrorKind, FromRedisValue, RedisError, Script, ServerErrorKind, Value};
+use ::redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, Script, ServerErrorKind, Value};
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, interval};
 
 use super::connection::{Connection, Connector};
 use super::rows::Reply;
@@ -17,9 +19,14 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// A connection is made within this, with all that is asked before it.
 const CONNECT: Duration = Duration::from_millis(1500);
 
+/// So long an attempt has for itself. What a network loses of a first packet is sent again after a second, and within a
+/// second of the return of a Redis what was ended elsewhere has to be known here: so other attempts go out beside one that
+/// lasts. Not in its place: over TLS and a wide area one may take longer.
+const HEAD_START: Duration = Duration::from_millis(400);
+
 /// The way to a Redis.
 pub(super) struct Link {
-    connector: Connector,
+    connector: Arc<Connector>,
     scripts: Scripts,
     state: Mutex<State>,
 }
@@ -36,7 +43,7 @@ impl Link {
     pub(super) fn new(place: &RedisPlace) -> Result<Self, StoreError> {
         let connector = Connector::new(place)
             .map_err(|error| StoreError::unusable(format_args!("no way to this Redis: {}", said(&error))))?;
-        Ok(Self { connector, scripts: Scripts::new(), state: Mutex::default() })
+        Ok(Self { connector: Arc::new(connector), scripts: Scripts::new(), state: Mutex::default() })
     }
 
     pub(super) fn scripts(&self) -> &Scripts {
@@ -104,7 +111,7 @@ impl Link {
             return Err(error.clone());
         }
         // The crate bounds the connection, but not what is asked of sentinels and of a cluster before it.
-        let connected = tokio::time::timeout(CONNECT, self.connector.connect()).await;
+        let connected = tokio::time::timeout(CONNECT, self.connect()).await;
         let late = |_elapsed| Err(StoreError::away("Redis: no connection in time"));
         match connected.map_or_else(late, |connected| connected.map_err(|error| away(&error))) {
             Ok(connection) => {
@@ -116,6 +123,27 @@ impl Link {
             Err(error) => {
                 state.failed = Some((Instant::now(), error.clone()));
                 Err(error)
+            }
+        }
+    }
+
+    /// The first connection that comes about, of attempts that begin one after the other.
+    async fn connect(&self) -> RedisResult<Connection> {
+        let mut attempts = JoinSet::new();
+        let mut next = interval(HEAD_START);
+        loop {
+            let ended = tokio::select! {
+                _time = next.tick() => {
+                    let connector = Arc::clone(&self.connector);
+                    attempts.spawn(async move { connector.connect().await });
+                    continue;
+                }
+                Some(ended) = attempts.join_next() => ended,
+            };
+            match ended.unwrap_or_else(|_panicked| Err((ErrorKind::Io, "the attempt ended").into())) {
+                // Another one may still come to more.
+                Err(_) if !attempts.is_empty() => {}
+                connected => return connected,
             }
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use keystile::store::{Backend, Scope, StoreError};
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::{DAY, PASSWORD, ada, open, reached, session, soon};
 use crate::support::eventually;
@@ -125,6 +126,56 @@ async fn a_redis_that_hangs_is_away_in_bounded_time() {
     assert!(took < Duration::from_secs(15), "{took:?}");
     reached(&*store).await;
     assert!(store.session("a").await.unwrap().is_some());
+}
+
+/// How long after its return the store at `{form}` is found, where `{}` is the address of the server at `port`: it was
+/// tried just before.
+async fn found_after(port: u16, form: &str) -> Duration {
+    // What comes to a full queue is dropped, as by a network that is away: TCP sends it again after a second.
+    let queue = TcpSocket::new_v4().unwrap();
+    queue.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let queue = queue.listen(0).unwrap();
+    let address = queue.local_addr().unwrap();
+    let _full = TcpStream::connect(address).await.unwrap();
+    let store = open(Path::new("/"), &format!("url = \"{}\"\n", form.replace("{}", &address.to_string()))).unwrap();
+    let mut asked = tokio::spawn({
+        let store = Arc::clone(&store);
+        async move { store.changes(0).await.is_ok() }
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+
+    let back = Instant::now();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = queue.accept().await {
+            tokio::spawn(async move {
+                let mut redis = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                // Until either is gone.
+                let _ended = tokio::io::copy_bidirectional(&mut stream, &mut redis).await;
+            });
+        }
+    });
+    // As the log is asked for while it cannot be read: again after a pause.
+    while !asked.await.unwrap() {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        let store = Arc::clone(&store);
+        asked = tokio::spawn(async move { store.changes(0).await.is_ok() });
+    }
+    back.elapsed()
+}
+
+#[tokio::test]
+async fn a_redis_that_comes_back_just_after_it_was_tried_is_found_within_a_second() {
+    let redis = TestRedis::start();
+    let sentinel = TestRedis::sentinel_of(&redis);
+    let cluster = TestRedis::with(&["--cluster-enabled", "yes", "--save", ""]);
+    cluster.ask(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+    eventually("the cluster stands", || cluster.ask(&["CLUSTER", "INFO"]).contains("cluster_state:ok")).await;
+    let took = [
+        found_after(redis.port(), "redis://{}").await,
+        found_after(sentinel.port(), "redis+sentinel://{}/main").await,
+        found_after(cluster.port(), "redis+cluster://{}").await,
+    ];
+    assert!(took.iter().all(|took| *took < Duration::from_millis(800)), "{took:?}");
 }
 
 #[tokio::test]
