@@ -6,6 +6,7 @@
 //! line, steers a terminal or turns text around, and only warnings of libraries are in it, see [`is_ours`].
 
 pub mod audit;
+mod filter;
 pub mod metrics;
 mod panics;
 mod record;
@@ -18,36 +19,39 @@ use tracing::field::Field;
 use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::fmt;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, fmt};
 
+use self::filter::Filter;
 pub use self::metrics::Series;
 pub use self::panics::tell_of_panics;
 pub use self::record::{Output, Received, Record, Records};
 use crate::text::harmless;
 
-/// Starts the log of the process. `filter` is that of `RUST_LOG`; without one, what an operator must know is logged.
+/// Starts the log of the process. `filter` is that of `RUST_LOG`; without one, what an operator must know is logged. One
+/// that is hardly meant is told in the log.
 ///
 /// A log that has been started already stays.
 pub fn start_log(filter: Option<&str>) {
     let is_text = std::io::stderr().is_terminal();
+    let filter = Filter::read(filter);
     // Only a test process starts it twice.
-    let _started = log(filter, is_text, std::io::stderr).try_init();
+    let _started = log(&filter, is_text, std::io::stderr).try_init();
+    filter.tell();
 }
 
 fn log<W: Write + 'static>(
-    filter: Option<&str>,
+    filter: &Filter,
     is_text: bool,
     writer: impl Fn() -> W + Clone + Send + Sync + 'static,
 ) -> impl Subscriber + Send + Sync {
-    let filter = filter.and_then(|text| EnvFilter::try_new(text).ok()).unwrap_or_else(|| EnvFilter::new("info"));
     let fields = debug_fn(write_field).delimited(" ");
     let text = fmt::layer().with_target(false).fmt_fields(fields).with_writer(writer.clone());
     let json = fmt::layer().json().flatten_event(true).with_writer(move || Lines(writer()));
     tracing_subscriber::registry()
-        .with(filter)
+        .with(filter.build())
         .with(filter_fn(is_ours))
         .with(is_text.then_some(text))
         .with((!is_text).then_some(json))

@@ -27,7 +27,11 @@ impl Write for Memory {
 pub(super) fn logged(filter: &str, is_text: bool, work: impl FnOnce()) -> String {
     let memory = Memory::default();
     let kept = memory.clone();
-    tracing::subscriber::with_default(log(Some(filter), is_text, move || memory.clone()), work);
+    let filter = Filter::read(Some(filter));
+    tracing::subscriber::with_default(log(&filter, is_text, move || memory.clone()), || {
+        filter.tell();
+        work();
+    });
     String::from_utf8(kept.0.lock().clone()).unwrap()
 }
 
@@ -56,6 +60,27 @@ fn what_is_not_asked_for_is_not_said() {
         tracing::warn!("but this");
     });
     assert!(!text.contains("not this") && text.contains("but this"), "{text}");
+}
+
+#[test]
+fn what_an_operator_must_know_is_said_where_no_level_was_meant() {
+    for filter in ["", " ", "debg", "keystile=debg", "h2=debug", "listening"] {
+        let text = logged(filter, false, || {
+            tracing::info!("listening");
+            tracing::debug!("not this");
+        });
+        assert!(text.contains("\"listening\"") && !text.contains("not this"), "{filter}: {text}");
+        assert_eq!(text.matches("RUST_LOG").count(), usize::from(!filter.trim().is_empty()), "{filter}: {text}");
+    }
+}
+
+#[test]
+fn a_word_that_is_no_level_is_told_once_whatever_else_is_asked_for() {
+    for filter in ["off,debg", "error,debg", "keystile=off,debg", "trace,debg"] {
+        let text = logged(filter, false, || tracing::info!("listening"));
+        assert_eq!((text.matches("RUST_LOG").count(), text.matches("debg").count()), (1, 1), "{filter}: {text}");
+        assert_eq!(text.contains("\"listening\""), filter.starts_with("trace"), "{filter}: {text}");
+    }
 }
 
 #[test]
