@@ -4,6 +4,7 @@
 //! dropped, and every place that reads it says `.expose()`, so that `grep expose` lists them all.
 
 use std::fmt;
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -113,6 +114,10 @@ fn from_file(value: &Value<'_>, environment: &Environment) -> Option<Secret> {
 pub fn read_private(path: &Path) -> Result<Zeroizing<String>, String> {
     let shown = path.display();
     let metadata = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?;
+    // Its mode is right for a directory; what is wrong is that it is one.
+    if metadata.is_dir() {
+        return Err(unreadable(path, &io::Error::from(io::ErrorKind::IsADirectory)));
+    }
     let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o007 != 0 {
         return Err(format!("{shown} can be read by everybody (mode {mode:04o}); run: chmod 600 {shown}"));
@@ -125,6 +130,7 @@ pub fn read_private(path: &Path) -> Result<Zeroizing<String>, String> {
 /// should be in the file: then it is not repeated.
 pub fn unreadable(path: &Path, error: &dyn fmt::Display) -> String {
     match path.to_str().filter(|text| is_path(text)) {
+        Some(text) if path.is_dir() => format!("{text} is a directory; name a file"),
         Some(text) => format!("{text} cannot be read: {error}"),
         None => format!("the file cannot be read: {error}; the path of a file stands here, never what is in it"),
     }
@@ -205,6 +211,17 @@ mod tests {
         ] {
             let path = format!("/etc/keystile/{secret}");
             assert!(!is_variable(secret) && !is_path(secret) && !is_path(&path), "{secret}");
+        }
+    }
+
+    #[test]
+    fn a_directory_is_told_as_such_whatever_its_mode_is() {
+        for mode in [0o700, 0o755] {
+            let folder = tempfile::Builder::new().prefix("keys").rand_bytes(4).tempdir().unwrap();
+            std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+            let expected = format!("{} is a directory; name a file", folder.path().display());
+            assert_eq!(read_private(folder.path()).unwrap_err(), expected);
+            assert_eq!(unreadable(folder.path(), &"no certificate"), expected);
         }
     }
 

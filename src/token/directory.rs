@@ -93,6 +93,9 @@ impl Directory {
             other => other.map_err(|source| self.failed("open", source))?,
         };
         let metadata = file.metadata().map_err(|source| self.failed("examine", source))?;
+        if metadata.is_dir() {
+            return Err(self.broken("it is a directory"));
+        }
         // Of the open file, not of its name, which could mean another file by now.
         let mode = metadata.mode() & 0o777;
         if mode & 0o077 != 0 {

@@ -23,7 +23,11 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     let shown = path.display();
     let unusable = |error: &dyn std::fmt::Display| StoreError::unusable(format_args!("{shown}: {error}"));
     make_private(path).map_err(|error| unusable(&error))?;
-    let mode = fs::metadata(path).map_err(|error| unusable(&error))?.permissions().mode() & 0o777;
+    let metadata = fs::metadata(path).map_err(|error| unusable(&error))?;
+    if metadata.is_dir() {
+        return Err(StoreError::unusable(format_args!("{shown} is a directory; name a file")));
+    }
+    let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o007 != 0 {
         return Err(StoreError::unusable(format_args!(
             "{shown} can be read or written by everybody (mode {mode:04o}), and it holds contacts; run: chmod 600 {shown}"

@@ -21,6 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(super) fn open(path: &Path) -> Result<Log<File>, AuditError> {
     let shown = path.display();
     let unusable = |why: &dyn Display| AuditError(format!("{shown}: {why}"));
+    if path.is_dir() {
+        return Err(AuditError(format!("{shown} is a directory; name a file")));
+    }
     let mut options = OpenOptions::new();
     let mut file =
         options.read(true).append(true).create(true).mode(0o600).open(path).map_err(|error| unusable(&error))?;
@@ -208,7 +211,7 @@ mod tests {
         drop(open(&path).unwrap());
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         assert!(open(&path).unwrap_err().to_string().contains("chmod 600"));
-        assert!(open(folder.path()).is_err());
+        assert!(open(folder.path()).unwrap_err().to_string().ends_with("is a directory; name a file"));
         assert!(open(Path::new("/dev/null")).unwrap_err().to_string().contains("must be a file"));
     }
 }

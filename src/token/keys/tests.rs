@@ -126,6 +126,14 @@ fn a_readable_key_file_is_refused() {
 }
 
 #[test]
+fn a_directory_in_the_key_files_place_is_told_as_such() {
+    let directory = tempfile::tempdir().expect("a directory");
+    fs::create_dir(directory.path().join("keys.json")).expect("makes it");
+    let message = failure(directory.path()).to_string();
+    assert!(message.contains("it is a directory") && !message.contains("chmod"), "{message}");
+}
+
+#[test]
 fn a_broken_key_file_is_an_error_and_stays_as_it_is() {
     let breaks: [fn(&str) -> String; 7] = [
         |_| String::new(),

@@ -113,6 +113,18 @@ async fn the_file_is_its_owners_alone() {
 }
 
 #[test]
+fn a_directory_is_told_as_such_and_its_mode_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keystile.db");
+    fs::create_dir(&path).unwrap();
+    for mode in [0o700, 0o755] {
+        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        let Err(StoreError::Unusable(why)) = open(folder.path(), "") else { panic!("a directory is taken") };
+        assert!(why.ends_with("keystile.db is a directory; name a file"), "{why}");
+    }
+}
+
+#[test]
 fn a_file_that_cannot_be_used_is_named_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     for (name, content) in [("no/such/folder.db", None), ("text.db", Some("this is no database, but a long text"))] {
