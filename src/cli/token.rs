@@ -6,20 +6,25 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::keys::{authority, date};
-use super::{ConfigFile, Outcome, complain_of, say};
+use super::{ConfigFile, Outcome, complain, complain_of, say};
+use crate::bot::is_client_secret;
 use crate::clock::Timestamp;
-use crate::fault::Fault;
+use crate::fault::{Code, Fault};
 use crate::text::harmless;
 use crate::token::{Inspection, Refusal};
 
+/// What a client's secret is.
+const SECRET: &str = "this is the secret of a client, and no session token";
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Decode, verify and explain a session token. Makes the signing and sealing keys if there are none.
+    /// Decode, verify and explain a session token: signature, times and binding. No gateway is asked, so whether its session was
+    /// revoked, and whether its bot is still offered, is not known here. Makes the signing and sealing keys if there are none.
     #[command(
         after_help = "Examples:\n  keystile token inspect eyJhbGciOiJFZERTQSIs…\n  keystile token inspect - < token.txt"
     )]
     Inspect {
-        /// The token, or `-` to read it from standard input.
+        /// The token, also with `Bearer` before it, or `-` to read it from standard input.
         token: String,
         #[command(flatten)]
         file: ConfigFile,
@@ -38,11 +43,15 @@ pub(super) fn run(command: &Command) -> Outcome {
             return Outcome::Failed;
         }
     };
+    let token = bare(&token);
+    if is_client_secret(token) {
+        return refuse_secret(*json);
+    }
     let authority = match authority(file) {
         Ok(authority) => authority,
         Err(outcome) => return outcome,
     };
-    let inspection = authority.inspect(token.trim());
+    let inspection = authority.inspect(token);
     let shown = if *json { as_json(&inspection).to_string() } else { as_text(&inspection) };
     say(harmless_lines(&shown));
     if inspection.verdict.is_ok() { Outcome::Done } else { Outcome::Failed }
@@ -61,6 +70,29 @@ fn read(token: &str) -> std::io::Result<String> {
     // A token has at most 8 KiB; more is none.
     std::io::stdin().lock().take(64 << 10).read_to_string(&mut text)?;
     Ok(text)
+}
+
+/// The token without the scheme that it is sent with, which is easily copied with it.
+fn bare(text: &str) -> &str {
+    let text = text.trim();
+    match text.split_once(char::is_whitespace) {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim_start(),
+        _ => text,
+    }
+}
+
+/// There is nothing to be said of a client's secret here, and it is not repeated.
+fn refuse_secret(as_json: bool) -> Outcome {
+    if as_json {
+        let code = Code::SessionTokenRequired.name();
+        say(json!({"valid": false, "refusal": SECRET, "code": code, "header": null, "claims": null, "binding": null}));
+    } else {
+        complain(format!(
+            "keystile: {SECRET}: it opens sessions, and is for servers alone. If others could see it here, make another: \
+             keystile client new NAME"
+        ));
+    }
+    Outcome::Failed
 }
 
 fn binding(inspection: &Inspection) -> Value {
@@ -89,7 +121,10 @@ fn as_json(inspection: &Inspection) -> Value {
 
 fn as_text(inspection: &Inspection) -> String {
     let verdict = match &inspection.verdict {
-        Ok(()) => "The token is valid: this gateway minted it, and would accept it now.".to_owned(),
+        Ok(()) => "The token is valid by itself: its signature is of this gateway's keys, its time has not passed, and its \
+                   binding opens.\nNo gateway was asked: its session may have been revoked, its bot be disabled or gone. \
+                   keystile session show ID says more."
+            .to_owned(),
         Err(refusal @ Refusal::UnknownKey) => {
             format!(
                 "The token is refused: {refusal}. It is of another gateway or key directory; a demo's keys end with it."
@@ -118,6 +153,14 @@ fn as_text(inspection: &Inspection) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_is_read_also_with_the_scheme_that_it_is_sent_with() {
+        for text in ["eyJ.a.b", " eyJ.a.b\n", "Bearer eyJ.a.b", "bearer  eyJ.a.b\n"] {
+            assert_eq!(bare(text), "eyJ.a.b", "{text:?}");
+        }
+        assert_eq!(bare("Basic eyJ.a.b"), "Basic eyJ.a.b");
+    }
 
     #[test]
     fn control_and_bidi_characters_of_a_strangers_token_are_escaped() {

@@ -271,6 +271,8 @@ async fn token_inspect_explains_a_token_and_ends_with_1_if_it_is_refused() {
         text.starts_with("The token is valid") && text.contains("token expires") && text.contains("bound to"),
         "{text}"
     );
+    assert!(text.contains("No gateway was asked: its session may have been revoked"), "{text}");
+    assert_eq!(said(&inspect(&format!("Bearer {token}"), &[])), text);
 
     let at = token.len() - 10;
     let other = if token.as_bytes()[at] == b'A' { "B" } else { "A" };
@@ -280,4 +282,20 @@ async fn token_inspect_explains_a_token_and_ends_with_1_if_it_is_refused() {
     let bad: Value = serde_json::from_str(&said(&bad)).unwrap();
     assert_eq!((&bad["valid"], &bad["code"]), (&json!(false), &json!("invalid_token")));
     assert_eq!(inspect("not-a-token", &[]).status.code(), FAILED);
+}
+
+#[test]
+fn token_inspect_knows_a_clients_secret_and_does_not_repeat_it() {
+    let secret = format!("ksc_website_{}", "x".repeat(43));
+    for given in [secret.clone(), format!("Bearer {secret}")] {
+        let text = run(&["token", "inspect", &given]);
+        assert_eq!((text.status.code(), said(&text).as_str()), (FAILED, ""));
+        let told = complained(&text);
+        assert!(told.contains("the secret of a client, and no session token") && !told.contains("xxx"), "{told}");
+        let json = run(&["token", "inspect", &given, "--json"]);
+        let (status, json) = (json.status.code(), said(&json));
+        assert!(status == FAILED && !json.contains("xxx"), "{json}");
+        let json: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!((&json["valid"], &json["code"]), (&json!(false), &json!("session_token_required")));
+    }
 }
