@@ -3,6 +3,7 @@
 //! Each module reads its own section; this one puts them together and adds what shows only when all are known. After
 //! [`load`] nobody checks configuration again.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::admin;
@@ -197,10 +198,15 @@ pub fn read(file: &str, text: &str, environment: &Environment, problems: &Proble
     let listen = listen::Settings::read(&server, &timeouts, &limits, environment);
     let gateway = gateway::Settings::read(&server, &timeouts, &limits);
     let mut said = Vec::new();
-    let admin = noted("admin", &root, environment, &mut said, |table| admin::Settings::read(table, environment));
+    let admin = noted("admin", &root, environment, &mut said, |table| {
+        let settings = admin::Settings::read(table, environment);
+        check_apart(&settings, listen.address, table);
+        settings
+    });
     let tokens =
         noted("tokens", &root, environment, &mut said, |table| token::Settings::read(table, environment.folder()));
     let store = noted("store", &root, environment, &mut said, |table| store::Settings::read(table, environment));
+    check_fleet(&listen, &store, &server);
     let audit = noted("audit", &root, environment, &mut said, |table| audit::Settings::read(table, environment));
     let traces = noted("traces", &root, environment, &mut said, |table| collector::Settings::read(table, environment));
     let bots = bot::Settings::read(&root, environment, problems, tokens.default_ttl, &gateway.public_url);
@@ -230,6 +236,38 @@ pub fn read(file: &str, text: &str, environment: &Environment, problems: &Proble
         inputs: environment.inputs(),
         said,
     })
+}
+
+/// Clients and operators cannot be told apart at one address.
+fn check_apart(admin: &admin::Settings, clients: SocketAddr, table: &Table<'_>) {
+    if clients.port() == 0 || admin.place != Some(admin::Place::Address(clients)) {
+        return;
+    }
+    if admin.is_written {
+        table.problem("listen", "is the address of server.listen; operators need another, such as \"127.0.0.1:9091\"");
+    } else {
+        table.doubt(
+            "listen",
+            format!("is {clients} by default, which server.listen takes: there is no admin listener; write another, or \"off\""),
+        );
+    }
+}
+
+/// A balancer in front is hardly there for one process, and a file is for one host.
+fn check_fleet(listen: &listen::Settings, store: &store::Settings, server: &Table<'_>) {
+    let key = match (listen.proxy_protocol, listen.trusted.has_others()) {
+        (true, _) => "proxy_protocol",
+        (false, true) => "trusted_proxies",
+        (false, false) => return,
+    };
+    if matches!(store.place, store::Place::Sqlite(_)) {
+        server.doubt(
+            key,
+            "says that there is a load balancer in front, and the store is a file for one host: gateways on several would \
+             not share sessions, revocations and limits, so that what is ended at one goes on at the others. Write \
+             store.url = \"redis://…\"; nothing is wrong if there is one process only",
+        );
+    }
 }
 
 /// Reads a section, and notes what it says, with what is in the files that it names.

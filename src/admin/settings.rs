@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::bot::Client;
+use crate::bot::{Client, doubt_placeholder};
 use crate::document::{Environment, Table, Value};
 
 /// Where operators and their probes call, unless the configuration says otherwise.
@@ -49,7 +49,7 @@ impl Settings {
         let is_written = listen.is_some();
         let place = listen.map_or(Some(Place::Address(DEFAULT)), |value| place(&value, environment));
         let secret = table.get("secret_sha256");
-        let operator = secret.as_ref().and_then(operator);
+        let operator = secret.as_ref().and_then(|value| operator(value, table));
         match (&place, secret) {
             (Some(Place::Address(address)), None) if !address.ip().is_loopback() => table.problem(
                 "listen",
@@ -81,11 +81,12 @@ fn place(value: &Value<'_>, environment: &Environment) -> Option<Place> {
     place
 }
 
-fn operator(value: &Value<'_>) -> Option<Client> {
+fn operator(value: &Value<'_>, table: &Table<'_>) -> Option<Client> {
     let digests = match value.as_text() {
         Some(one) => vec![one],
         None => value.texts()?,
     };
+    doubt_placeholder(table, "secret_sha256", &digests, "admin");
     Client::new("admin", &digests, false).map_err(|message| value.problem(message)).ok()
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::document::Rate;
+use crate::document::{Rate, Table};
 use crate::id::{Entropy, hex, unhex};
 use crate::secret::{Secret, same, sha256};
 
@@ -64,6 +64,16 @@ impl Client {
         let digest = sha256(secret.as_bytes());
         let [first, second] = self.digests.each_ref().map(|known| same(known, &digest));
         first | second
+    }
+}
+
+/// Notes a digest that stands in examples, of which nobody has the secret. `name` is whose it is to be.
+pub fn doubt_placeholder(table: &Table<'_>, key: &str, digests: &[&str], name: &str) {
+    if digests.iter().any(|digest| digest.bytes().all(|digit| digit == b'0')) {
+        table.doubt(
+            key,
+            format!("is the place-holder of the examples, to which there is no secret; `keystile client new {name}` prints one"),
+        );
     }
 }
 

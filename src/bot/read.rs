@@ -86,9 +86,16 @@ impl Settings {
         let named: Vec<(&str, Value<'_>)> = root.section("vendors").named();
         let reader = vendor::Reader { environment, problems, public_url };
         let vendors: Vec<VendorSettings> = named.iter().filter_map(|(name, value)| reader.read(name, value)).collect();
+        if named.is_empty() {
+            root.doubt("vendors", "there is none: nothing can be called");
+        }
         let all: BTreeSet<&str> = named.iter().map(|(name, _)| *name).collect();
         let mut bots: Vec<BotSettings> = Vec::new();
-        for (number, (name, value)) in (0..).zip(root.section("bots").named()) {
+        let named = root.section("bots").named();
+        if named.is_empty() && !all.is_empty() {
+            root.doubt("bots", "there is none: nobody can open a session");
+        }
+        for (number, (name, value)) in (0..).zip(named) {
             let reader = BotReader { vendors: &vendors, named: &all, clients: &known, default_ttl };
             if let Some(bot) = reader.read(name, number, &value)
                 && is_unique(&bot, &bots, &vendors, &value)
@@ -159,6 +166,7 @@ fn read_client(name: &str, value: &Value<'_>) -> Option<Client> {
         None => digests.texts()?,
     };
     let per_client = table.section("limits").get("per_client").and_then(|value| Rate::read(&value));
+    client::doubt_placeholder(&table, "secret_sha256", &texts, name);
     let mut client = Client::new(name, &texts, browser).map_err(|message| digests.problem(message)).ok()?;
     client.per_client = per_client.unwrap_or(client.per_client);
     is_enabled.then_some(client)

@@ -667,13 +667,84 @@ fn what_is_wrong_with_a_client_is_not_told_again_of_the_bots_that_it_owns() {
     has(&found[0], &["clients.website.secret_sha256"]);
 }
 
+/// What is allowed in `text` and hardly meant.
+fn doubts(text: &str) -> Vec<String> {
+    let settings = parse("test.toml", text, &environment(folder().path())).unwrap();
+    settings.doubts.iter().map(ToString::to_string).collect()
+}
+
+/// The only doubt about the good configuration in which `from` reads `to`.
+fn doubt(from: &str, to: &str) -> String {
+    assert!(GOOD.contains(from), "{from}");
+    let found = doubts(&GOOD.replacen(from, to, 1));
+    assert_eq!(found.len(), 1, "{found:#?}");
+    found.into_iter().next().unwrap()
+}
+
+#[test]
+fn a_file_as_store_behind_a_load_balancer_is_a_doubt() {
+    let server = "[server]\n";
+    for (lines, key) in [
+        ("trusted_proxies = [\"10.0.0.0/8\"]\n", "server.trusted_proxies"),
+        ("trusted_proxies = [\"127.0.0.1\", \"2001:db8::/32\"]\n", "server.trusted_proxies"),
+        ("trusted_proxies = [\"127.0.0.1\"]\nproxy_protocol = true\n", "server.proxy_protocol"),
+    ] {
+        let found = doubt(server, &format!("{server}{lines}"));
+        has(&found, &["test.toml:", key, "not share sessions, revocations and limits", "redis://", "one process"]);
+        let with_redis = format!("[store]\nurl = \"redis://127.0.0.1\"\n{server}{lines}");
+        assert_eq!(doubts(&GOOD.replacen(server, &with_redis, 1)), [""; 0], "{lines}");
+    }
+    let here = format!("{server}trusted_proxies = [\"127.0.0.0/8\", \"::1\"]\n");
+    assert_eq!(doubts(&GOOD.replacen(server, &here, 1)), [""; 0]);
+}
+
+#[test]
+fn a_place_holder_in_the_place_of_a_digest_is_a_doubt() {
+    let digest = GOOD.lines().find(|line| line.starts_with("secret_sha256")).unwrap();
+    let zeros = "0".repeat(64);
+    let found = doubt(digest, &format!("secret_sha256 = \"{zeros}\""));
+    has(&found, &["clients.website.secret_sha256", "place-holder", "`keystile client new website`"]);
+    let list = digest.replacen("= ", "= [", 1);
+    assert_eq!(doubts(&GOOD.replacen(digest, &format!("{list}, \"{zeros}\"]"), 1)).len(), 1);
+    let admin = format!("[admin]\nsecret_sha256 = \"{zeros}\"\n[server]\n");
+    has(&doubt("[server]\n", &admin), &["admin.secret_sha256", "`keystile client new admin`"]);
+}
+
+#[test]
+fn a_vendors_key_that_is_there_twice_is_a_doubt_and_not_shown() {
+    let found = doubt("{ env = \"KEY\" }", "{ env = \"KEY\" }, { env = \"PROXY\" }, { env = \"CHATBOTKIT_KEY\" }");
+    has(&found, &["vendors.acme.keys", "[2] is the same key as [0]"]);
+    assert!(!found.contains("0123456789"), "{found}");
+}
+
+#[test]
+fn a_configuration_without_vendors_or_bots_is_a_doubt() {
+    let (server, rest) = GOOD.split_once("[vendors.acme]").unwrap();
+    let found = doubts(server);
+    assert_eq!(found.len(), 1, "{found:?}");
+    has(&found[0], &["vendors: there is none"]);
+    let (vendor, _) = rest.split_once("[bots.").unwrap();
+    let found = doubts(&format!("{server}[vendors.acme]{vendor}"));
+    assert_eq!(found.len(), 1, "{found:?}");
+    has(&found[0], &["bots: there is none", "nobody can open a session"]);
+}
+
+#[test]
+fn operators_and_clients_do_not_share_an_address() {
+    let both = |server: &str, admin: &str| format!("[admin]\nlisten = \"{admin}\"\n[server]\nlisten = \"{server}\"\n");
+    let found = problem("[server]\n", &both("127.0.0.1:9091", "127.0.0.1:9091"));
+    has(&found, &["test.toml:3: admin.listen", "is the address of server.listen"]);
+    for apart in [both("127.0.0.1:0", "127.0.0.1:0"), both("127.0.0.1:9091", "127.0.0.1:9092")] {
+        assert_eq!(problems(&GOOD.replacen("[server]\n", &apart, 1)), [""; 0]);
+    }
+    let found = doubt("[server]\n", "[server]\nlisten = \"127.0.0.1:9090\"\n");
+    has(&found, &["admin.listen", "127.0.0.1:9090 by default", "no admin listener"]);
+}
+
 #[test]
 fn a_session_that_could_use_up_its_bot_is_a_doubt_and_no_problem() {
     let doubts = |limits: &str| {
-        let text =
-            GOOD.replacen("vendor_id = \"bot_2\"", &format!("vendor_id = \"bot_2\"\nlimits = {{ {limits} }}"), 1);
-        let settings = parse("test.toml", &text, &environment(folder().path())).unwrap();
-        settings.doubts.iter().map(ToString::to_string).collect::<Vec<_>>()
+        doubts(&GOOD.replacen("vendor_id = \"bot_2\"", &format!("vendor_id = \"bot_2\"\nlimits = {{ {limits} }}"), 1))
     };
     for fair in ["per_bot = \"61/1m\"", "per_bot = \"off\", per_session = \"off\"", "per_session = \"100/1h\""] {
         assert_eq!(doubts(fair), [""; 0], "{fair}");

@@ -26,6 +26,11 @@ impl Trusted {
         self.0.is_empty()
     }
 
+    /// Whether the word of another machine counts.
+    pub fn has_others(&self) -> bool {
+        self.0.iter().any(|network| !network.network().is_loopback())
+    }
+
     /// Whether the word of `address` counts.
     pub fn has(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address))
