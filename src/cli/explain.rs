@@ -4,6 +4,7 @@
 //! out: what a call carries stands there as a placeholder, and a key that stood anywhere else would be masked.
 
 mod bot;
+mod own;
 
 use std::sync::Arc;
 
@@ -170,7 +171,7 @@ fn found(sheet: &mut Sheet, directory: &Directory, place: &Place<'_>, path: &str
             }
             !concerned.is_empty() || refusal(sheet, &Fault::new(Code::UnknownBot, NO_BOT))
         }
-        Endpoint::Own => own(sheet, directory, &place.entry.label, &values),
+        Endpoint::Own => own::show(sheet, directory, &place.entry.label, &values),
         Endpoint::Page => {
             sheet.row("is", ["the demo's page"]);
             true
@@ -214,33 +215,6 @@ fn opening(sheet: &mut Sheet, profile: &Profile, bots: &[&Arc<Bot>]) {
     sheet.heading(whose(bots));
     sheet.row("who", ["a client that owns the bot; of a public bot also a page of its origins"]);
     profile::show_open(sheet, profile.open.as_ref());
-}
-
-/// One of the gateway's own.
-fn own(sheet: &mut Sheet, directory: &Directory, label: &str, values: &[&str]) -> bool {
-    if label.ends_with("/bots/{bot}/sessions") {
-        sheet.row("is", ["the gateway's own: it opens a session of a bot"]);
-        let Some(bot) = values.first().and_then(|name| directory.bot(name)) else {
-            return refusal(sheet, &Fault::new(Code::UnknownBot, NO_BOT));
-        };
-        of_vendor(sheet, &bot.vendor);
-        errors(sheet, None);
-        opening(sheet, &bot.profile, &[bot]);
-        bot::show(sheet, bot, Of::Opening);
-    } else if label.ends_with("/contact") {
-        sheet.row("is", ["the gateway's own: a session's visitor becomes known"]);
-        sheet.row("who", ["a client that owns the session's bot, with the session's token in the body"]);
-        for (vendor, _) in directory.vendors() {
-            if let Some(identify) = &vendor.profile.identify {
-                sheet.heading(format!("What vendor {} is told", vendor.name));
-                sheet.call(&identify.target, &identify.set);
-            }
-        }
-    } else {
-        sheet.row("is", ["the gateway's own: it answers by itself, and sends nothing"]);
-        sheet.row("who", ["everybody"]);
-    }
-    true
 }
 
 #[cfg(test)]

@@ -158,6 +158,7 @@ fn a_vendors_session_call_is_told_in_both_directions() {
             "sent GET /session-id\nset query bot_id = {bot}\nquery api_key = {key}\n",
             "call GET /session-id\ncredential query api_key\nbot query bot_id\n",
             "contact required\ntoken lives 30m, at most 2h\nlimits mint_per_ip = 30/1m\n",
+            "sessions_per_ip = 20\nsessions_per_contact = 20\n",
         ],
     );
     let url = "https://KIT.example.com:8443/api/v1/bot/helper/session/create";
@@ -185,6 +186,40 @@ fn the_gateways_own_calls_are_told() {
     let text = home.found("POST", "/v1/sessions/s1/contact");
     has(&text, &["What vendor know is told\nsent POST /sessions/{session}\n"]);
     has(&home.found("GET", "/.well-known/jwks.json"), &["it answers by itself, and sends nothing\nwho everybody\n"]);
+}
+
+#[test]
+fn calls_about_sessions_are_told_with_who_may_make_them() {
+    let home =
+        Home::with(&CONFIG.replace("[clients.website]\n", "[clients.website]\nlimits = { per_client = \"9/1s\" }\n"));
+    let owner = "Client website\nowns office\nhelper\nlibrary\narchive\nlimits per_client = 9/1s\n";
+    let listed = home.found("GET", "/v1/sessions?bot=office");
+    has(&listed, &["is the gateway's own: sessions are listed", "who a client, for the bots that it owns\n", owner]);
+    let ended = home.found("DELETE", "/v1/sessions?bot=office");
+    has(&ended, &["sessions of a contact, or of a bot, are ended\n", "?bot=: a client that owns the bot\n", owner]);
+    let who = "who the bearer of the session's token, or a client that owns its bot\n";
+    let shown = home.found("GET", "/v1/sessions/s1");
+    has(
+        &shown,
+        &["a session is shown, without secrets\n", who, "limits per_session = 5/1s\nper_bot = 600/1m\n", owner],
+    );
+    let one = home.found("DELETE", "/v1/sessions/s1");
+    has(&one, &["a session is ended, on all replicas\n", who, owner]);
+    assert!(!one.contains("per_session"), "a bearer may always end its session: {one}");
+    let renewed = home.found("POST", "/v1/sessions/s1/renew");
+    has(
+        &renewed,
+        &[
+            "is the gateway's own: the bearer gets another token; those before live to their own end\n",
+            "who the bearer of the session's token\n",
+            "How the token of vendor kit may be exchanged for a new one\nsent POST ",
+            "Bot shop\n",
+            "limits per_session = 5/1s\nper_bot = 600/1m\n",
+        ],
+    );
+    for text in [listed, ended, shown, one, renewed] {
+        assert!(!text.contains("everybody") && !text.contains("sends nothing"), "{text}");
+    }
 }
 
 #[test]

@@ -12,6 +12,8 @@ pub(super) enum Of<'r> {
     Route(&'r Route),
     /// A call that opens a session.
     Opening,
+    /// A bearer's call about the session itself.
+    Held,
 }
 
 /// What there is to say of `bot` where a call is of this kind.
@@ -42,22 +44,32 @@ pub(super) fn show(sheet: &mut Sheet, bot: &Bot, of: Of<'_>) {
     sheet.row("limits", limits(bot, of));
 }
 
+/// A rate as the configuration has it.
+pub(super) fn rate(rate: Option<Rate>) -> String {
+    rate.map_or_else(|| "off".to_owned(), |rate| rate.to_string())
+}
+
 /// The limits that hold for the call, by the names that the configuration has for them.
 fn limits(bot: &Bot, of: Of<'_>) -> Vec<String> {
     let limits = &bot.limits;
-    let rate = |rate: Option<Rate>| rate.map_or_else(|| "off".to_owned(), |rate| rate.to_string());
     let count = |count: Option<u64>, unit: &str| count.map_or_else(|| "off".to_owned(), |n| format!("{n}{unit}"));
     let body = |bytes: u64| format!("body = {bytes} bytes");
     let per_bot = format!("per_bot = {}", rate(limits.per_bot));
+    let per_session = format!("per_session = {}", rate(limits.per_session));
     let route = match of {
-        Of::Opening => return vec![format!("mint_per_ip = {}", rate(limits.mint_per_ip)), per_bot, body(limits.body)],
+        Of::Opening => {
+            return vec![
+                format!("mint_per_ip = {}", rate(limits.mint_per_ip)),
+                per_bot,
+                format!("sessions_per_ip = {}", count(limits.sessions_per_ip.map(u64::from), "")),
+                format!("sessions_per_contact = {}", count(limits.sessions_per_contact.map(u64::from), "")),
+                body(limits.body),
+            ];
+        }
+        Of::Held => return vec![per_session, per_bot],
         Of::Route(route) => route,
     };
-    let mut lines = vec![
-        format!("per_session = {}", rate(limits.per_session)),
-        format!("streams = {}", count(limits.streams.map(u64::from), "")),
-        per_bot,
-    ];
+    let mut lines = vec![per_session, format!("streams = {}", count(limits.streams.map(u64::from), "")), per_bot];
     if let Some(rate) = bot.vendor.keys.rate() {
         lines.push(format!("per_key = {rate}"));
     }
