@@ -40,7 +40,7 @@ use crate::bot::Client;
 use crate::fault::{Blame, Code, Fault};
 use crate::gateway;
 use crate::id::RequestId;
-use crate::listen::{self, Bounds, Drain, PrivateSocket};
+use crate::listen::{self, Bounds, Drain, PrivateSocket, Tls};
 use crate::telemetry::audit::Trace;
 
 /// Connections at once: probes and a few operators. One more takes the place of the oldest on which no call is being carried
@@ -61,6 +61,8 @@ struct Admin {
     drain: Drain,
     /// What knows how many connections clients have.
     clients: Bounds,
+    /// What clients are shown, where they speak TLS.
+    tls: Option<Tls>,
 }
 
 /// Where one comes in, and what is asked for there.
@@ -109,12 +111,18 @@ pub struct Bound {
 impl Bound {
     /// Binds the socket. Nothing where the configuration has no such listener, or says nothing of it and its usual
     /// address is taken: a second gateway on the machine starts all the same, and says so. `clients` are the bounds of the
-    /// gateway's own listener.
+    /// gateway's own listener, `tls` is what it shows.
     ///
     /// # Errors
     ///
     /// The place that the configuration names cannot be had.
-    pub fn new(settings: Settings, api: Arc<ArcSwap<Api>>, drain: Drain, clients: Bounds) -> io::Result<Option<Self>> {
+    pub fn new(
+        settings: Settings,
+        api: Arc<ArcSwap<Api>>,
+        drain: Drain,
+        clients: Bounds,
+        tls: Option<Tls>,
+    ) -> io::Result<Option<Self>> {
         let Settings { place: Some(place), is_written, operator } = settings else { return Ok(None) };
         let (door, listening, place) = match place {
             Place::Address(address) => match listen::bind(address, 1) {
@@ -135,7 +143,7 @@ impl Bound {
                 (Door::Socket(socket), listening, Place::Socket(path))
             }
         };
-        Ok(Some(Self { admin: Arc::new(Admin { api, door, drain, clients }), listening, place }))
+        Ok(Some(Self { admin: Arc::new(Admin { api, door, drain, clients, tls }), listening, place }))
     }
 
     /// Where it is.

@@ -144,7 +144,8 @@ impl Bound {
         let api = Arc::new(ArcSwap::new(Arc::clone(&gateway.api)));
         let place = settings.admin.place.as_ref().map(ToString::to_string).unwrap_or_default();
         let clients = settings.listen.bounds.clone();
-        let admin = admin::Bound::new(settings.admin, Arc::clone(&api), drain.clone(), clients);
+        let shown = settings.listen.tls.clone();
+        let admin = admin::Bound::new(settings.admin, Arc::clone(&api), drain.clone(), clients, shown);
         let admin = admin.map_err(|source| StartError::Admin { place, source })?;
         let directory = Arc::new(ArcSwap::new(Arc::clone(&gateway.access.directory)));
         let ending = Ending {

@@ -4,10 +4,13 @@
 //! test of an expiry is exact: it sets the time instead of waiting for it. Durations of I/O (time-outs, latencies)
 //! are tokio's business; a [`Moment`] is where its clock and this one meet.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tokio::time::Instant;
 
 /// A moment on both clocks: the wall's, and the one by which I/O is timed.
@@ -114,6 +117,19 @@ impl Timestamp {
     }
 }
 
+/// As RFC 3339 writes it, to the second.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let second = i64::try_from(self.seconds()).ok();
+        let date = second.and_then(|second| OffsetDateTime::from_unix_timestamp(second).ok());
+        // A moment after the year 9999 has no such form.
+        match date.and_then(|date| date.format(&Rfc3339).ok()) {
+            Some(date) => formatter.write_str(&date),
+            None => write!(formatter, "{} seconds after 1970", self.seconds()),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,6 +141,12 @@ mod tests {
         clock.advance(Duration::from_millis(1500));
         assert_eq!(other.now().millis(), 1_001_500);
         assert_eq!(other.now().seconds(), 1_001);
+    }
+
+    #[test]
+    fn a_moment_is_shown_as_a_date_where_it_is_one() {
+        assert_eq!(Timestamp::from_millis(1_800_000_000_999).to_string(), "2027-01-15T08:00:00Z");
+        assert_eq!(Timestamp::from_seconds(1 << 40).to_string(), "1099511627776 seconds after 1970");
     }
 
     #[test]

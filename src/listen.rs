@@ -6,6 +6,7 @@
 mod ahead;
 mod bounds;
 mod calls;
+mod certificate;
 mod drain;
 mod http1;
 mod http2;

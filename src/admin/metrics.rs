@@ -43,6 +43,9 @@ impl Admin {
         let (open, refused) = self.clients.connections();
         page.one(&metrics::OPEN_CONNECTIONS, open);
         page.one(&metrics::REFUSED_CONNECTIONS, refused);
+        if let Some(tls) = &self.tls {
+            page.one(&metrics::TLS_ENDS, tls.not_after().seconds());
+        }
         // That it cannot tell the others is known only once it has something to tell.
         let api = self.api();
         let (ledger, limiter) = (&api.ledger, &api.limiter);

@@ -80,7 +80,10 @@ impl Running {
         let fixed = settings.fixed();
         let kept = self.fixed.iter().zip(&fixed).filter(|(was, is)| was != is).map(|(was, _)| was.0).collect();
         if let (Some(own), Some(new)) = (&self.tls, &settings.listen.tls) {
-            own.become_like(new);
+            // What else has changed may be what somebody waits for: that a client is shut out.
+            if let Err(fault) = own.become_like(new, self.process.clock.now()) {
+                tracing::error!("the new certificate at server.tls.cert {fault}; the one before stays in force");
+            }
         }
         if let Some(balancers) = &self.balancers {
             balancers.store(Arc::new(settings.listen.trusted.clone()));

@@ -4,11 +4,9 @@ use std::time::Duration;
 
 use clap::Subcommand;
 use serde_json::{Value, json};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::{ConfigFile, Outcome, complain_of_config, say};
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Clock;
 use crate::config;
 use crate::document::parse_duration;
 use crate::id::Entropy;
@@ -58,8 +56,8 @@ pub(super) fn run(command: &Command) -> Outcome {
     } else {
         for key in &keys {
             let KeyInfo { kid, algorithm, state, from, until, .. } = key;
-            let until = until.map_or_else(|| "-".to_owned(), date);
-            say(format!("{state:<10} {algorithm:<11} from {}  until {until:<20}  {kid}", date(*from)));
+            let until = until.map_or_else(|| "-".to_owned(), |until| until.to_string());
+            say(format!("{state:<10} {algorithm:<11} from {from}  until {until:<20}  {kid}"));
         }
     }
     Outcome::Done
@@ -70,9 +68,9 @@ fn shown(key: &KeyInfo) -> Value {
         "kid": key.kid,
         "algorithm": key.algorithm,
         "use": key.purpose,
-        "created": date(key.created),
-        "from": date(key.from),
-        "until": key.until.map(date),
+        "created": key.created.to_string(),
+        "from": key.from.to_string(),
+        "until": key.until.map(|until| until.to_string()),
         "state": key.state,
     })
 }
@@ -90,10 +88,4 @@ pub(super) fn authority(file: &ConfigFile) -> Result<Authority, Outcome> {
         super::complain_of(&error);
         Outcome::Failed
     })
-}
-
-/// A moment as RFC 3339 writes it.
-pub(super) fn date(moment: Timestamp) -> String {
-    let date = i64::try_from(moment.seconds()).ok().and_then(|second| OffsetDateTime::from_unix_timestamp(second).ok());
-    date.and_then(|date| date.format(&Rfc3339).ok()).unwrap_or_default()
 }

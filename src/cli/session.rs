@@ -11,7 +11,6 @@ use serde_json::{Map, Value, json};
 
 use self::reach::{Gateway, Reach};
 use self::when::When;
-use super::keys::date;
 use super::{Outcome, say};
 use crate::clock::{Clock, Timestamp};
 use crate::document::parse_duration;
@@ -149,7 +148,7 @@ impl Mint {
         let text = |name: &str| harmless(answer.get(name).and_then(Value::as_str).unwrap_or("-")).into_owned();
         let ends = answer.get("expiresAt").and_then(Value::as_u64).unwrap_or_default();
         let (session, token) = (text("sessionId"), text("token"));
-        say(format!("session {session}\nexpires {}\ntoken   {token}", date(Timestamp::from_millis(ends))));
+        say(format!("session {session}\nexpires {}\ntoken   {token}", Timestamp::from_millis(ends)));
         Ok(())
     }
 
@@ -222,7 +221,7 @@ fn rows(answer: &Value) {
     for session in answer.get("sessions").and_then(Value::as_array).into_iter().flatten() {
         let text = |name: &str| harmless(session.get(name).and_then(Value::as_str).unwrap_or("-")).into_owned();
         let opened = session.get("openedAt").and_then(Value::as_u64).unwrap_or_default();
-        let opened = date(Timestamp::from_millis(opened));
+        let opened = Timestamp::from_millis(opened);
         say(format!("{:<8} {opened}  {}  {}", text("state"), text("sessionId"), text("bot")));
     }
 }

@@ -5,7 +5,7 @@ use std::io::Read;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::keys::{authority, date};
+use super::keys::authority;
 use super::{ConfigFile, Outcome, complain, complain_of, say};
 use crate::bot::is_client_secret;
 use crate::clock::Timestamp;
@@ -139,7 +139,7 @@ fn as_text(inspection: &Inspection) -> String {
         format!("{verdict}\n\nheader {}\n\nclaims {}\n", shown(&inspection.header), shown(&inspection.claims));
     for (claim, says) in [("auth_time", "session opened"), ("iat", "token issued"), ("exp", "token expires")] {
         if let Some(seconds) = inspection.claims.as_ref().and_then(|claims| claims.get(claim)).and_then(Value::as_u64) {
-            text.push_str(&format!("\n{says:<15} {}", date(Timestamp::from_seconds(seconds))));
+            text.push_str(&format!("\n{says:<15} {}", Timestamp::from_seconds(seconds)));
         }
     }
     match &inspection.binding {

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use toml::de::{DeTable, DeValue};
 
 use super::*;
+use crate::clock::{Clock, Timestamp};
 
 /// The file that documents every key.
 const DOCUMENTED: &str = include_str!("../../config/keystile.toml");
@@ -696,6 +697,29 @@ fn a_file_as_store_behind_a_load_balancer_is_a_doubt() {
     }
     let here = format!("{server}trusted_proxies = [\"127.0.0.0/8\", \"::1\"]\n");
     assert_eq!(doubts(&GOOD.replacen(server, &here, 1)), [""; 0]);
+}
+
+#[test]
+fn a_certificate_that_clients_would_refuse_is_a_doubt() {
+    let folder = folder();
+    let mut params = rcgen::CertificateParams::new(vec!["www.example.com".to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(2027, 1, 1);
+    let key = rcgen::KeyPair::generate().unwrap();
+    std::fs::write(folder.path().join("tls.crt"), params.self_signed(&key).unwrap().pem()).unwrap();
+    std::fs::write(folder.path().join("tls.key"), key.serialize_pem()).unwrap();
+    std::fs::set_permissions(folder.path().join("tls.key"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    let tls = "[server]\ntls = { cert = \"tls.crt\", key = \"tls.key\" }\n";
+    let doubts = |text: &str, now: u64| {
+        let clock = Clock::manual(Timestamp::from_seconds(now));
+        let settings = parse("test.toml", text, &environment(folder.path()).at(clock)).unwrap();
+        settings.doubts.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let text = GOOD.replacen("[server]\n", tls, 1);
+    let found = doubts(&text, 1_800_000_000);
+    assert_eq!(found.len(), 2, "{found:?}");
+    has(&found[0], &["test.toml:3: server.tls.cert: has expired: it ended at 2027-01-01T00:00:00Z"]);
+    has(&found[1], &["server.tls.cert: is not for chat.example.com, the host of public_url"]);
+    assert_eq!(doubts(&text.replace("chat.example.com", "www.example.com"), 1_790_000_000), [""; 0]);
 }
 
 #[test]

@@ -7,11 +7,14 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::clock::{Clock, Timestamp};
+
 /// The environment in which a document is read. An input, so that tests need no process of their own.
 #[derive(Clone)]
 pub struct Environment {
     folder: PathBuf,
     variables: Variables,
+    clock: Clock,
     /// The files that were named as part of the document, of all clones.
     inputs: Arc<Mutex<Vec<PathBuf>>>,
 }
@@ -25,13 +28,25 @@ enum Variables {
 impl Environment {
     /// The process's variables; relative paths start from `folder`.
     pub fn process(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into(), variables: Variables::Process, inputs: Arc::default() }
+        Self { folder: folder.into(), variables: Variables::Process, clock: Clock::system(), inputs: Arc::default() }
     }
 
     /// Only these variables; relative paths start from `folder`.
     pub fn given<'v>(folder: impl Into<PathBuf>, variables: impl IntoIterator<Item = (&'v str, &'v str)>) -> Self {
         let variables = variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        Self { folder: folder.into(), variables: Variables::Given(variables), inputs: Arc::default() }
+        let variables = Variables::Given(variables);
+        Self { folder: folder.into(), variables, clock: Clock::system(), inputs: Arc::default() }
+    }
+
+    /// The same, in which it is the time of this clock.
+    #[must_use]
+    pub fn at(self, clock: Clock) -> Self {
+        Self { clock, ..self }
+    }
+
+    /// When the document is read.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// The value of a variable, if it is set.

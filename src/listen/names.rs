@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rustls::ServerConnection;
-use rustls::client::verify_server_name;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::server::ParsedCertificate;
+use rustls::pki_types::CertificateDer;
+
+use super::certificate::covers;
 
 /// The hosts that one connection is for.
 pub struct Names {
@@ -51,20 +51,12 @@ impl Names {
         if !other.is_empty() && other.eq_ignore_ascii_case(host) {
             return true;
         }
-        let is_covered = self.is_in_certificate(host);
+        let is_covered = covers(&self.certificate, host);
         if is_covered {
             other.clear();
             other.push_str(host);
         }
         is_covered
-    }
-
-    fn is_in_certificate(&self, host: &str) -> bool {
-        let (Ok(certificate), Ok(name)) = (ParsedCertificate::try_from(&*self.certificate), ServerName::try_from(host))
-        else {
-            return false;
-        };
-        verify_server_name(&certificate, &name).is_ok()
     }
 }
 

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZero;
 use std::time::Duration;
 
+use http::Uri;
 use ipnet::IpNet;
 
 use super::bounds::{Bounds, Timeouts};
@@ -105,5 +106,9 @@ fn read_tls(table: &Table<'_>, environment: &Environment) -> Option<Tls> {
     let cert = section.required("cert", "the file of the certificate chain, in PEM");
     let key = section.required("key", "the file of the private key, in PEM");
     let (cert, key) = (environment.input(cert?.text()?), environment.input(key?.text()?));
-    tls::read(&cert, &key).map_err(|message| section.value().problem(message)).ok()
+    let tls = tls::read(&cert, &key).map_err(|message| section.value().problem(message)).ok()?;
+    let public_url = table.get("public_url").and_then(|value| value.as_text()?.parse::<Uri>().ok());
+    let host = public_url.as_ref().and_then(Uri::host).map(|host| host.trim_matches(['[', ']']));
+    tls.doubts(environment.now(), host).into_iter().for_each(|doubt| section.doubt("cert", doubt));
+    Some(tls)
 }

@@ -12,8 +12,10 @@ use rustls::server::NoServerSessionStorage;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::certificate::Certificate;
 use super::names::Names;
 use super::stream::Stream;
+use crate::clock::Timestamp;
 use crate::secret::{read_private, unreadable};
 
 /// The TLS side of a listener.
@@ -25,7 +27,7 @@ pub struct Tls(Arc<ArcSwap<Identity>>);
 struct Identity {
     config: Arc<ServerConfig>,
     /// The one that is shown to every client.
-    certificate: Arc<CertificateDer<'static>>,
+    certificate: Certificate,
 }
 
 impl Tls {
@@ -37,12 +39,33 @@ impl Tls {
 
     /// The hosts that this connection is for, if its client has said one.
     pub(super) fn names(&self, stream: &TlsStream<Stream>) -> Option<Arc<Names>> {
-        Names::of(stream.get_ref().1, &self.0.load().certificate).map(Arc::new)
+        Names::of(stream.get_ref().1, self.0.load().certificate.der()).map(Arc::new)
     }
 
     /// From now on clients are shown what `other` shows.
-    pub fn become_like(&self, other: &Self) {
-        self.0.store(other.0.load_full());
+    ///
+    /// # Errors
+    ///
+    /// Why clients would refuse its certificate at `now`, where they do not refuse this one: it stays.
+    pub fn become_like(&self, other: &Self, now: Timestamp) -> Result<(), String> {
+        let other = other.0.load_full();
+        match other.certificate.fault(now).filter(|_| self.0.load().certificate.fault(now).is_none()) {
+            Some(fault) => Err(fault),
+            None => {
+                self.0.store(other);
+                Ok(())
+            }
+        }
+    }
+
+    /// When the certificate ends that clients are shown.
+    pub fn not_after(&self) -> Timestamp {
+        self.0.load().certificate.not_after()
+    }
+
+    /// What is hardly meant of the certificate at `now`, where clients know us as `host`.
+    pub(super) fn doubts(&self, now: Timestamp, host: Option<&str>) -> Vec<String> {
+        self.0.load().certificate.doubts(now, host)
     }
 }
 
@@ -54,9 +77,11 @@ impl Tls {
 pub(super) fn read(cert: &Path, key: &Path) -> Result<Tls, String> {
     let chain: Vec<CertificateDer<'static>> =
         CertificateDer::pem_file_iter(cert).and_then(Iterator::collect).map_err(|error| unreadable(cert, &error))?;
-    let Some(certificate) = chain.first().cloned().map(Arc::new) else {
+    let Some(first) = chain.first().cloned() else {
         return Err(format!("{} holds no certificate; it must be PEM, the server's own first", cert.display()));
     };
+    let certificate = Certificate::read(first)
+        .ok_or_else(|| format!("the first certificate in {} is damaged: it cannot be read", cert.display()))?;
     let text = read_private(key)?;
     let private = PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|error| unreadable(key, &error))?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

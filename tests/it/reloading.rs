@@ -211,6 +211,38 @@ async fn a_certificate_that_was_replaced_is_shown_to_all_and_no_tls_session_goes
 }
 
 #[tokio::test]
+async fn a_certificate_that_has_expired_does_not_take_the_place_of_one_that_is_good() {
+    let authority = Authority::new();
+    let home = Home::new(&TestVendor::echo(), "tls = { cert = \"localhost.crt\", key = \"localhost.key\" }");
+    authority.renew_until("localhost", home.folder.path(), 3000);
+    let at = home.start().await;
+    let address = at.url.trim_start_matches("http://").to_owned();
+    let shown = async || authority.shown("localhost", TcpStream::connect(&address).await.unwrap()).await;
+    let ends = async || {
+        let metrics = home.http.get(format!("{}/metrics", at.admin)).send().await.unwrap().text().await.unwrap();
+        let line =
+            metrics.lines().find(|line| line.starts_with("keystile_tls_certificate_not_after_seconds ")).unwrap();
+        line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()
+    };
+    let (first, year_3000) = (shown().await, 32_503_680_000.0);
+    assert_eq!(ends().await, year_3000);
+
+    authority.renew_until("localhost", home.folder.path(), 2020);
+    edit(&home, |text| text + &more("second"));
+    hang_up(&at);
+    eventually("it is told", || log(&at).contains("the one before stays in force")).await;
+    let told = log(&at);
+    assert!(told.contains("server.tls.cert has expired: it ended at 2020-01-01T00:00:00Z"), "{told}");
+    assert_eq!((shown().await, ends().await), (first.clone(), year_3000));
+    let offered = || log(&at).contains("the configuration was read again and is in force");
+    eventually("what else has changed holds", offered).await;
+
+    authority.renew_until("localhost", home.folder.path(), 3001);
+    until("the good one is shown", async || Some(shown().await).filter(|it| *it != first)).await;
+    assert!(ends().await > year_3000);
+}
+
+#[tokio::test]
 async fn what_is_not_enabled_any_more_ends_with_its_streams_and_comes_back() {
     for section in ["[bots.support]", "[vendors.acme]", "[clients.website]"] {
         let (vendor, senders) = streaming("text/event-stream");

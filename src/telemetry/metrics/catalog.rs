@@ -69,6 +69,8 @@ metrics! {
     OPEN_CONNECTIONS = Gauge "keystile_open_connections" [] "Connections of clients.";
     REFUSED_CONNECTIONS = Counter "keystile_refused_connections_total" []
         "Connections that were closed at once because server.limits.connections were open.";
+    TLS_ENDS = Gauge "keystile_tls_certificate_not_after_seconds" []
+        "When the certificate ends that clients are shown, since 1970.";
     MINTS = Counter "keystile_mints_total" ["bot", "result"]
         "Sessions that were opened, answers that opened one and were given again, and openings that failed, by code.";
     RENEWALS = Counter "keystile_renewals_total" ["bot"] "Tokens that were renewed.";

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
@@ -53,7 +53,11 @@ impl Authority {
 
     /// The files of a certificate for the server `name` and of its key.
     pub(crate) fn server_files(&self, name: &str) -> (PathBuf, PathBuf) {
-        let (certificate, key) = self.issue(name, |_| {});
+        self.files_of(name, |_| {})
+    }
+
+    fn files_of(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> (PathBuf, PathBuf) {
+        let (certificate, key) = self.issue(name, change);
         let (cert_file, key_file) = (self.path(&format!("{name}.crt")), self.path(&format!("{name}.key")));
         std::fs::write(&cert_file, pem::encode("CERTIFICATE", &certificate)).unwrap();
         std::fs::write(&key_file, key.serialize_pem()).unwrap();
@@ -63,7 +67,12 @@ impl Authority {
     /// Moves a new certificate for the server `name` into this folder, and its key, as programs that renew certificates
     /// do: `NAME.crt` and `NAME.key`.
     pub(crate) fn renew(&self, name: &str, folder: &Path) {
-        let (cert, key) = self.server_files(name);
+        self.renew_until(name, folder, 4000);
+    }
+
+    /// The same, with a certificate that ends with the beginning of this year.
+    pub(crate) fn renew_until(&self, name: &str, folder: &Path, year: i32) {
+        let (cert, key) = self.files_of(name, |params| params.not_after = date_time_ymd(year, 1, 1));
         let beside = folder.join("beside");
         for from in [cert, key] {
             std::fs::copy(&from, &beside).unwrap();
