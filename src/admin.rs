@@ -7,6 +7,7 @@
 mod door;
 mod metrics;
 mod probes;
+mod reloads;
 mod sessions;
 mod settings;
 
@@ -34,6 +35,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tower::ServiceExt;
 
+pub use self::reloads::Reloads;
 pub use self::settings::{Place, Settings};
 use crate::api::{Api, Refused};
 use crate::bot::Client;
@@ -63,6 +65,20 @@ struct Admin {
     clients: Bounds,
     /// What clients are shown, where they speak TLS.
     tls: Option<Tls>,
+    reloads: Reloads,
+}
+
+/// What of the gateway its operators are told about, besides its API.
+#[derive(Debug)]
+pub struct Watched {
+    /// Whether it ends.
+    pub drain: Drain,
+    /// The bounds of its own listener, which know how many connections clients have.
+    pub clients: Bounds,
+    /// What that shows, where it speaks TLS.
+    pub tls: Option<Tls>,
+    /// What became of the last reload.
+    pub reloads: Reloads,
 }
 
 /// Where one comes in, and what is asked for there.
@@ -110,20 +126,14 @@ pub struct Bound {
 
 impl Bound {
     /// Binds the socket. Nothing where the configuration has no such listener, or says nothing of it and its usual
-    /// address is taken: a second gateway on the machine starts all the same, and says so. `clients` are the bounds of the
-    /// gateway's own listener, `tls` is what it shows.
+    /// address is taken: a second gateway on the machine starts all the same, and says so.
     ///
     /// # Errors
     ///
     /// The place that the configuration names cannot be had.
-    pub fn new(
-        settings: Settings,
-        api: Arc<ArcSwap<Api>>,
-        drain: Drain,
-        clients: Bounds,
-        tls: Option<Tls>,
-    ) -> io::Result<Option<Self>> {
+    pub fn new(settings: Settings, api: Arc<ArcSwap<Api>>, watched: Watched) -> io::Result<Option<Self>> {
         let Settings { place: Some(place), is_written, operator } = settings else { return Ok(None) };
+        let Watched { drain, clients, tls, reloads } = watched;
         let (door, listening, place) = match place {
             Place::Address(address) => match listen::bind(address, 1) {
                 Ok((mut sockets, address)) => {
@@ -143,7 +153,7 @@ impl Bound {
                 (Door::Socket(socket), listening, Place::Socket(path))
             }
         };
-        Ok(Some(Self { admin: Arc::new(Admin { api, door, drain, clients, tls }), listening, place }))
+        Ok(Some(Self { admin: Arc::new(Admin { api, door, drain, clients, tls, reloads }), listening, place }))
     }
 
     /// Where it is.

@@ -96,6 +96,7 @@ pub struct Bound {
     durability: Durability,
     ending: Ending,
     admin: Option<admin::Bound>,
+    reloads: admin::Reloads,
     listener: listen::Bound,
     carrier: Option<Carrier>,
 }
@@ -143,9 +144,14 @@ impl Bound {
             Arc::new(process.gateway(settings.bots, &settings.gateway, settings.listen.trusted.clone(), None));
         let api = Arc::new(ArcSwap::new(Arc::clone(&gateway.api)));
         let place = settings.admin.place.as_ref().map(ToString::to_string).unwrap_or_default();
-        let clients = settings.listen.bounds.clone();
-        let shown = settings.listen.tls.clone();
-        let admin = admin::Bound::new(settings.admin, Arc::clone(&api), drain.clone(), clients, shown);
+        let reloads = admin::Reloads::default();
+        let watched = admin::Watched {
+            drain: drain.clone(),
+            clients: settings.listen.bounds.clone(),
+            tls: settings.listen.tls.clone(),
+            reloads: reloads.clone(),
+        };
+        let admin = admin::Bound::new(settings.admin, Arc::clone(&api), watched);
         let admin = admin.map_err(|source| StartError::Admin { place, source })?;
         let directory = Arc::new(ArcSwap::new(Arc::clone(&gateway.access.directory)));
         let ending = Ending {
@@ -175,6 +181,7 @@ impl Bound {
             durability,
             ending,
             admin,
+            reloads,
             carrier,
             listener: listen::Bound {
                 sockets,
@@ -245,7 +252,20 @@ impl Bound {
             workers.push(thread.map_err(StartError::Worker)?);
         }
         let (workers, writer, carrying) = (Mutex::new(workers), Mutex::new(Some(writer)), Mutex::new(carrying));
-        let Self { process, current, fixed, ending, .. } = self;
-        Ok(Running { process, current, fixed, tls, balancers, ending, bounds, stop, workers, writer, carrying })
+        let Self { process, current, fixed, ending, reloads, .. } = self;
+        Ok(Running {
+            process,
+            current,
+            fixed,
+            reloads,
+            tls,
+            balancers,
+            ending,
+            bounds,
+            stop,
+            workers,
+            writer,
+            carrying,
+        })
     }
 }

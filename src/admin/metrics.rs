@@ -43,6 +43,7 @@ impl Admin {
         let (open, refused) = self.clients.connections();
         page.one(&metrics::OPEN_CONNECTIONS, open);
         page.one(&metrics::REFUSED_CONNECTIONS, refused);
+        page.one(&metrics::RELOAD_TAKEN, !self.reloads.is_refused());
         if let Some(tls) = &self.tls {
             page.one(&metrics::TLS_ENDS, tls.not_after().seconds());
         }

@@ -18,6 +18,8 @@ const UNREADABLE: &str = "not ready: the store's log has what this version canno
 const LEAVING: &str = "not ready: the process ends; its calls do before\n";
 const AWAY: &str = "the store is away: no session can be opened, renewed or ended\n";
 const LOCAL: &str = "limits count in this process only\n";
+const REFUSED: &str =
+    "the configuration was refused when it was read last, and the one before stays in force; the log says why\n";
 /// A probe does not wait longer for what the store says of itself.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -43,6 +45,7 @@ pub(super) async fn ready(State(admin): State<Arc<Admin>>) -> Response {
     let mut answer = "ready\n".to_owned();
     of_the_store(ledger, &mut answer).await;
     answer.push_str(api.audit.complaint());
+    answer.push_str(if admin.reloads.is_refused() { REFUSED } else { "" });
     for (vendor, _) in api.access.directory.vendors().filter(|(vendor, _)| vendor.upstream.breaker().is_open()) {
         answer.push_str(&format!("vendor {} does not answer: its calls are refused for now\n", vendor.name));
     }

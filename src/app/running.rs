@@ -10,6 +10,7 @@ use tokio::time::{sleep, timeout};
 
 use super::process::{Current, Process};
 use crate::access::Revoked;
+use crate::admin::Reloads;
 use crate::config::Settings;
 use crate::id::RequestId;
 use crate::listen::{self, Drain, Phase};
@@ -37,6 +38,7 @@ pub struct Running {
     pub(super) process: Process,
     pub(super) current: Current,
     pub(super) fixed: Vec<(&'static str, String)>,
+    pub(super) reloads: Reloads,
     pub(super) tls: Option<listen::Tls>,
     pub(super) balancers: Option<listen::Balancers>,
     pub(super) ending: Ending,
@@ -79,9 +81,11 @@ impl Running {
     pub async fn reload(&self, settings: Settings, who: &str) -> Vec<&'static str> {
         let fixed = settings.fixed();
         let kept = self.fixed.iter().zip(&fixed).filter(|(was, is)| was != is).map(|(was, _)| was.0).collect();
+        self.reloads.note(true);
         if let (Some(own), Some(new)) = (&self.tls, &settings.listen.tls) {
             // What else has changed may be what somebody waits for: that a client is shut out.
             if let Err(fault) = own.become_like(new, self.process.clock.now()) {
+                self.reloads.note(false);
                 tracing::error!("the new certificate at server.tls.cert {fault}; the one before stays in force");
             }
         }
@@ -102,6 +106,11 @@ impl Running {
             tracing::error!(%error, "that the configuration was read again is not on record");
         }
         kept
+    }
+
+    /// Notes that the configuration could not be read again: operators are told until it can.
+    pub fn refuse_reload(&self) {
+        self.reloads.note(false);
     }
 
     /// Waits until no connection is open, and nothing is done whose caller has left.

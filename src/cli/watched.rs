@@ -59,7 +59,10 @@ impl Watched {
                     tracing::warn!(section, "this has changed, and takes a new process: it stays as it was");
                 }
             }
-            Err(error) => tell(who, &error),
+            Err(error) => {
+                running.refuse_reload();
+                tell(who, &error);
+            }
         }
     }
 

@@ -38,6 +38,19 @@ fn log(at: &At) -> String {
     std::fs::read_to_string(&at.log).unwrap()
 }
 
+/// The lines of `/readyz` and `/metrics` that say what became of the last reload.
+async fn told_of_reloads(home: &Home, at: &At) -> Vec<String> {
+    let mut told = Vec::new();
+    for path in ["/readyz", "/metrics"] {
+        let answer = home.http.get(format!("{}{path}", at.admin)).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{path}");
+        let text = answer.text().await.unwrap();
+        let is_of_reloads = |line: &&str| line.starts_with("the configuration") || line.starts_with("keystile_config");
+        told.extend(text.lines().filter(is_of_reloads).map(str::to_owned));
+    }
+    told
+}
+
 async fn opened(home: &Home, at: &At, bot: &str) -> u16 {
     let call = home.http.post(format!("{}/v1/bots/{bot}/sessions", at.url));
     let answer = call.bearer_auth(home.owner.secret.expose()).json(&json!({})).send().await.unwrap();
@@ -86,11 +99,15 @@ async fn a_broken_file_is_refused_with_its_errors_and_the_one_before_stays_in_fo
     eventually("it is told", || log(&at).contains("stays in force")).await;
     let told = log(&at);
     assert!(told.contains("bots.support.visibility") && told.contains("`secret` must be"), "{told}");
+    let refused = told_of_reloads(&home, &at).await;
+    assert!(refused[0].contains("was refused when it was read last"), "{refused:?}");
+    assert_eq!(refused[1..], ["keystile_config_last_reload_successful 0"]);
     assert_eq!(opened(&home, &at, "second").await, 404);
     assert_eq!(home.say(&home.http, &at.url, &token).send().await.unwrap().status(), 200);
 
     edit(&home, |text| text.replace("visibility = \"secret\"", "visibility = \"private\""));
     until_opened(&home, &at, "second", 201).await;
+    assert_eq!(told_of_reloads(&home, &at).await, ["keystile_config_last_reload_successful 1"]);
 }
 
 #[tokio::test]
@@ -234,6 +251,7 @@ async fn a_certificate_that_has_expired_does_not_take_the_place_of_one_that_is_g
     let told = log(&at);
     assert!(told.contains("server.tls.cert has expired: it ended at 2020-01-01T00:00:00Z"), "{told}");
     assert_eq!((shown().await, ends().await), (first.clone(), year_3000));
+    assert_eq!(told_of_reloads(&home, &at).await.len(), 2);
     let offered = || log(&at).contains("the configuration was read again and is in force");
     eventually("what else has changed holds", offered).await;
 

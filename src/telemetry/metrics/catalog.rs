@@ -69,6 +69,8 @@ metrics! {
     OPEN_CONNECTIONS = Gauge "keystile_open_connections" [] "Connections of clients.";
     REFUSED_CONNECTIONS = Counter "keystile_refused_connections_total" []
         "Connections that were closed at once because server.limits.connections were open.";
+    RELOAD_TAKEN = Gauge "keystile_config_last_reload_successful" []
+        "0 where the configuration was refused when it was read last, or its certificate; else 1.";
     TLS_ENDS = Gauge "keystile_tls_certificate_not_after_seconds" []
         "When the certificate ends that clients are shown, since 1970.";
     MINTS = Counter "keystile_mints_total" ["bot", "result"]
