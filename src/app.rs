@@ -53,16 +53,16 @@ pub struct World {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The signing keys cannot be used.
-    #[error("the signing keys cannot be used")]
+    #[error("tokens.keys: the signing keys cannot be used")]
     Keys(#[from] KeysError),
     /// The store cannot be used.
-    #[error("the store cannot be used")]
+    #[error("store.url")]
     Store(#[from] StoreError),
     /// The audit record cannot be used.
-    #[error("the audit record cannot be used")]
+    #[error("audit.file: the audit record cannot be used")]
     Audit(#[from] AuditError),
     /// The address cannot be listened on.
-    #[error("{address} cannot be listened on")]
+    #[error("server.listen: {address} cannot be listened on")]
     Bind {
         /// The address.
         address: SocketAddr,

@@ -285,6 +285,37 @@ async fn token_inspect_explains_a_token_and_ends_with_1_if_it_is_refused() {
 }
 
 #[test]
+fn serve_names_the_key_of_what_it_cannot_use() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let listen = format!("listen = \"{address}\"");
+    for (from, to, message) in [
+        ("[server]", "[tokens]\nkeys = \"/dev/null/keys\"\n[server]", "tokens.keys: the signing keys cannot be used: "),
+        (
+            "[server]",
+            "[store]\nurl = \"sqlite:/nowhere/k.db\"\n[server]",
+            "store.url: the store cannot be used: /nowhere/",
+        ),
+        (
+            "[server]",
+            "[audit]\nfile = \"/nowhere/a\"\n[server]",
+            "audit.file: the audit record cannot be used: /nowhere/",
+        ),
+        ("listen = \"127.0.0.1:0\"", &listen, "server.listen: 127.0.0.1:"),
+    ] {
+        let home = Home::new();
+        let text = std::fs::read_to_string(home.config()).unwrap().replacen(from, to, 1);
+        std::fs::write(home.config(), text).unwrap();
+        let mut command = keystile();
+        command.args(["serve", "-c", &home.config()]).env("CLI_TEST_KEY", "sk-0123456789abcdef");
+        let ran = command.output().unwrap();
+        let told = complained(&ran);
+        assert_eq!(ran.status.code(), FAILED, "{told}");
+        assert!(told.contains(&format!("keystile: {message}")), "{told}");
+    }
+}
+
+#[test]
 fn token_inspect_knows_a_clients_secret_and_does_not_repeat_it() {
     let secret = format!("ksc_website_{}", "x".repeat(43));
     for given in [secret.clone(), format!("Bearer {secret}")] {

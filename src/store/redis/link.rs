@@ -1,5 +1,7 @@
 //! The connection that all operations share, replaced when it is lost.
 
+use std::error::Error;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +29,8 @@ const HEAD_START: Duration = Duration::from_millis(400);
 /// The way to a Redis.
 pub(super) struct Link {
     connector: Arc<Connector>,
+    /// The hosts and ports that the configuration names, for messages.
+    place: String,
     scripts: Scripts,
     state: Mutex<State>,
 }
@@ -43,7 +47,8 @@ impl Link {
     pub(super) fn new(place: &RedisPlace) -> Result<Self, StoreError> {
         let connector = Connector::new(place)
             .map_err(|error| StoreError::unusable(format_args!("no way to this Redis: {}", said(&error))))?;
-        Ok(Self { connector: Arc::new(connector), scripts: Scripts::new(), state: Mutex::default() })
+        let (connector, place) = (Arc::new(connector), place.to_string());
+        Ok(Self { connector, place, scripts: Scripts::new(), state: Mutex::default() })
     }
 
     pub(super) fn scripts(&self) -> &Scripts {
@@ -74,26 +79,25 @@ impl Link {
             };
             let is_lost = self.forget_if_lost(&error, generation).await;
             if !(is_lost && may_again) || error.is_timeout() {
-                return Err(away(&error));
+                return Err(self.away(&error));
             }
             may_again = false;
         }
     }
 
     /// Runs a command that changes nothing where the store's keys are; once more on a new connection if the one that there
-    /// was is lost.
-    pub(super) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {
+    /// was is lost. Nothing where the server refuses it.
+    pub(super) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<Option<T>, StoreError> {
         let mut may_again = true;
         loop {
-            let (mut connection, generation) =
-                self.connection().await.map_err(|_away| RedisError::from((ErrorKind::Io, "the store is away")))?;
+            let (mut connection, generation) = self.connection().await?;
             let error = match connection.ask(command).await.and_then(Value::extract_error) {
-                Ok(answer) => return Ok(T::from_redis_value(answer)?),
+                Ok(answer) => return Ok(T::from_redis_value(answer).ok()),
                 Err(error) => error,
             };
             let is_lost = self.forget_if_lost(&error, generation).await;
             if !(is_lost && may_again) || error.is_timeout() {
-                return Err(error);
+                return if error.is_io_error() { Err(self.away(&error)) } else { Ok(None) };
             }
             may_again = false;
         }
@@ -112,8 +116,8 @@ impl Link {
         }
         // The crate bounds the connection, but not what is asked of sentinels and of a cluster before it.
         let connected = tokio::time::timeout(CONNECT, self.connect()).await;
-        let late = |_elapsed| Err(StoreError::away("Redis: no connection in time"));
-        match connected.map_or_else(late, |connected| connected.map_err(|error| away(&error))) {
+        let late = |_elapsed| Err(StoreError::away(format_args!("Redis at {}: no connection in time", self.place)));
+        match connected.map_or_else(late, |connected| connected.map_err(|error| self.away(&error))) {
             Ok(connection) => {
                 state.failed = None;
                 state.generation += 1;
@@ -160,27 +164,50 @@ impl Link {
         }
         is_lost
     }
+
+    fn away(&self, error: &RedisError) -> StoreError {
+        StoreError::away(format_args!("Redis at {}: {}", self.place, said(error)))
+    }
 }
 
-pub(super) fn away(error: &RedisError) -> StoreError {
-    StoreError::away(format_args!("Redis: {}", said(error)))
-}
-
-/// What kind of error it is, without the crate's text: that may quote addresses and what was sent.
+/// What kind of error it is, without the crate's text: that may quote what was sent.
 fn said(error: &RedisError) -> String {
     if error.is_timeout() {
         return "it does not answer in time".to_owned();
     }
-    if error.is_connection_refusal() {
-        return "it cannot be connected to".to_owned();
-    }
-    if let Some(wrong) = certificate(error) {
+    if let Some(wrong) = certificate(error).or_else(|| connection(error)) {
         return wrong.to_owned();
     }
     match error.code() {
         Some(code) => format!("it answers {code}"),
         None => error.category().to_owned(),
     }
+}
+
+/// Why there is no connection, or none with a Redis.
+fn connection(error: &RedisError) -> Option<&'static str> {
+    if error.kind() == ErrorKind::Parse {
+        return Some("what answers there is no Redis, or one that speaks TLS (rediss://)");
+    }
+    let io = io_error(error)?;
+    let text = io.to_string();
+    Some(match io.kind() {
+        io::ErrorKind::ConnectionRefused => "the connection was refused: nothing listens there",
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "there is no way to it",
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::UnexpectedEof => "the connection was closed",
+        io::ErrorKind::InvalidData if text.contains("corrupt message") => "it does not speak TLS",
+        io::ErrorKind::InvalidData => "the TLS handshake failed",
+        _ if text.contains("lookup") => "nobody knows this name: the look-up of its address failed",
+        _ => return None,
+    })
+}
+
+/// The system's error, if it is one: the crate keeps it behind a pointer.
+fn io_error(error: &RedisError) -> Option<&io::Error> {
+    error.source()?.downcast_ref::<Arc<dyn Error + Send + Sync>>()?.downcast_ref()
 }
 
 /// What is wrong with the certificate that was shown. The crate has rustls's error as its text alone.
@@ -197,4 +224,24 @@ fn certificate(error: &RedisError) -> Option<&'static str> {
     } else {
         "its certificate is not accepted"
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_there_is_no_connection_is_told() {
+        let of = |kind: io::ErrorKind, text: &str| said(&RedisError::from(io::Error::new(kind, text.to_owned())));
+        assert!(of(io::ErrorKind::ConnectionRefused, "").contains("was refused"));
+        assert!(of(io::ErrorKind::UnexpectedEof, "").contains("was closed"));
+        assert!(of(io::ErrorKind::HostUnreachable, "").contains("no way"));
+        assert!(of(io::ErrorKind::TimedOut, "").contains("in time"));
+        let lookup = "failed to lookup address information: Name or service not known";
+        assert!(of(io::ErrorKind::Other, lookup).contains("look-up of its address failed"));
+        let corrupt = "received corrupt message of type InvalidContentType";
+        assert_eq!(of(io::ErrorKind::InvalidData, corrupt), "it does not speak TLS");
+        let parse = RedisError::from((ErrorKind::Parse, "what was sent"));
+        assert!(said(&parse).contains("is no Redis") && !said(&parse).contains("what was sent"));
+    }
 }

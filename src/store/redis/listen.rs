@@ -35,7 +35,8 @@ async fn follow(link: &Link, last: &watch::Sender<u64>) -> RedisResult<()> {
     let Ok(listener) = tokio::time::timeout(CONNECT, connect).await else { return Ok(()) };
     let (mut sink, mut messages) = listener?.split();
     // What was appended before or between two connections.
-    let number: Option<u64> = link.query(::redis::cmd("GET").arg(format!("{PREFIX}number"))).await?;
+    let asked = link.query::<Option<u64>>(::redis::cmd("GET").arg(format!("{PREFIX}number"))).await;
+    let Ok(Some(number)) = asked else { return Ok(()) };
     tell(last, number.unwrap_or(0));
     loop {
         match tokio::time::timeout(QUIET, messages.next()).await {

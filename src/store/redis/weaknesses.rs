@@ -5,35 +5,35 @@ use std::collections::HashMap;
 
 use ::redis::{Cmd, cmd};
 
-use super::link::{Link, away};
+use super::link::Link;
 use crate::store::StoreError;
 
 /// Looks at what it says of itself.
 pub(super) async fn look(link: &Link) -> Result<Vec<String>, StoreError> {
     let mut found = Vec::new();
-    match configured(link).await {
-        Ok(settings) => found.extend(of_settings(&settings)),
-        Err(error) if error.is_io_error() => return Err(away(&error)),
-        Err(_refused) => found.push(
+    match configured(link).await? {
+        Some(settings) => found.extend(of_settings(&settings)),
+        None => found.push(
             "its configuration cannot be read (CONFIG GET is refused): whether it keeps what it answered is not known"
                 .to_owned(),
         ),
     }
-    match link.query::<String>(cmd("INFO").arg("replication")).await {
-        Ok(replication) => found.extend(of_replication(&replication)),
-        Err(error) if error.is_io_error() => return Err(away(&error)),
-        Err(_refused) => found.push("whether it has replicas cannot be read (INFO is refused)".to_owned()),
+    match link.query::<String>(cmd("INFO").arg("replication")).await? {
+        Some(replication) => found.extend(of_replication(&replication)),
+        None => found.push("whether it has replicas cannot be read (INFO is refused)".to_owned()),
     }
     Ok(found)
 }
 
-async fn configured(link: &Link) -> Result<HashMap<String, String>, ::redis::RedisError> {
+/// Its settings; nothing where it refuses to tell them.
+async fn configured(link: &Link) -> Result<Option<HashMap<String, String>>, StoreError> {
     let mut settings = HashMap::new();
     for name in ["appendonly", "appendfsync", "maxmemory-policy"] {
         let get: &Cmd = &cmd("CONFIG").arg("GET").arg(name).to_owned();
-        settings.extend(link.query::<HashMap<String, String>>(get).await?);
+        let Some(part) = link.query::<HashMap<String, String>>(get).await? else { return Ok(None) };
+        settings.extend(part);
     }
-    Ok(settings)
+    Ok(Some(settings))
 }
 
 fn of_settings(settings: &HashMap<String, String>) -> Vec<String> {

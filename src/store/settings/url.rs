@@ -4,6 +4,8 @@
 //! `HOST[:PORT],…/MASTER[/DATABASE]`, `+cluster` with `HOST[:PORT],…`. Read here and not by the crate: it takes a password
 //! in the URL, and a fragment that switches certificate checks off.
 
+use std::fmt;
+
 use crate::net::is_loopback;
 use crate::secret::Secret;
 
@@ -77,6 +79,20 @@ impl RedisPlace {
     pub(super) fn plain_host(&self) -> Option<&str> {
         let mut hosts = self.nodes.iter().map(|(host, _)| host.as_str());
         (!self.is_tls).then(|| hosts.find(|host| !is_loopback(host))).flatten()
+    }
+}
+
+/// Hosts and ports alone.
+impl fmt::Display for RedisPlace {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, (host, port)) in self.nodes.iter().enumerate() {
+            let comma = if number == 0 { "" } else { "," };
+            match host.contains(':') {
+                true => write!(formatter, "{comma}[{host}]:{port}")?,
+                false => write!(formatter, "{comma}{host}:{port}")?,
+            }
+        }
+        Ok(())
     }
 }
 

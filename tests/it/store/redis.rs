@@ -10,6 +10,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use super::{DAY, PASSWORD, ada, open, reached, session, soon};
 use crate::support::eventually;
 use crate::support::redis::TestRedis;
+use crate::support::vendor::TestVendor;
 
 fn begun(redis: &TestRedis) -> Arc<dyn Backend> {
     open(Path::new("/"), &format!("url = \"{}\"\n", redis.url())).unwrap()
@@ -183,8 +184,9 @@ async fn a_redis_that_was_never_there_is_away_and_then_found() {
     let mut redis = TestRedis::start();
     redis.stop();
     let store = begun(&redis);
-    assert!(matches!(store.session("a").await, Err(StoreError::Away(_))));
-    assert!(matches!(store.weaknesses().await, Err(StoreError::Away(_))));
+    let why = format!("Redis at 127.0.0.1:{}: the connection was refused: nothing listens there", redis.port());
+    assert_eq!(store.session("a").await.unwrap_err(), StoreError::Away(why.clone()));
+    assert_eq!(store.weaknesses().await.unwrap_err(), StoreError::Away(why));
     redis.start_again();
     reached(&*store).await;
 }
@@ -320,5 +322,14 @@ async fn a_server_without_tls_is_away_to_who_asks_for_it() {
     let redis = TestRedis::start();
     let store = open(Path::new("/"), &format!("url = \"rediss://127.0.0.1:{}\"\n", redis.port())).unwrap();
     let refused = store.session("a").await;
-    assert!(matches!(refused, Err(StoreError::Away(_))), "{refused:?}");
+    assert!(matches!(&refused, Err(StoreError::Away(why)) if why.contains(&redis.port().to_string())), "{refused:?}");
+}
+
+#[tokio::test]
+async fn what_is_no_redis_is_told_as_such() {
+    let web = TestVendor::echo();
+    let address = web.url.trim_start_matches("http://");
+    let store = open(Path::new("/"), &format!("url = \"redis://{address}\"\n")).unwrap();
+    let Err(StoreError::Away(why)) = store.session("a").await else { panic!("a web server is a store") };
+    assert!(why.starts_with(&format!("Redis at {address}: what answers there is no Redis")), "{why}");
 }
