@@ -41,7 +41,7 @@ use self::seldom::Seldom;
 pub use self::settings::Settings;
 pub use self::socket::{bind, free_address, handed_over, shared};
 use self::stream::Stream;
-pub use self::tls::Tls;
+pub use self::tls::{Tls, certificates, private_key};
 use crate::net::Trusted;
 
 /// A client whose first bytes come one by one is looked at again after this time, and then after twice as long.

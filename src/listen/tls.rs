@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::NoServerSessionStorage;
 use tokio_rustls::TlsAcceptor;
@@ -75,16 +75,17 @@ impl Tls {
 ///
 /// What is wrong with one of the files, and what to do.
 pub(super) fn read(cert: &Path, key: &Path) -> Result<Tls, String> {
-    let chain: Vec<CertificateDer<'static>> =
-        CertificateDer::pem_file_iter(cert).and_then(Iterator::collect).map_err(|error| unreadable(cert, &error))?;
-    let Some(first) = chain.first().cloned() else {
-        return Err(format!("{} holds no certificate; it must be PEM, the server's own first", cert.display()));
-    };
-    let certificate = Certificate::read(first)
+    let chain = certificates(cert)?;
+    let certificate = chain
+        .first()
+        .cloned()
+        .and_then(Certificate::read)
         .ok_or_else(|| format!("the first certificate in {} is damaged: it cannot be read", cert.display()))?;
-    let text = read_private(key)?;
-    let private = PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|error| unreadable(key, &error))?;
+    let private = private_key(key)?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    if provider.key_provider.load_private_key(private.clone_key()).is_err() {
+        return Err(format!("the private key in {} is damaged, or of a kind that TLS has no use for", key.display()));
+    }
     let failed = |error: rustls::Error| format!("{} and {} do not go together: {error}", cert.display(), key.display());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -96,4 +97,92 @@ pub(super) fn read(cert: &Path, key: &Path) -> Result<Tls, String> {
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Tls(Arc::new(ArcSwap::from_pointee(Identity { config: Arc::new(config), certificate }))))
+}
+
+/// The certificates in a file, the first that of its owner.
+///
+/// # Errors
+///
+/// There is none, or what is there is damaged.
+pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let shown = path.display();
+    match CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>) {
+        Ok(found) if found.is_empty() => Err(format!("{shown} holds no certificate; it must be PEM")),
+        Ok(found) => Ok(found),
+        Err(pem::Error::Io(error)) => Err(unreadable(path, &error)),
+        // Its text may have what stands in the file, which may be the wrong one.
+        Err(_damaged) => Err(format!("{shown} holds a certificate that is damaged, or is no PEM")),
+    }
+}
+
+/// The private key in a file that only its owner (and group) can read.
+///
+/// # Errors
+///
+/// What is wrong with it, and what to do; nothing of what is in it.
+pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    let (text, shown) = (read_private(path)?, path.display());
+    // RFC 5958, and what OpenSSL wrote before it (RFC 1421).
+    if ["-----BEGIN ENCRYPTED PRIVATE KEY-----", "Proc-Type: 4,ENCRYPTED"].iter().any(|mark| text.contains(mark)) {
+        return Err(format!("{shown} is encrypted; decrypt it: openssl pkey -in {shown} -out FILE"));
+    }
+    match PrivateKeyDer::from_pem_slice(text.as_bytes()) {
+        Ok(key) => Ok(key),
+        Err(pem::Error::NoItemsFound) => Err(format!("{shown} holds no private key; it must be PEM")),
+        Err(_damaged) => Err(format!("{shown} holds a private key that is damaged, or is no PEM")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    /// What is said of a certificate and a key that read so.
+    fn said(cert: &str, key: &str) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let files = [("tls.crt", cert), ("tls.key", key)].map(|(name, text)| {
+            let file = folder.path().join(name);
+            std::fs::write(&file, text).unwrap();
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+            file
+        });
+        let said = read(&files[0], &files[1]).unwrap_err();
+        assert!(said.contains("tls.crt") || said.contains("tls.key"), "{said}");
+        said.replace(&format!("{}/", folder.path().display()), "")
+    }
+
+    fn made() -> (String, String) {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_key_is_told_and_nothing_of_it() {
+        let (cert, key) = made();
+        let encrypted =
+            key.replace("BEGIN PRIVATE", "BEGIN ENCRYPTED PRIVATE").replace("END PRIVATE", "END ENCRYPTED PRIVATE");
+        assert_eq!(said(&cert, &encrypted), "tls.key is encrypted; decrypt it: openssl pkey -in tls.key -out FILE");
+        let traditional = key.replace("-----\n", "-----\nProc-Type: 4,ENCRYPTED\n\n");
+        assert!(said(&cert, &traditional).contains("is encrypted"));
+        assert_eq!(said(&cert, &cert), "tls.key holds no private key; it must be PEM");
+        assert_eq!(said(&cert, ""), "tls.key holds no private key; it must be PEM");
+        let cut = key.split("-----END").next().unwrap();
+        assert_eq!(said(&cert, cut), "tls.key holds a private key that is damaged, or is no PEM");
+        let other = key.replace("MIGH", "MIGG");
+        assert_eq!(said(&cert, &other), "the private key in tls.key is damaged, or of a kind that TLS has no use for");
+        assert!(said(&cert, &made().1).starts_with("tls.crt and tls.key do not go together: "));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_certificate_is_told() {
+        let (cert, key) = made();
+        assert_eq!(said(&key, &key), "tls.crt holds no certificate; it must be PEM");
+        let cut = cert.split("-----END").next().unwrap();
+        assert_eq!(said(cut, &key), "tls.crt holds a certificate that is damaged, or is no PEM");
+        let damaged = cert.replacen("MII", "MIH", 1);
+        assert_eq!(said(&damaged, &key), "the first certificate in tls.crt is damaged: it cannot be read");
+    }
 }

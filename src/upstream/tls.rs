@@ -3,12 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::document::{Environment, Table, Value};
-use crate::secret::{read_private, unreadable};
+use crate::listen::{certificates, private_key};
 
 /// Whom a vendor's certificate must come from, and how the gateway shows itself.
 #[derive(Debug, Default)]
@@ -43,16 +42,6 @@ impl Trust {
     }
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let shown = path.display();
-    let found: Vec<CertificateDer<'static>> =
-        CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(|error| unreadable(path, &error))?;
-    if found.is_empty() {
-        return Err(format!("{shown} holds no certificate; it must be PEM"));
-    }
-    Ok(found)
-}
-
 fn authorities(path: &Path) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {
@@ -65,10 +54,7 @@ fn authorities(path: &Path) -> Result<RootCertStore, String> {
 
 fn identity(cert: &Path, key: &Path) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), String> {
     let chain = certificates(cert)?;
-    let text = read_private(key)?;
-    let private = PrivateKeyDer::from_pem_slice(text.as_bytes())
-        .map_err(|error| format!("{} cannot be read: {error}", key.display()))?;
-    Ok((chain, private))
+    Ok((chain, private_key(key)?))
 }
 
 /// How a vendor's certificate is checked, and what is offered to it.
