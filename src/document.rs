@@ -110,6 +110,20 @@ struct Node {
     kind: Kind,
 }
 
+impl Node {
+    /// What it says, to be compared. What JSON has no form for is wrong wherever it stands, and told where it is read.
+    fn said(&self) -> serde_json::Value {
+        match &self.kind {
+            Kind::Text(text) => text.as_str().into(),
+            Kind::Integer(integer) => (*integer).into(),
+            Kind::Boolean(boolean) => (*boolean).into(),
+            Kind::Other(name) => (*name).into(),
+            Kind::Array(items) => items.iter().map(Self::said).collect(),
+            Kind::Table(entries) => entries.iter().map(|(key, node)| (key.clone(), node.said())).collect(),
+        }
+    }
+}
+
 #[derive(Debug)]
 enum Kind {
     Text(String),
@@ -348,7 +362,7 @@ pub struct Table<'d> {
 impl<'d> Table<'d> {
     /// All that it says, to be compared with what another says.
     pub fn said(&self) -> String {
-        self.value.json().unwrap_or_default().to_string()
+        self.value.node.said().to_string()
     }
 
     /// The value of `key`, if it is there.

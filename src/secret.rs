@@ -139,7 +139,7 @@ pub fn unreadable(path: &Path, error: &dyn fmt::Display) -> String {
 /// Whether `name` is one by which people call a variable, and no secret in its place.
 fn is_variable(name: &str) -> bool {
     let is_word = |word: &str| word.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
-    name.split('_').all(|word| word.len() < SHORTEST && is_word(word))
+    !name.is_empty() && name.split('_').all(|word| word.len() < SHORTEST && is_word(word))
 }
 
 /// Whether `text` is a path as people write them: of words that are too short for a secret, and not of digits in groups,
@@ -196,6 +196,7 @@ mod tests {
         for name in ["KEY", "CHATBOTKIT_KEY", "KEY_2", "SUPERSEEK_PRODUCTION_API_KEY"] {
             assert!(is_variable(name), "{name}");
         }
+        assert!(!is_variable(""));
         for path in ["vendor.key", "/run/secrets/vendor-key", "certs/tls.key", "/etc/keystile/superseek_production_key"]
         {
             assert!(is_path(path), "{path}");

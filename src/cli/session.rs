@@ -116,9 +116,7 @@ pub(super) fn run(command: &Command) -> Outcome {
         Command::List(list) => list.run(),
         Command::Show { id, reach } => asked(reach, Method::GET, &one(id)),
         Command::Revoke { id: Some(id), reach, .. } => asked(reach, Method::DELETE, &one(id)),
-        Command::Revoke { id: None, whose, reach } => {
-            asked(reach, Method::DELETE, &format!("/v1/sessions{}", query(&whose.given())))
-        }
+        Command::Revoke { id: None, whose, reach } => whose.end(reach),
     };
     done.err().unwrap_or(Outcome::Done)
 }
@@ -128,11 +126,19 @@ fn asked(reach: &Reach, method: Method, path: &str) -> Result<(), Outcome> {
     match answer.as_object().filter(|session| session.contains_key("sessionId")) {
         _ if reach.json => say(&answer),
         Some(session) => {
-            session.iter().for_each(|(name, value)| say(format!("{name:<15} {}", harmless(&value.to_string()))));
+            session.iter().for_each(|(name, value)| say(format!("{name:<15} {}", harmless(&shown(name, value)))));
         }
         None => say("ended"),
     }
     Ok(())
+}
+
+/// A member of a session: a moment as a date, all else as JSON has it.
+fn shown(name: &str, value: &Value) -> String {
+    match value.as_u64().filter(|_| name.ends_with("At")) {
+        Some(millis) => Timestamp::from_millis(millis).to_string(),
+        None => value.to_string(),
+    }
 }
 
 impl Mint {
@@ -147,8 +153,9 @@ impl Mint {
         }
         let text = |name: &str| harmless(answer.get(name).and_then(Value::as_str).unwrap_or("-")).into_owned();
         let ends = answer.get("expiresAt").and_then(Value::as_u64).unwrap_or_default();
-        let (session, token) = (text("sessionId"), text("token"));
-        say(format!("session {session}\nexpires {}\ntoken   {token}", Timestamp::from_millis(ends)));
+        let (session, conversation, token) = (text("sessionId"), text("conversationId"), text("token"));
+        let ends = Timestamp::from_millis(ends);
+        say(format!("session      {session}\nconversation {conversation}\nexpires      {ends}\ntoken        {token}"));
         Ok(())
     }
 
@@ -244,6 +251,24 @@ fn one(id: &str) -> String {
 impl Whose {
     fn given(&self) -> Vec<(&'static str, Option<String>)> {
         vec![("bot", self.bot.clone()), ("contact", self.contact.clone()), ("client", self.client.clone())]
+    }
+
+    /// Ends all of them. How many there were, nobody counts.
+    fn end(&self, reach: &Reach) -> Result<(), Outcome> {
+        let path = format!("/v1/sessions{}", query(&self.given()));
+        let answer = reach.gateway()?.ask(Method::DELETE, &path, None)?;
+        if reach.json {
+            say(&answer);
+            return Ok(());
+        }
+        let until = answer.get("openedUntil").and_then(Value::as_u64).map(Timestamp::from_millis);
+        let until = until.map_or_else(|| "now".to_owned(), |until| until.to_string());
+        let whose = match (&self.contact, &self.bot) {
+            (Some(contact), _) => format!("contact {contact}"),
+            (None, bot) => format!("bot {}", bot.as_deref().unwrap_or("-")),
+        };
+        say(format!("every session of {} opened until {until} is ended, if there were any", harmless(&whose)));
+        Ok(())
     }
 }
 

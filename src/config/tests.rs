@@ -723,6 +723,14 @@ fn a_certificate_that_clients_would_refuse_is_a_doubt() {
 }
 
 #[test]
+fn a_value_of_another_kind_is_one_problem() {
+    let traces = "[traces]\nendpoint = \"http://127.0.0.1:4318\"\nsample = 0.01\n[server]\n";
+    has(&problem("[server]\n", traces), &["traces.sample: must be a string, not a float"]);
+    has(&problem("[server]\n", "[server]\ntls = true\n"), &["server.tls: must be a table, not a boolean"]);
+    has(&problem("{ env = \"KEY\" }", "{ env = \"\" }"), &["keys[0].env: no environment variable has this name"]);
+}
+
+#[test]
 fn a_place_holder_in_the_place_of_a_digest_is_a_doubt() {
     let digest = GOOD.lines().find(|line| line.starts_with("secret_sha256")).unwrap();
     let zeros = "0".repeat(64);

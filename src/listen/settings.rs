@@ -102,7 +102,7 @@ fn networks(value: &Value<'_>) -> Vec<IpNet> {
 }
 
 fn read_tls(table: &Table<'_>, environment: &Environment) -> Option<Tls> {
-    let section = table.section("tls");
+    let section = table.get("tls")?.table()?;
     let cert = section.required("cert", "the file of the certificate chain, in PEM");
     let key = section.required("key", "the file of the private key, in PEM");
     let (cert, key) = (environment.input(cert?.text()?), environment.input(key?.text()?));

@@ -171,7 +171,7 @@ pub enum KeysError {
         reason: String,
     },
     /// The keys were rotated, and the new ones are not at work yet.
-    #[error("key {kid} is to take over at {} already; rotate after that", from.seconds())]
+    #[error("key {kid} is to take over at {from} already; rotate after that")]
     Pending {
         /// The key.
         kid: String,

@@ -113,6 +113,30 @@ async fn a_session_that_an_operator_opens_is_the_clients_that_it_names_and_its_t
     let ended = operated.run(&["revoke", "--contact", "ada@example.com", "--client", "website"]);
     assert_eq!(ended.status.code(), Some(0), "{}", complained(&ended));
     assert_eq!(operated.says(&minted, None).await, 401);
+    // Nobody counts them: it may have been none.
+    let told = said(&ended);
+    assert!(told.starts_with("every session of contact ada@example.com opened until 20"), "{told}");
+    assert!(told.ends_with("Z is ended, if there were any\n"), "{told}");
+    let of_bot = said(&operated.run(&["revoke", "--bot", "support"]));
+    assert!(of_bot.starts_with("every session of bot support opened until 20"), "{of_bot}");
+}
+
+#[tokio::test]
+async fn people_are_told_of_a_session_with_its_conversation_and_with_dates() {
+    let operated = Operated::start();
+    let minted = said(&operated.run(&["mint", "--bot", "support"]));
+    let line = |text: &str, name: &str| {
+        let line = text.lines().find_map(|line| Some(line.strip_prefix(name)?.trim().to_owned()));
+        line.unwrap_or_else(|| panic!("no {name} in {text}"))
+    };
+    assert!(line(&minted, "token ").starts_with("eyJ"));
+    let shown = said(&operated.run(&["show", &line(&minted, "session ")]));
+    assert_eq!(line(&shown, "conversationId "), format!("\"{}\"", line(&minted, "conversation ")));
+    assert_eq!(line(&shown, "expiresAt "), line(&minted, "expires "));
+    for moment in ["openedAt ", "endsAt "] {
+        assert!(line(&shown, moment).ends_with('Z') && line(&shown, moment).starts_with("20"), "{shown}");
+    }
+    assert_eq!(line(&shown, "endedAt "), "null");
 }
 
 #[tokio::test]
@@ -177,16 +201,16 @@ async fn a_mint_that_cannot_be_ends_with_1_and_one_that_is_no_command_with_2() {
 }
 
 #[tokio::test]
-async fn for_people_a_mint_says_session_end_and_token_and_the_log_does_not() {
+async fn for_people_a_mint_says_session_conversation_end_and_token_and_the_log_does_not() {
     let operated = Operated::start();
     let output = operated.run(&["mint", "--bot", "support"]);
     let (text, trouble) = (said(&output), complained(&output));
     let lines: Vec<(&str, &str)> = text.lines().filter_map(|line| line.split_once(char::is_whitespace)).collect();
     let names: Vec<&str> = lines.iter().map(|(name, _)| *name).collect();
-    assert_eq!(names, ["session", "expires", "token"], "{text}");
-    let token = lines[2].1.trim();
+    assert_eq!(names, ["session", "conversation", "expires", "token"], "{text}");
+    let token = lines[3].1.trim();
     assert!(token.starts_with("eyJ") && !trouble.contains(token), "{text}");
-    assert!(lines[1].1.ends_with('Z'), "{text}");
+    assert!(lines[2].1.ends_with('Z'), "{text}");
 }
 
 #[tokio::test]
