@@ -1,47 +1,48 @@
 //! Names that may nowhere in a body have a value: ids that would reach beyond the session.
 //!
-//! The whole of the body is looked through as it is written. Of two members of one name each is looked at, whichever of
+//! The whole of the body is looked through as it is written, once. Of two members of one name each is looked at, whichever of
 //! them a vendor would take.
 
-use serde_json::value::RawValue;
+use std::borrow::Cow;
 
-use super::{JsonError, Object, same_name};
+use super::{JsonError, behind_string, same_name};
 
-/// Looks for a member of one of these `names` that says something. Values are told apart by how they begin, and only names
-/// are decoded: what no parser here would take (half of a surrogate pair, a number beyond all others) is the vendor's to judge.
+/// Looks for a member of one of these `names` that says something, in a body that is JSON. Once through, and only names are
+/// decoded: of values, what no parser here would take (half of a surrogate pair, a number beyond all others) is the vendor's
+/// to judge.
 ///
 /// # Errors
 ///
-/// Its name.
+/// Its name; one that cannot be decoded.
 pub(super) fn check(body: &[u8], names: &[String]) -> Result<(), JsonError> {
-    let body: &RawValue = serde_json::from_slice(body).map_err(JsonError::NotJson)?;
-    search(body, names)
-}
-
-/// No deeper than the body, whose depth was looked at before.
-fn search(value: &RawValue, names: &[String]) -> Result<(), JsonError> {
-    let text = value.get();
-    if text.starts_with('{') {
-        let Object(members) = serde_json::from_str(text).map_err(JsonError::NotJson)?;
-        for (name, value) in members {
-            match names.iter().find(|refused| same_name(refused, &name)) {
-                Some(refused) if says_something(value) => return Err(JsonError::Refused(refused.clone())),
-                Some(_) => {}
-                None => search(value, names)?,
-            }
+    let mut rest = body;
+    while let Some(at) = memchr::memchr(b'"', rest) {
+        let text = &rest[at + 1..];
+        rest = behind_string(text);
+        // In JSON that is what tells a name from a value.
+        let Some(value) = rest.trim_ascii_start().strip_prefix(b":") else { continue };
+        let name = decoded(&text[..(text.len() - rest.len()).saturating_sub(1)])?;
+        if let Some(refused) = names.iter().find(|refused| same_name(refused, &name))
+            && says_something(value.trim_ascii_start())
+        {
+            return Err(JsonError::Refused(refused.clone()));
         }
-    } else if text.starts_with('[') {
-        let items: Vec<&RawValue> = serde_json::from_str(text).map_err(JsonError::NotJson)?;
-        items.into_iter().try_for_each(|item| search(item, names))?;
     }
     Ok(())
 }
 
+fn decoded(name: &[u8]) -> Result<Cow<'_, str>, JsonError> {
+    let name = str::from_utf8(name).map_err(JsonError::NotUtf8)?;
+    if !name.contains('\\') {
+        return Ok(Cow::Borrowed(name));
+    }
+    serde_json::from_str(&format!("\"{name}\"")).map(Cow::Owned).map_err(JsonError::NotJson)
+}
+
 /// Null, nothing and an empty list name nothing.
-fn says_something(value: &RawValue) -> bool {
-    let text = value.get();
-    let is_empty_list = || text.strip_prefix('[').is_some_and(|rest| rest.trim_start().starts_with(']'));
-    text != "null" && text != "\"\"" && !is_empty_list()
+fn says_something(value: &[u8]) -> bool {
+    let is_empty_list = || value.strip_prefix(b"[").is_some_and(|items| items.trim_ascii_start().starts_with(b"]"));
+    !(value.starts_with(b"null") || value.starts_with(b"\"\"") || is_empty_list())
 }
 
 #[cfg(test)]
