@@ -110,9 +110,13 @@ impl CallGrant {
     }
 
     /// Until when the session's newest token is good, if that is later than `known`, or than this token's end: asked of the
-    /// store. Nothing for an owner.
+    /// store. Nothing for an owner, nor where a renewal may have made a new token of the vendor's: what is open is not searched
+    /// for that one.
     pub fn renewed(&self, known: Option<Timestamp>) -> Option<Renewed> {
         let verified = Arc::clone(self.session()?);
+        if self.bot.profile.renew.is_some() && verified.binding.token.is_some() {
+            return None;
+        }
         let after = known.unwrap_or(verified.session.expires);
         Some(Box::pin(Arc::clone(&self.revoked).renewed(verified, after)))
     }

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use crate::access::{CallGrant, Renewed};
 use crate::clock::Timestamp;
+use crate::token::LEEWAY;
 
 /// What is known of that.
 #[derive(Default)]
@@ -20,18 +21,19 @@ enum State {
     /// Nobody has asked.
     #[default]
     Unasked,
-    /// The store has not answered yet.
-    Asked(Renewed),
+    /// The store has not answered yet. It may until then.
+    Asked(Renewed, Instant),
     /// It was not renewed.
     Over,
 }
 
 impl Renewal {
-    /// Asks, if nobody has; whether the answer is still to come.
-    pub(super) fn ask(&mut self, grant: Option<&CallGrant>) -> bool {
+    /// Asks, if nobody has; whether the answer is still to come. It may be late that there is somebody to ask: a client that
+    /// reads slowly is no reason to end what it reads.
+    pub(super) fn ask(&mut self, grant: Option<&CallGrant>, now: Instant) -> bool {
         if self.is_due() {
             let renewed = grant.and_then(|grant| grant.renewed(self.newest));
-            self.state = renewed.map_or(State::Over, State::Asked);
+            self.state = renewed.map_or(State::Over, |renewed| State::Asked(renewed, now + LEEWAY));
         }
         self.is_asked()
     }
@@ -43,12 +45,25 @@ impl Renewal {
 
     /// Whether the answer is still to come.
     pub(super) fn is_asked(&self) -> bool {
-        matches!(self.state, State::Asked(_))
+        self.until().is_some()
+    }
+
+    /// Until when the answer may come, if there is one to come.
+    pub(super) fn until(&self) -> Option<Instant> {
+        match &self.state {
+            State::Asked(_, until) => Some(*until),
+            State::Unasked | State::Over => None,
+        }
+    }
+
+    /// Waits no longer.
+    pub(super) fn give_up(&mut self) {
+        self.state = State::Over;
     }
 
     /// Waits for the answer, if there is one to come: until when it goes on. At that end it is asked again.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Instant>> {
-        let State::Asked(answer) = &mut self.state else { return Poll::Pending };
+        let State::Asked(answer, _) = &mut self.state else { return Poll::Pending };
         answer.as_mut().poll(context).map(|renewed| {
             self.state = if renewed.is_some() { State::Unasked } else { State::Over };
             let (newest, until) = renewed?;

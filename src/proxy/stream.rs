@@ -168,20 +168,21 @@ impl AnswerStream {
         let now = Instant::now();
         self.last_part = now;
         self.look_at_token(now);
-        if self.goes_on(now, context) && self.renewal.is_asked() {
+        let goes_on = self.goes_on(now, context);
+        if self.renewal.is_asked() {
             self.waiting = Some(data);
             return None;
         }
         let mut out = self.scrubber.push(data);
         self.held_since = self.scrubber.is_releasable().then_some(now);
-        if !self.goes_on(now, context)
-            && let Some(length) = self.border.ahead(self.format, &out)
-        {
-            out.truncate(length);
-            return Some(Ok(self.farewell(out)));
-        }
-        if now >= self.latest {
-            return Some(Err(self.token_ends()));
+        if !goes_on {
+            if let Some(length) = self.border.ahead(self.format, &out) {
+                out.truncate(length);
+                return Some(Ok(self.farewell(out)));
+            }
+            if now >= self.latest {
+                return Some(Err(self.token_ends()));
+            }
         }
         if out.is_empty() {
             return None;
@@ -207,14 +208,19 @@ impl AnswerStream {
         if now < self.ends {
             return true;
         }
-        if self.over.is_some() || now >= self.latest || !self.renewal.ask(Some(&self.grant)) {
+        if self.over.is_some() || !self.renewal.ask(Some(&self.grant), now) {
             return false;
         }
         match self.renewal.poll(context) {
-            Poll::Pending => true,
+            Poll::Pending if self.renewal.until().is_some_and(|until| now < until) => true,
+            Poll::Pending => {
+                self.renewal.give_up();
+                false
+            }
             Poll::Ready(None) => false,
             Poll::Ready(Some(until)) => {
-                (self.ends, self.latest) = (until, until + LEEWAY);
+                // The vendor was not read meanwhile.
+                (self.ends, self.latest, self.last_part) = (until, until + LEEWAY, now);
                 true
             }
         }
@@ -238,11 +244,13 @@ impl AnswerStream {
     fn in_silence(&mut self, context: &mut Context<'_>) -> Option<Result<Bytes, Cut>> {
         let now = Instant::now();
         self.look_at_token(now);
-        if !self.goes_on(now, context) && self.border.is_here(self.format) {
-            return Some(Ok(self.farewell(Bytes::new())));
-        }
-        if now >= self.latest {
-            return Some(Err(self.token_ends()));
+        if !self.goes_on(now, context) {
+            if self.border.is_here(self.format) {
+                return Some(Ok(self.farewell(Bytes::new())));
+            }
+            if now >= self.latest {
+                return Some(Err(self.token_ends()));
+            }
         }
         if now >= self.last_part + self.idle {
             self.end(Some(Cut::Idle));
@@ -281,7 +289,7 @@ impl AnswerStream {
                 return Poll::Ready(());
             }
         }
-        let token = if now < self.ends { self.ends } else { self.latest };
+        let token = if now < self.ends { self.ends } else { self.renewal.until().unwrap_or(self.latest) };
         let idle = self.last_part + self.idle;
         let next = self.held_since.map_or(idle, |since| idle.min(since + HOLD)).min(token);
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(next)));

@@ -82,6 +82,8 @@ pub(super) async fn obtain(upstream: &Upstream, than: Option<Instant>) -> Result
         }
         let permit = match permit(upstream, word, until).await? {
             Permitted::Changed => continue,
+            // It waited for others' connections alone, and all of them were late.
+            Permitted::Unbounded if Instant::now() >= until => return Err(too_late()),
             Permitted::Unbounded => None,
             Permitted::Bounded(permit) => {
                 // It may have come while the permit was waited for.
@@ -94,15 +96,16 @@ pub(super) async fn obtain(upstream: &Upstream, than: Option<Instant>) -> Result
                 Some(permit)
             }
         };
-        return in_time(upstream, open(upstream, permit, Opening::begin(upstream))).await;
+        // Its own time, however long its place was waited for: that others were in the way is not the vendor's failure, and
+        // must not count as one.
+        let late = if permit.is_some() { Instant::now() + upstream.timeouts.connect } else { until };
+        let opening = open(upstream, permit, Opening::begin(upstream));
+        return timeout_at(late, opening).await.unwrap_or_else(|_elapsed| Err(too_late()));
     }
 }
 
-/// A new connection within its own time, however long its place was waited for: that others were in the way is not the
-/// vendor's failure, and must not count as one.
-async fn in_time<T>(upstream: &Upstream, opening: impl Future<Output = Result<T, SendError>>) -> Result<T, SendError> {
-    let late = |_elapsed| Err(SendError::Connect("no connection in time".into()));
-    timeout(upstream.timeouts.connect, opening).await.unwrap_or_else(late)
+fn too_late() -> SendError {
+    SendError::Connect("no connection in time".into())
 }
 
 /// Whether one more connection may be made.
@@ -204,7 +207,7 @@ pub(super) async fn upgradable(upstream: &Upstream) -> Result<SendRequest<Reques
             Some(tls) => upgradable_http1(Counted::new(secured(stream, tls, &tls.http1).await?, permit)).await,
         }
     };
-    in_time(upstream, opening).await
+    timeout(upstream.timeouts.connect, opening).await.unwrap_or_else(|_elapsed| Err(too_late()))
 }
 
 async fn reach(upstream: &Upstream) -> Result<TcpStream, SendError> {

@@ -230,6 +230,9 @@ async fn at_expiry_a_stream_ends_with_an_error_in_the_vendors_shape() {
         let gateway = TestGateway::chatbotkit().start();
         let session = gateway.mint("support").await;
         gateway.clock.advance(Duration::from_millis(3_599_900));
+        // That makes a new token of the vendor's, which no stream is searched for that is open.
+        let renew = gateway.post(&format!("/v1/sessions/{}/renew", session.id)).bearer_auth(&session.token);
+        assert_eq!(renew.send().await.unwrap().status(), 200);
         let call =
             gateway.post(&path(&session.conversation, "complete")).bearer_auth(&session.token).header("accept", accept);
 

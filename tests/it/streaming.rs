@@ -279,6 +279,33 @@ async fn a_renewed_session_keeps_its_streams_past_the_end_of_their_token() {
 }
 
 #[tokio::test]
+async fn a_slow_reader_of_a_renewed_session_reads_on() {
+    let vendor = TestVendor::raw(|_, mut stream| async move {
+        wire::read_until(&mut stream, "\r\n\r\n").await;
+        wire::write(&mut stream, "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n").await;
+        let event = format!("data: {}\n\n", "x".repeat(65_536));
+        while stream.write_all(event.as_bytes()).await.is_ok() {}
+    });
+    let gateway = TestGateway::in_front_of(&vendor).start();
+    let session = gateway.mint("support").await;
+    gateway.clock.advance(HOUR - Duration::from_millis(300));
+    let mut client = wire::send(&gateway, wire::head(&session, "GET /read", &[])).await;
+    wire::read_until(&mut client, "\r\n\r\n").await;
+    let renew = gateway.post(&format!("/v1/sessions/{}/renew", session.id)).bearer_auth(&session.token);
+    assert_eq!(renew.send().await.unwrap().status(), 200);
+    // Nothing is asked of the stream until it is later than it would be cut.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+
+    // More than all that waited on the way.
+    let (mut read, mut buffer) = (0, vec![0; 1 << 20]);
+    while read < 64 << 20 {
+        let part = client.read(&mut buffer).await.unwrap();
+        assert!(part > 0, "it ended after {read} bytes");
+        read += part;
+    }
+}
+
+#[tokio::test]
 async fn what_comes_late_in_the_five_seconds_after_a_tokens_end_gets_no_five_of_its_own() {
     let began = Instant::now();
     let (vendor, senders) = streaming("text/plain");

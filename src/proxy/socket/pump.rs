@@ -284,6 +284,11 @@ where
         }
     }
 
+    /// When a message that waits may pass, if there is one: not while nobody knows whether the token's end is that of this.
+    fn may_speak(&self) -> Option<Instant> {
+        self.paused.filter(|_| !self.renewal.is_asked())
+    }
+
     fn may_hear_client(&self) -> bool {
         !self.client.has_ended && self.vendor.is_written() && self.paused.is_none() && !self.renewal.is_asked()
     }
@@ -382,7 +387,7 @@ where
             self.held_since = None;
             self.down.release(&mut self.client.out);
         }
-        if self.paused.is_some_and(|until| now >= until) {
+        if self.may_speak().is_some_and(|until| now >= until) {
             self.paused = None;
             self.pass_on(now);
         }
@@ -407,7 +412,7 @@ where
 
     /// Whether the token has not ended, or another may have taken its place.
     fn goes_on(&mut self, now: Instant) -> bool {
-        now < self.terms.ends || (self.over.is_none() && self.renewal.ask(self.grant))
+        now < self.terms.ends || (self.over.is_none() && self.renewal.ask(self.grant, now))
     }
 
     /// Begins the end: each side that can still be told is told.
@@ -441,7 +446,7 @@ where
             // Nobody is asked for a sign of life any more: what is due for that stays due.
             Some(since) => since + GOODBYE,
         };
-        let others = [self.held_since.map(|since| since + HOLD), self.paused];
+        let others = [self.held_since.map(|since| since + HOLD), self.may_speak()];
         let first = token.min(sides).min(self.last_message + self.terms.idle);
         others.into_iter().flatten().fold(first, Instant::min)
     }
