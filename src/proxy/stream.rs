@@ -221,7 +221,9 @@ impl AnswerStream {
             Poll::Ready(Some(until)) => {
                 // The vendor was not read meanwhile.
                 (self.ends, self.latest, self.last_part) = (until, until + LEEWAY, now);
-                true
+                // What ended meanwhile woke it when nobody looked.
+                self.look_at_token(now);
+                self.over.is_none()
             }
         }
     }
@@ -252,7 +254,7 @@ impl AnswerStream {
                 return Some(Err(self.token_ends()));
             }
         }
-        if now >= self.last_part + self.idle {
+        if !self.renewal.is_asked() && now >= self.last_part + self.idle {
             self.end(Some(Cut::Idle));
             return Some(Err(Cut::Idle));
         }
@@ -289,9 +291,10 @@ impl AnswerStream {
                 return Poll::Ready(());
             }
         }
-        let token = if now < self.ends { self.ends } else { self.renewal.until().unwrap_or(self.latest) };
-        let idle = self.last_part + self.idle;
-        let next = self.held_since.map_or(idle, |since| idle.min(since + HOLD)).min(token);
+        let token = if now < self.ends { self.ends } else { self.latest };
+        // While the store is asked the vendor is not read.
+        let silence = self.renewal.until().unwrap_or_else(|| token.min(self.last_part + self.idle));
+        let next = self.held_since.map_or(silence, |since| silence.min(since + HOLD));
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(next)));
         // A timer that is set too early costs one needless look; one that is set anew for each part costs more.
         if timer.deadline() > next || timer.is_elapsed() {
