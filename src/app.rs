@@ -151,8 +151,6 @@ impl Bound {
             tls: settings.listen.tls.clone(),
             reloads: reloads.clone(),
         };
-        let admin = admin::Bound::new(settings.admin, Arc::clone(&api), watched);
-        let admin = admin.map_err(|source| StartError::Admin { place, source })?;
         let directory = Arc::new(ArcSwap::new(Arc::clone(&gateway.access.directory)));
         let ending = Ending {
             drain,
@@ -173,6 +171,9 @@ impl Bound {
         if is_shared && tls.is_none() && !is_insecure && !address.ip().is_loopback() {
             return Err(StartError::Plain(address));
         }
+        // Behind the clients: where nothing is written of its address, it is the one that gives way.
+        let admin = admin::Bound::new(settings.admin, Arc::clone(&current.api), watched);
+        let admin = admin.map_err(|source| StartError::Admin { place, source })?;
         let durability = settings.store.durability;
         Ok(Self {
             process,
@@ -259,6 +260,7 @@ impl Bound {
             fixed,
             reloads,
             tls,
+            waiting: Mutex::default(),
             balancers,
             ending,
             bounds,

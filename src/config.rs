@@ -240,7 +240,9 @@ pub fn read(file: &str, text: &str, environment: &Environment, problems: &Proble
 
 /// Clients and operators cannot be told apart at one address.
 fn check_apart(admin: &admin::Settings, clients: SocketAddr, table: &Table<'_>) {
-    if clients.port() == 0 || admin.place != Some(admin::Place::Address(clients)) {
+    let Some(admin::Place::Address(operators)) = admin.place else { return };
+    let is_any = operators.ip().is_unspecified() || clients.ip().is_unspecified();
+    if clients.port() == 0 || operators.port() != clients.port() || !(is_any || operators.ip() == clients.ip()) {
         return;
     }
     if admin.is_written {
@@ -248,7 +250,7 @@ fn check_apart(admin: &admin::Settings, clients: SocketAddr, table: &Table<'_>) 
     } else {
         table.doubt(
             "listen",
-            format!("is {clients} by default, which server.listen takes: there is no admin listener; write another, or \"off\""),
+            format!("is {operators} by default, which server.listen takes: there is no admin listener; write another, or \"off\""),
         );
     }
 }

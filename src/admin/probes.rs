@@ -18,8 +18,7 @@ const UNREADABLE: &str = "not ready: the store's log has what this version canno
 const LEAVING: &str = "not ready: the process ends; its calls do before\n";
 const AWAY: &str = "the store is away: no session can be opened, renewed or ended\n";
 const LOCAL: &str = "limits count in this process only\n";
-const REFUSED: &str =
-    "the configuration was refused when it was read last, and the one before stays in force; the log says why\n";
+const REFUSED: &str = "the configuration, or its certificate, was refused when it was read last: the one before stays in force; the log says why\n";
 /// A probe does not wait longer for what the store says of itself.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 

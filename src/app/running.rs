@@ -40,6 +40,8 @@ pub struct Running {
     pub(super) fixed: Vec<(&'static str, String)>,
     pub(super) reloads: Reloads,
     pub(super) tls: Option<listen::Tls>,
+    /// A certificate that was refused.
+    pub(super) waiting: Mutex<Option<listen::Tls>>,
     pub(super) balancers: Option<listen::Balancers>,
     pub(super) ending: Ending,
     pub(super) bounds: listen::Bounds,
@@ -84,9 +86,13 @@ impl Running {
         self.reloads.note(true);
         if let (Some(own), Some(new)) = (&self.tls, &settings.listen.tls) {
             // What else has changed may be what somebody waits for: that a client is shut out.
-            if let Err(fault) = own.become_like(new, self.process.clock.now()) {
+            let taken = own.become_like(new, self.process.clock.now());
+            *self.waiting.lock() = taken.is_err().then(|| new.clone());
+            if let Err(fault) = taken {
                 self.reloads.note(false);
-                tracing::error!("the new certificate at server.tls.cert {fault}; the one before stays in force");
+                tracing::error!(
+                    "the new certificate at server.tls.cert {fault}; the one before stays in force until then"
+                );
             }
         }
         if let Some(balancers) = &self.balancers {
@@ -108,8 +114,21 @@ impl Running {
         kept
     }
 
+    /// Takes a certificate that was refused, once clients would not refuse it any more.
+    pub fn look_at_certificate(&self) {
+        let mut waiting = self.waiting.lock();
+        if let (Some(own), Some(new)) = (&self.tls, &*waiting)
+            && own.become_like(new, self.process.clock.now()).is_ok()
+        {
+            *waiting = None;
+            self.reloads.note(true);
+            tracing::info!("the new certificate at server.tls.cert is in force");
+        }
+    }
+
     /// Notes that the configuration could not be read again: operators are told until it can.
     pub fn refuse_reload(&self) {
+        *self.waiting.lock() = None;
         self.reloads.note(false);
     }
 

@@ -94,8 +94,11 @@ fn until_asked_to_stop(running: &Running, ears: Ears, mut watched: Watched) {
                     Asked::HangUp => watched.reload(running, "SIGHUP").await,
                     asked => break asked == Asked::Terminate,
                 },
-                () = sleep(LOOK_EVERY) => if watched.has_changed() {
-                    watched.reload(running, "a changed file").await;
+                () = sleep(LOOK_EVERY) => {
+                    running.look_at_certificate();
+                    if watched.has_changed() {
+                        watched.reload(running, "a changed file").await;
+                    }
                 },
             }
         };

@@ -766,6 +766,13 @@ fn operators_and_clients_do_not_share_an_address() {
     let both = |server: &str, admin: &str| format!("[admin]\nlisten = \"{admin}\"\n[server]\nlisten = \"{server}\"\n");
     let found = problem("[server]\n", &both("127.0.0.1:9091", "127.0.0.1:9091"));
     has(&found, &["test.toml:3: admin.listen", "is the address of server.listen"]);
+    // All addresses are that one, too.
+    let found = problem(
+        "[server]\n",
+        &both("127.0.0.1:9091", "[::]:9091\"\nsecret_sha256 = \"")
+            .replace(" = \"\"", &format!(" = \"{}\"", "ab".repeat(32))),
+    );
+    has(&found, &["admin.listen", "is the address of server.listen"]);
     for apart in [both("127.0.0.1:0", "127.0.0.1:0"), both("127.0.0.1:9091", "127.0.0.1:9092")] {
         assert_eq!(problems(&GOOD.replacen("[server]\n", &apart, 1)), [""; 0]);
     }

@@ -55,7 +55,7 @@ impl Certificate {
 
     /// What is hardly meant, where clients know us as `host`.
     pub(super) fn doubts(&self, now: Timestamp, host: Option<&str>) -> Vec<String> {
-        let is_soon = self.not_after.since(now) < SOON;
+        let is_soon = self.not_after.since(now) < SOON.min(self.not_after.since(self.not_before) / 3);
         let soon = || is_soon.then(|| format!("ends soon, at {}: renew it", self.not_after));
         let host = host.filter(|host| !covers(&self.der, host));
         let elsewhere = host.map(|host| format!("is not for {host}, the host of public_url: clients refuse it there"));

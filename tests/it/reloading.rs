@@ -1,7 +1,9 @@
 //! The configuration is read again while the program is at work: what is new holds, what is open goes on.
 
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
+use keystile::clock::Clock;
 use rustls::HandshakeKind;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -258,6 +260,26 @@ async fn a_certificate_that_has_expired_does_not_take_the_place_of_one_that_is_g
     authority.renew_until("localhost", home.folder.path(), 3001);
     until("the good one is shown", async || Some(shown().await).filter(|it| *it != first)).await;
     assert!(ends().await > year_3000);
+}
+
+#[tokio::test]
+async fn a_certificate_that_comes_early_is_taken_when_it_is_good() {
+    let authority = Authority::new();
+    let home = Home::new(&TestVendor::echo(), "tls = { cert = \"localhost.crt\", key = \"localhost.key\" }");
+    authority.renew_until("localhost", home.folder.path(), 3000);
+    let at = home.start().await;
+    let address = at.url.trim_start_matches("http://").to_owned();
+    let shown = async || authority.shown("localhost", TcpStream::connect(&address).await.unwrap()).await;
+    let first = shown().await;
+
+    let soon = Duration::from_millis(Clock::system().now().millis()) + Duration::from_secs(5);
+    authority.renew_from("localhost", home.folder.path(), soon);
+    hang_up(&at);
+    eventually("it is told", || log(&at).contains("server.tls.cert is good only from")).await;
+    assert_eq!(shown().await, first);
+
+    eventually("it is taken", || log(&at).contains("the new certificate at server.tls.cert is in force")).await;
+    assert!(shown().await != first && told_of_reloads(&home, &at).await.len() == 1);
 }
 
 #[tokio::test]

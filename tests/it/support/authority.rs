@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
@@ -72,7 +73,16 @@ impl Authority {
 
     /// The same, with a certificate that ends with the beginning of this year.
     pub(crate) fn renew_until(&self, name: &str, folder: &Path, year: i32) {
-        let (cert, key) = self.files_of(name, |params| params.not_after = date_time_ymd(year, 1, 1));
+        self.renew_with(name, folder, |params| params.not_after = date_time_ymd(year, 1, 1));
+    }
+
+    /// The same, with a certificate that is good only from then on.
+    pub(crate) fn renew_from(&self, name: &str, folder: &Path, since_1970: Duration) {
+        self.renew_with(name, folder, |params| params.not_before = date_time_ymd(1970, 1, 1) + since_1970);
+    }
+
+    fn renew_with(&self, name: &str, folder: &Path, change: impl FnOnce(&mut CertificateParams)) {
+        let (cert, key) = self.files_of(name, change);
         let beside = folder.join("beside");
         for from in [cert, key] {
             std::fs::copy(&from, &beside).unwrap();
