@@ -90,9 +90,7 @@ impl Running {
             *self.waiting.lock() = taken.is_err().then(|| new.clone());
             if let Err(fault) = taken {
                 self.reloads.note(false);
-                tracing::error!(
-                    "the new certificate at server.tls.cert {fault}; the one before stays in force until then"
-                );
+                tracing::error!("the new certificate at server.tls.cert {fault}; the one before stays in force");
             }
         }
         if let Some(balancers) = &self.balancers {
@@ -116,9 +114,10 @@ impl Running {
 
     /// Takes a certificate that was refused, once clients would not refuse it any more.
     pub fn look_at_certificate(&self) {
-        let mut waiting = self.waiting.lock();
+        let (mut waiting, now) = (self.waiting.lock(), self.process.clock.now());
         if let (Some(own), Some(new)) = (&self.tls, &*waiting)
-            && own.become_like(new, self.process.clock.now()).is_ok()
+            && new.is_good(now)
+            && own.become_like(new, now).is_ok()
         {
             *waiting = None;
             self.reloads.note(true);

@@ -58,6 +58,11 @@ impl Tls {
         }
     }
 
+    /// Whether clients take its certificate at `now`, as far as that is a matter of time.
+    pub fn is_good(&self, now: Timestamp) -> bool {
+        self.0.load().certificate.fault(now).is_none()
+    }
+
     /// When the certificate ends that clients are shown.
     pub fn not_after(&self) -> Timestamp {
         self.0.load().certificate.not_after()

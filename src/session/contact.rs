@@ -44,7 +44,7 @@ pub(super) fn read(value: Option<&Value>) -> Result<Contact, Fault> {
 ///
 /// # Errors
 ///
-/// It is neither.
+/// It is neither, or none that there can be.
 pub fn read_one(text: &str) -> Result<Contact, Fault> {
     let text = text.trim();
     if text.contains('@') {

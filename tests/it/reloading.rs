@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use keystile::clock::Clock;
 use rustls::HandshakeKind;
+use rustls::pki_types::CertificateDer;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -229,14 +230,25 @@ async fn a_certificate_that_was_replaced_is_shown_to_all_and_no_tls_session_goes
     }
 }
 
-#[tokio::test]
-async fn a_certificate_that_has_expired_does_not_take_the_place_of_one_that_is_good() {
+/// A gateway that speaks TLS, with a certificate that is good until the year 3000.
+async fn certified() -> (Authority, Home, At) {
     let authority = Authority::new();
     let home = Home::new(&TestVendor::echo(), "tls = { cert = \"localhost.crt\", key = \"localhost.key\" }");
     authority.renew_until("localhost", home.folder.path(), 3000);
     let at = home.start().await;
-    let address = at.url.trim_start_matches("http://").to_owned();
-    let shown = async || authority.shown("localhost", TcpStream::connect(&address).await.unwrap()).await;
+    (authority, home, at)
+}
+
+/// The certificate that it shows.
+async fn shown(authority: &Authority, at: &At) -> CertificateDer<'static> {
+    let stream = TcpStream::connect(at.url.trim_start_matches("http://")).await.unwrap();
+    authority.shown("localhost", stream).await
+}
+
+#[tokio::test]
+async fn a_certificate_that_has_expired_does_not_take_the_place_of_one_that_is_good() {
+    let (authority, home, at) = certified().await;
+    let shown = async || shown(&authority, &at).await;
     let ends = async || {
         let metrics = home.http.get(format!("{}/metrics", at.admin)).send().await.unwrap().text().await.unwrap();
         let line =
@@ -264,12 +276,8 @@ async fn a_certificate_that_has_expired_does_not_take_the_place_of_one_that_is_g
 
 #[tokio::test]
 async fn a_certificate_that_comes_early_is_taken_when_it_is_good() {
-    let authority = Authority::new();
-    let home = Home::new(&TestVendor::echo(), "tls = { cert = \"localhost.crt\", key = \"localhost.key\" }");
-    authority.renew_until("localhost", home.folder.path(), 3000);
-    let at = home.start().await;
-    let address = at.url.trim_start_matches("http://").to_owned();
-    let shown = async || authority.shown("localhost", TcpStream::connect(&address).await.unwrap()).await;
+    let (authority, home, at) = certified().await;
+    let shown = async || shown(&authority, &at).await;
     let first = shown().await;
 
     let soon = Duration::from_millis(Clock::system().now().millis()) + Duration::from_secs(5);
