@@ -1,6 +1,6 @@
 //! Calls without an answer yet, and what ends them before their time.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::Method;
 use serde_json::json;
@@ -171,4 +171,28 @@ async fn a_strict_bots_open_streams_end_when_the_store_was_away_for_too_long() {
     let (mut of_plain, sender) = streams.remove(0);
     sender.send("data: still\n\n".into()).await.unwrap();
     assert_eq!(of_plain.chunk().await.unwrap().unwrap(), "data: still\n\n");
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_its_token_where_the_store_cannot_say_that_its_session_goes_on() {
+    let (vendor, senders) = streaming("text/event-stream");
+    let mut redis = TestRedis::start();
+    let store = format!("[store]\nurl = \"{}\"", redis.url());
+    let gateway = TestGateway::in_front_of(&vendor).sections(&store).start();
+    let session = gateway.mint("support").await;
+    gateway.clock.advance(Duration::from_millis(3_599_000));
+    let mut stream = gateway.call(Method::GET, "/read").bearer_auth(&session.token).send().await.unwrap();
+    let sender = senders.lock().pop().unwrap();
+    let renew = gateway.post(&format!("/v1/sessions/{}/renew", session.id)).bearer_auth(&session.token);
+    assert_eq!(renew.send().await.unwrap().status(), 200);
+
+    redis.stop();
+    let (mut told, began) = (String::new(), Instant::now());
+    while let Some(part) = stream.chunk().await.unwrap() {
+        told += &String::from_utf8_lossy(&part);
+    }
+
+    assert!(told.contains("token_expired"), "{told}");
+    assert!(began.elapsed() < Duration::from_secs(1 + 5 + 1));
+    eventually("the end of the vendor's call", || sender.is_closed()).await;
 }
