@@ -18,6 +18,7 @@ mod settings;
 mod socket;
 mod stream;
 mod tls;
+mod unsent;
 
 use std::error::Error;
 use std::future::Future;

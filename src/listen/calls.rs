@@ -36,6 +36,11 @@ thread_local! {
     static OFFER: Cell<Offer> = const { Cell::new(Offer::None) };
 }
 
+/// Says that an answer has no more parts, and its client has the last one before it.
+pub(super) fn offered() {
+    OFFER.set(Offer::Fresh);
+}
+
 /// The calls of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Calls {

@@ -23,6 +23,7 @@ use tokio::time::{Instant, sleep};
 use super::bounds::{Bounds, Timeouts};
 use super::calls::{Answer, Calls, Patience};
 use super::drain::{Drain, Phase};
+use super::unsent::{Sent, Unsent};
 use super::{AnswerBody, HttpService};
 
 /// Bytes of bodies that a client may send ahead of what is read: of all its streams together.
@@ -63,16 +64,18 @@ pub(super) async fn serve<S, B>(
     B: AnswerBody,
 {
     let calls = Arc::new(Calls::default());
-    let counted = Arc::clone(&calls);
+    let (counted, unsent) = (Arc::clone(&calls), Unsent::default());
     let most = bounds.headers;
     let service = service_fn(move |request: Request<Incoming>| {
         let call = counted.begin();
+        let unsent = Arc::clone(&unsent);
         let answer = (fields(request.headers()) <= most).then(|| service.call(request));
         async move {
-            match answer {
-                Some(answer) => answer.await.map(|response| response.map(|body| Answer::new(body, call))),
-                None => Ok(too_many_fields(Answer::empty(call))),
-            }
+            let response = match answer {
+                Some(answer) => answer.await?.map(|body| Answer::new(body, call)),
+                None => too_many_fields(Answer::empty(call)),
+            };
+            Ok::<_, S::Error>(response.map(|answer| Sent::new(answer, &unsent)))
         }
     });
     let mut builder = Builder::new(Streams(timeouts.send));

@@ -61,8 +61,8 @@ impl Drop for Call {
     }
 }
 
-/// A vendor that answers `/say`, and keeps all other calls open until the gateway hangs up: without an answer, or with
-/// one that never ends where a header `x-endless` asks for it.
+/// A vendor that answers `/say`, and keeps all other calls open until the gateway hangs up: without an answer, with one
+/// that never ends where a header `x-endless` asks for it, or with a long one behind which the next call may come.
 fn vendor() -> (TestVendor, Arc<Calls>) {
     let calls = Arc::<Calls>::default();
     let count = Arc::clone(&calls);
@@ -79,6 +79,10 @@ async fn speak(mut stream: TcpStream, calls: Arc<Calls>) {
         } else if call.contains("x-endless") {
             wire::write(&mut stream, "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n\r\n").await;
             while stream.write_all(&[b'x'; 65_536]).await.is_ok() {}
+        } else if let Some((_, rest)) = call.split_once("x-long: ") {
+            let length = rest.split("\r\n").next().unwrap_or_default().parse().unwrap();
+            wire::write(&mut stream, &format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n")).await;
+            wire::write(&mut stream, &"x".repeat(length)).await;
         } else {
             while stream.read(&mut [0; 65_536]).await.is_ok_and(|length| length > 0) {}
         }

@@ -15,9 +15,18 @@ use crate::support::{eventually, wire};
 
 const IMPATIENT: &str = r#"timeouts = { send = "250ms", body = "500ms" }"#;
 
-/// Opens streams whose answers never end, with one more header field.
+/// Opens streams whose answers never end.
 async fn endless(scene: &Scene, attacker: &mut Attacker, streams: std::ops::Range<u32>) {
-    let head = scene.head("GET /read", &[("x-endless", "")]);
+    read(scene, attacker, streams, ("x-endless", "")).await;
+}
+
+/// Opens streams whose answers have so many bytes.
+async fn long(scene: &Scene, attacker: &mut Attacker, streams: std::ops::Range<u32>, length: &str) {
+    read(scene, attacker, streams, ("x-long", length)).await;
+}
+
+async fn read(scene: &Scene, attacker: &mut Attacker, streams: std::ops::Range<u32>, field: (&str, &str)) {
+    let head = scene.head("GET /read", &[field]);
     let calls = streams.flat_map(|each| frame(HEADERS, END_HEADERS | END_STREAM, each * 2 + 1, &head));
     assert!(attacker.write(&calls.collect::<Vec<_>>()).await);
 }
@@ -55,6 +64,30 @@ async fn a_window_that_opens_by_single_bytes_does_not_keep_an_answer() {
         pace.tick().await;
     }
     tell(&format!("{} bytes of answers were taken", attacker.received().data));
+    scene.is_over().await;
+}
+
+#[tokio::test]
+async fn the_last_parts_of_answers_behind_windows_of_one_byte_are_given_up_too() {
+    let scene = Scene::start("\"off\"", IMPATIENT).await;
+    let mut attacker = scene.attacker(&[(WINDOW, 1)]).await;
+    // Short enough to have one part, of which the window has room for a byte. What is left of nine may lie there: 64 KiB.
+    long(&scene, &mut attacker, 0..100, "7000").await;
+    eventually("the resets", || attacker.received().resets.len() >= 91).await;
+    assert!(attacker.received().resets.iter().all(|(_, reason)| *reason == CANCEL));
+    scene.is_over().await;
+    long(&scene, &mut attacker, 100..101, "1").await;
+    eventually("a whole answer", || attacker.received().ended.contains(&201)).await;
+}
+
+#[tokio::test]
+async fn answers_that_fit_into_their_windows_end_without_another_update() {
+    let scene = Scene::start("\"off\"", IMPATIENT).await;
+    let mut attacker = scene.attacker(&[(WINDOW, 200_000)]).await;
+    assert!(attacker.write(&number(WINDOW_UPDATE, 0, LARGEST_WINDOW - 65_535)).await);
+    long(&scene, &mut attacker, 0..20, "200000").await;
+    eventually("the answers", || attacker.received().ended.len() == 20).await;
+    assert!(attacker.received().data == 20 * 200_000 && attacker.received().resets.is_empty());
     scene.is_over().await;
 }
 

@@ -97,6 +97,8 @@ pub(crate) fn head(token: &str, call: &str, fields: &[(&str, &str)]) -> Vec<u8> 
 pub(crate) struct Received {
     /// Streams on which an answer began.
     pub(crate) answered: Vec<u32>,
+    /// Streams on which an answer ended.
+    pub(crate) ended: Vec<u32>,
     /// Streams that were reset, and why.
     pub(crate) resets: Vec<(u32, u32)>,
     /// Why the connection is over, if that was said.
@@ -186,6 +188,9 @@ async fn read(mut reader: impl AsyncRead + Unpin, received: Arc<Mutex<Received>>
         let stream = u32::from_be_bytes(stream);
         let number = |at: usize| u32::from_be_bytes(payload[at..at + 4].try_into().unwrap());
         let mut received = received.lock();
+        if matches!(kind, DATA | HEADERS) && flags & END_STREAM != 0 {
+            received.ended.push(stream);
+        }
         match kind {
             DATA => received.data += payload.len(),
             HEADERS => received.answered.push(stream),
