@@ -8,13 +8,10 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
+use crate::net::READ_BUFFER;
 use crate::proxy::{AnswerStream, Cut, Socket};
 use crate::telemetry::Record;
 use crate::telemetry::metrics::Open;
-
-/// So much of an answer that is known as a whole is given at once: what HTTP/2 was given waits for its client without a bound
-/// in time.
-const PART: usize = 64 << 10;
 
 /// What an answer is made of.
 pub(super) enum Payload {
@@ -50,8 +47,9 @@ impl Payload {
     }
 }
 
+/// As much as of what comes from a vendor: each part has to be taken in time.
 fn next_part(whole: &mut Bytes) -> Option<Bytes> {
-    (!whole.is_empty()).then(|| whole.split_to(whole.len().min(PART)))
+    (!whole.is_empty()).then(|| whole.split_to(whole.len().min(READ_BUFFER)))
 }
 
 /// The body of an answer.

@@ -20,9 +20,8 @@ use super::calls::{Answer, Call, Calls, Patience};
 use super::drain::{Drain, Phase};
 use super::stream::Watch;
 use super::{AnswerBody, HttpService, UNUSED, within};
+use crate::net::READ_BUFFER;
 
-/// The most that is read at once, to which a body of many reads leads: with 256 KiB one of 1 MiB costs 16 % more.
-const READ_BUFFER: usize = 400 << 10;
 /// How many headers hyper has room for without asking for memory at each request.
 const USUAL_HEADERS: usize = 100;
 /// How long a client may go on sending a body that nobody reads, once its call is answered.

@@ -16,7 +16,7 @@ use hyper::body::{Body, Frame, SizeHint};
 
 use super::calls;
 
-/// So many bytes of all answers of a connection may wait once their calls are over: as much as of an answer over HTTP/1.1.
+/// So many bytes of all answers of a connection may wait once their calls are over.
 const MOST: usize = 64 << 10;
 
 /// Bytes that wait of all answers of one connection.

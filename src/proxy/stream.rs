@@ -21,13 +21,12 @@ use super::scrub::{Needles, Scrubber};
 use crate::access::{CallGrant, Over, Watch};
 use crate::fault::Code;
 use crate::limit::OpenCall;
+use crate::net::READ_BUFFER;
 use crate::token::LEEWAY;
 use crate::upstream::pool::AnswerBody;
 
 /// How long the beginning of what may be a secret is held back.
 const HOLD: Duration = Duration::from_millis(50);
-/// So much at once of what was read before it was asked for: as of what comes from a vendor.
-const PART: usize = 64 << 10;
 
 /// Why a body was cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -311,7 +310,7 @@ impl Body for AnswerStream {
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let stream = self.get_mut();
         if let Some(mut front) = stream.front.take() {
-            let part = front.split_to(front.len().min(PART));
+            let part = front.split_to(front.len().min(READ_BUFFER));
             stream.front = Some(front).filter(|rest| !rest.is_empty());
             return Poll::Ready(Some(Ok(Frame::data(part))));
         }

@@ -24,11 +24,8 @@ use super::patient::Patient;
 use super::tls::Tls;
 use super::tunnel::dial_through;
 use super::{SendError, Upstream};
+use crate::net::READ_BUFFER;
 
-/// Bytes of an answer that are read ahead of its caller, and the longest head of one. hyper's own 400 KiB would be kept for
-/// each answer that its caller does not take; and the larger a part is, the longer may a slow caller take for it before
-/// it counts as one that reads nothing.
-const READ_BUFFER: usize = 64 << 10;
 /// How long a call waits for a connection that another one is opening, before it opens its own: a connect that is slow
 /// must not hold up all others.
 const PATIENCE: Duration = Duration::from_millis(500);
