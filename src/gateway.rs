@@ -34,6 +34,7 @@ pub(crate) use self::routes::{Endpoint, Missing, Place};
 pub use self::settings::Settings;
 use crate::access::{Access, CallGrant, CallTarget, Caller, Credential};
 use crate::api::{Api, Refused, Scene, Told};
+use crate::aside::aside;
 use crate::bot::Vendor;
 use crate::clock::{Clock, Timestamp};
 use crate::fault::{Code, Fault};
@@ -150,8 +151,8 @@ impl Gateway {
     ) -> Result<Response<Payload>, Fault> {
         let caller = Caller { span: record.span.clone(), ..Caller::new(peer.address, request.headers())? };
         let values: Vec<&str> = place.captures.of(path).collect();
-        // What is not on the path of a conversation call is on the heap: each connection has room for the largest of these,
-        // and each call moves it.
+        // What is not on the path of a conversation call is aside: each connection has room for the largest of these, and each
+        // call moves it.
         match &place.entry.endpoint {
             Endpoint::Route(vendor, number) => {
                 let missing = || Fault::new(Code::NotFound, "there is no such call");
@@ -160,10 +161,10 @@ impl Gateway {
                 self.proxied(request, &target, &caller, scene, record).await
             }
             Endpoint::SessionCall(vendor) => {
-                let accepted = Box::pin(self.api.accept(vendor, &values, &caller, *request, scene)).await;
+                let accepted = aside(|| self.api.accept(vendor, &values, &caller, *request, scene)).await;
                 accepted.map(|answer| answer.map(Payload::whole))
             }
-            Endpoint::Own => Box::pin(self.own(*request, caller, scene)).await,
+            Endpoint::Own => aside(|| self.own(*request, caller, scene)).await,
             Endpoint::Page => Ok(answer::page(self.page.clone().unwrap_or_default())),
         }
     }
@@ -182,7 +183,7 @@ impl Gateway {
         let mut body = Inbound::Coming(body);
         let (mut slot, mut came) = (None, record.came());
         if !target.route.token.is_empty() {
-            slot = Box::pin(self.slot(target, &head, &mut body)).await?;
+            slot = aside(|| self.slot(target, &head, &mut body)).await?;
             // A body may have been long in coming.
             came = self.clock.moment();
         }
@@ -202,7 +203,7 @@ impl Gateway {
         record.session = grant.session().map(|verified| verified.session.id.clone());
         let open = self.admit(&grant, target.route.renews, came.wall)?;
         if target.route.renews {
-            return Box::pin(self.api.renewed_by_route(&grant, target, scene, &caller.span))
+            return aside(|| self.api.renewed_by_route(&grant, target, scene, &caller.span))
                 .await
                 .map(|answer| answer.map(Payload::whole));
         }
@@ -217,11 +218,11 @@ impl Gateway {
                 (None, None) => self.proxy.forward(grant, target, incoming, open).await?,
                 (None, told) => {
                     let call = once::Call::new(grant, target, incoming, open, told);
-                    Box::pin(self.made_to_its_end(call)).await?
+                    aside(|| self.made_to_its_end(call)).await?
                 }
                 (Some(key), told) => {
                     let call = once::Call::new(grant, target, incoming, open, told);
-                    Box::pin(self.made_once(&key, head.uri.path(), caller, call)).await?
+                    aside(|| self.made_once(&key, head.uri.path(), caller, call)).await?
                 }
             };
             return Ok(response.map(|answer| match answer {
@@ -230,7 +231,7 @@ impl Gateway {
             }));
         };
         let admit = self.each_message(&grant);
-        let upgrade = Box::pin(self.proxy.upgrade(grant, target, incoming, handshake, admit, open));
+        let upgrade = aside(|| self.proxy.upgrade(grant, target, incoming, handshake, admit, open));
         Ok(match upgrade.await? {
             Upgrade::Done(response) => response.map(Payload::Socket),
             Upgrade::Refused(response) => response.map(Payload::Stream),

@@ -35,6 +35,7 @@ pub use self::socket::{Admit, Handshake, Socket, SocketTimeouts, asks_for_upgrad
 pub use self::stream::{AnswerStream, Cut};
 use self::values::{AnswerValues, CallValues};
 use crate::access::{CallGrant, CallTarget};
+use crate::aside::aside;
 use crate::bot::{Directory, Vendor};
 use crate::clock::Clock;
 use crate::fault::{Code, Fault};
@@ -152,7 +153,7 @@ impl Proxy {
         let ours = if target.route.answer.is_empty() { Vec::new() } else { self.ours(&grant, target, &incoming) };
         let head = outgoing::head(&grant, target, &incoming)?;
         if outgoing::is_read_first(grant.route(target), &incoming) {
-            incoming = Box::pin(self.held(&grant, target, incoming)).await?;
+            incoming = aside(|| self.held(&grant, target, incoming)).await?;
         }
         // The store may have been slow in telling whether it was made before.
         if matches!(incoming.body, Inbound::Held(_)) && Instant::now() >= deadline {
@@ -188,7 +189,7 @@ impl Proxy {
             // One that cannot be passed on is not lost.
             answer::usable(response.status(), response.headers())?;
             let ours: Vec<_> = ours.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
-            let rewriting = Box::pin(answer::rewritten(response, &grant, self.keys_of(vendor), now.wall, &ours));
+            let rewriting = aside(|| answer::rewritten(response, &grant, self.keys_of(vendor), now.wall, &ours));
             let rewritten = tokio::select! {
                 rewritten = rewriting => rewritten,
                 () = ended(&grant) => Err(gone(&grant)),
@@ -263,7 +264,7 @@ impl Proxy {
         let deadline = answer::ends(&grant, incoming.came) + LEEWAY;
         let head = outgoing::head(&grant, target, &incoming)?;
         if outgoing::is_read_first(grant.route(target), &incoming) {
-            incoming = Box::pin(self.held(&grant, target, incoming)).await?;
+            incoming = aside(|| self.held(&grant, target, incoming)).await?;
         }
         let mut request = outgoing::request(head, &grant, target, incoming, self.intake.patience())?;
         let accept = handshake.ask(request.headers_mut(), self.entropy.bytes())?;

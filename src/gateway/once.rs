@@ -15,6 +15,7 @@ use http_body_util::BodyExt;
 use super::Gateway;
 use crate::access::{CallGrant, CallTarget, Caller};
 use crate::api::Told;
+use crate::aside::aside;
 use crate::bot::Vendor;
 use crate::document::Rate;
 use crate::fault::{Code, Fault};
@@ -115,7 +116,7 @@ impl Gateway {
     pub(super) async fn made_to_its_end(self: &Arc<Self>, call: Call) -> Result<Response<Answered>, Fault> {
         let gateway = Arc::clone(self);
         // A task of its own: a caller that leaves meanwhile does not leave what it told without its record.
-        let task = self.api.tasks.spawn(async move { gateway.forward(call).await });
+        let task = self.api.tasks.spawn(aside(|| async move { gateway.forward(call).await }));
         task.await.unwrap_or_else(|_panicked| Err(Fault::new(Code::Internal, "the call could not be made")))
     }
 

@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
 
 use super::ledger::Ledger;
+use crate::aside::aside;
 use crate::fault::{Code, Fault};
 use crate::store::Begun;
 use crate::token::Authority;
@@ -121,7 +122,7 @@ impl Repeats {
     ) -> Result<T, Fault> {
         let repeats = Arc::clone(self);
         // A task of its own: what was begun in the store must not depend on a caller's patience.
-        let task = self.tasks.spawn(async move { repeats.carry_out(once, call).await });
+        let task = self.tasks.spawn(aside(|| async move { repeats.carry_out(once, call).await }));
         match task.await {
             Ok(made) => made,
             Err(_panicked) => {

@@ -22,6 +22,7 @@ use super::received::Http2Body;
 use super::stream::{self, Unanswered};
 use super::upload::Upload;
 use super::{SendError, Upstream};
+use crate::aside::aside;
 
 /// For so long a call is not watched for its caller's right to it: most are answered by then, and pay nothing for that.
 const UNWATCHED: Duration = Duration::from_millis(200);
@@ -41,12 +42,12 @@ const LONGEST_WAIT: Duration = Duration::from_millis(50);
 ///
 /// See [`SendError`]; all but [`SendError::Connect`], [`SendError::Busy`] and [`SendError::Open`] mean that the vendor may
 /// have received the call.
-pub async fn send<E: Future<Output = ()>>(
+pub async fn send<E: Future<Output = ()> + Send>(
     upstream: &Upstream,
     who: u128,
     mut request: Request<RequestBody>,
     deadline: Instant,
-    ended: impl Fn() -> E,
+    ended: impl Fn() -> E + Sync,
 ) -> Result<Response<AnswerBody>, SendError> {
     let admitted = upstream.breaker.admit().map_err(SendError::Open)?;
     request.body_mut().end_at(deadline);
@@ -72,7 +73,7 @@ pub async fn send<E: Future<Output = ()>>(
     let given_up = async {
         // The only timer that most calls ever have, and they have no room for more.
         sleep_until(deadline.min(begun + UNWATCHED.min(upstream.timeouts.header))).await;
-        Box::pin(watched()).await
+        aside(watched).await
     };
     let outcome = tokio::select! {
         biased;
@@ -123,13 +124,13 @@ async fn exchange(
     loop {
         let way = match taken(upstream, refused, now.take().unwrap_or_else(Instant::now)) {
             Some(way) => way,
-            None => Box::pin(obtain(upstream, refused)).await?,
+            None => aside(|| obtain(upstream, refused)).await?,
         };
         let (mut sender, is_kept, permit) = match way {
             Way::Http1 { sender, is_kept, permit } => (sender, is_kept, permit),
             Way::Http2(seat) => {
                 let (shared, is_new) = (Arc::clone(seat.connection()), seat.is_first());
-                match Box::pin(stream::send(seat, upstream, request, upload)).await {
+                match aside(|| stream::send(seat, upstream, request, upload)).await {
                     Ok(response) => return Ok(with_length(response)),
                     Err(Unanswered::Failed(error)) => return Err(error),
                     Err(Unanswered::Unsent(error, unsent)) => {
