@@ -10,7 +10,7 @@ pub use self::trusted::{Disagreement, Trusted};
 /// The most that is read at once of a body, and so written of it: two packets of 64 KiB, which is how the kernel passes long
 /// ones on, with room for their heads. 128 KiB would be two and a very small third, for which a peer is woken once more: a
 /// body costs a fifth more. hyper's own 400 KiB would be kept for each connection on which a long body came, and for each
-/// answer that nobody takes.
+/// answer that nobody takes. It is the longest head of a vendor's answer over HTTP/1.1, too.
 pub const READ_BUFFER: usize = 112 << 10;
 
 /// Whom a limit per address counts: an IPv4 address, or the /64 of an IPv6 one, because a single host commonly has

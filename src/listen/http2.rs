@@ -30,8 +30,8 @@ use super::{AnswerBody, HttpService};
 const CONNECTION_WINDOW: u32 = 1 << 20;
 /// And of one of them.
 const STREAM_WINDOW: u32 = 256 << 10;
-/// Bytes of one answer that wait to be sent.
-const SEND_BUFFER: usize = 64 << 10;
+/// While so many bytes of an answer wait to be sent, no more of it is taken; then another part, as a whole.
+pub(super) const SEND_BUFFER: usize = 32 << 10;
 /// Streams that a client may reset before they were looked at (CVE-2023-44487).
 const PENDING_RESETS: usize = 20;
 /// Streams that we had to reset because of what the client did.

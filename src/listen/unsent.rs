@@ -15,11 +15,15 @@ use futures_util::task::AtomicWaker;
 use hyper::body::{Body, Frame, SizeHint};
 
 use super::calls;
+use super::http2::SEND_BUFFER;
+use crate::net::READ_BUFFER;
 
-/// So many bytes of all answers of a connection may wait once their calls are over.
-const MOST: usize = 64 << 10;
+/// So much memory of all answers of a connection may wait once their calls are over: what hyper takes of one answer at once, so
+/// that an answer that is alone ends with its last part.
+const MOST: usize = SEND_BUFFER + READ_BUFFER;
 
-/// Bytes that wait of all answers of one connection.
+/// The memory of what waits of all answers of one connection: of a part all, also while a byte of it is left. What a short part
+/// keeps of the longer read that it is from is not known here.
 pub(super) type Unsent = Arc<AtomicUsize>;
 
 /// What waits of one answer.
@@ -32,13 +36,7 @@ struct Waiting {
 }
 
 impl Waiting {
-    fn more(&self, bytes: usize) {
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.of_all.fetch_add(bytes, Ordering::Relaxed);
-    }
-
     fn less(&self, bytes: usize) {
-        self.of_all.fetch_sub(bytes, Ordering::Relaxed);
         if self.bytes.fetch_sub(bytes, Ordering::Relaxed) == bytes {
             self.sender.wake();
         }
@@ -98,13 +96,17 @@ impl<B: Body + Unpin> Body for Sent<B> {
 #[derive(Debug)]
 pub(super) struct Part<D: Buf> {
     data: D,
+    /// How long it was.
+    length: usize,
     waiting: Arc<Waiting>,
 }
 
 impl<D: Buf> Part<D> {
     fn new(data: D, waiting: &Arc<Waiting>) -> Self {
-        waiting.more(data.remaining());
-        Self { data, waiting: Arc::clone(waiting) }
+        let length = data.remaining();
+        waiting.bytes.fetch_add(length, Ordering::Relaxed);
+        waiting.of_all.fetch_add(length, Ordering::Relaxed);
+        Self { data, length, waiting: Arc::clone(waiting) }
     }
 }
 
@@ -125,6 +127,7 @@ impl<D: Buf> Buf for Part<D> {
 
 impl<D: Buf> Drop for Part<D> {
     fn drop(&mut self) {
+        self.waiting.of_all.fetch_sub(self.length, Ordering::Relaxed);
         self.waiting.less(self.data.remaining());
     }
 }

@@ -21,7 +21,7 @@ use crate::support::program::{Running, keystile, listening};
 const FLOOD: usize = 8 << 20;
 const MOST: usize = 8 << 20;
 /// What 100 answers that are not read may cost: see `config/keystile.toml` for one.
-const MOST_UNREAD: usize = 25 << 20;
+const MOST_UNREAD: usize = 100 * (400 << 10);
 
 /// What 100 such answers may cost over HTTP/1.1: as it says there, too.
 const MOST_UNREAD_HTTP1: usize = 100 * (340 << 10);
