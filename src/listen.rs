@@ -28,6 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 use hyper::service::Service;
@@ -84,9 +85,9 @@ impl<B, S> HttpService<B> for S where
 }
 
 /// The body of an answer.
-pub trait AnswerBody: Body<Data: Send, Error: Error + Send + Sync> + Send + Unpin + 'static {}
+pub trait AnswerBody: Body<Data = Bytes, Error: Error + Send + Sync> + Send + Unpin + 'static {}
 
-impl<B: Body<Data: Send, Error: Error + Send + Sync> + Send + Unpin + 'static> AnswerBody for B {}
+impl<B: Body<Data = Bytes, Error: Error + Send + Sync> + Send + Unpin + 'static> AnswerBody for B {}
 
 /// Who passes connections on, as the present configuration has it.
 pub type Balancers = Arc<ArcSwap<Trusted>>;

@@ -47,14 +47,9 @@ impl Payload {
     }
 }
 
-/// As much as of what comes from a vendor: each part has to be taken in time. The last is in memory of its own, as it may wait
-/// for longer than its call.
+/// As much as of what comes from a vendor: each part has to be taken in time.
 fn next_part(whole: &mut Bytes) -> Option<Bytes> {
-    let part = (!whole.is_empty()).then(|| whole.split_to(whole.len().min(READ_BUFFER)))?;
-    if (1..=READ_BUFFER).contains(&whole.len()) {
-        *whole = Bytes::copy_from_slice(whole);
-    }
-    Some(part)
+    (!whole.is_empty()).then(|| whole.split_to(whole.len().min(READ_BUFFER)))
 }
 
 /// The body of an answer.

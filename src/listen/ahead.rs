@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// So many bytes of an answer wait for the socket, and its body is asked for no more.
+/// While so many bytes of an answer wait for the client, its body is asked for no more.
 pub(super) const MOST: usize = 32 << 10;
 
 /// What one connection has ahead. One task writes and asks the bodies, so nothing changes between a look and what follows.

@@ -20,6 +20,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep};
 
+use super::ahead;
 use super::bounds::{Bounds, Timeouts};
 use super::calls::{Answer, Calls, Patience};
 use super::drain::{Drain, Phase};
@@ -30,8 +31,6 @@ use super::{AnswerBody, HttpService};
 const CONNECTION_WINDOW: u32 = 1 << 20;
 /// And of one of them.
 const STREAM_WINDOW: u32 = 256 << 10;
-/// While so many bytes of an answer wait to be sent, no more of it is taken; then another part, as a whole.
-pub(super) const SEND_BUFFER: usize = 32 << 10;
 /// Streams that a client may reset before they were looked at (CVE-2023-44487).
 const PENDING_RESETS: usize = 20;
 /// Streams that we had to reset because of what the client did.
@@ -85,7 +84,7 @@ pub(super) async fn serve<S, B>(
         .max_header_list_size(bounds.head)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .initial_stream_window_size(STREAM_WINDOW)
-        .max_send_buf_size(SEND_BUFFER)
+        .max_send_buf_size(ahead::MOST)
         .max_pending_accept_reset_streams(PENDING_RESETS)
         .max_local_error_reset_streams(OWN_RESETS)
         .keep_alive_interval(PING_AFTER)

@@ -184,7 +184,7 @@ pub struct Record {
     pub received: Received,
     /// Bytes of the answer's body.
     pub bytes_out: u64,
-    /// Whether the answer was read to its end.
+    /// Whether all of the answer was handed to its connection.
     pub is_complete: bool,
     /// Its span, which ends with it.
     pub span: Span,
