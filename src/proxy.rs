@@ -12,6 +12,7 @@ mod json;
 mod outgoing;
 mod query;
 mod renewal;
+mod right;
 mod scrub;
 mod socket;
 mod stream;
@@ -30,6 +31,7 @@ pub use self::answer::{EXPIRES_IN, is_json};
 pub use self::intake::{Held, Intake};
 pub use self::outgoing::{Inbound, Incoming};
 pub use self::query::parameter;
+use self::right::{Uploading, ended, over};
 use self::scrub::Needles;
 pub use self::socket::{Admit, Handshake, Socket, SocketTimeouts, asks_for_upgrade};
 pub use self::stream::{AnswerStream, Cut};
@@ -45,7 +47,8 @@ use crate::secret::Secret;
 use crate::telemetry::traces::{Part, Span};
 use crate::token::LEEWAY;
 use crate::upstream::keys::retry_after;
-use crate::upstream::{BodyError, SendError, pool};
+use crate::upstream::pool::{self, GivenUp};
+use crate::upstream::{BodyError, SendError};
 
 /// When a call may come again that found all connections in use: by then it waited for some seconds already.
 const BUSY: Duration = Duration::from_secs(1);
@@ -149,7 +152,8 @@ impl Proxy {
         let vendor = target.vendor;
         let is_safe = incoming.method.is_safe();
         let span = incoming.span.clone();
-        let deadline = answer::ends(&grant, incoming.came) + LEEWAY;
+        let ends = answer::ends(&grant, incoming.came);
+        let deadline = ends + LEEWAY;
         let ours = if target.route.answer.is_empty() { Vec::new() } else { self.ours(&grant, target, &incoming) };
         let head = outgoing::head(&grant, target, &incoming)?;
         if outgoing::is_read_first(grant.route(target), &incoming) {
@@ -161,17 +165,17 @@ impl Proxy {
         }
         grant.may_go_on(target)?;
         let mut request = outgoing::request(head, &grant, target, incoming, self.intake.patience())?;
-        let open = match open {
+        let open = if request.body().is_streamed() {
             // An upload may go on behind its answer: the call is open until both have ended.
-            Some(open) if request.body().is_streamed() => {
-                let [answer, upload] = open.shared();
-                let _whole = request.body_mut().hold(upload);
-                Some(answer)
-            }
-            other => other,
+            let (answer, upload) =
+                open.map(OpenCall::shared).map_or((None, None), |[answer, upload]| (Some(answer), Some(upload)));
+            request.body_mut().hold(deadline, Uploading::new(&grant, ends, upload));
+            answer
+        } else {
+            open
         };
         let mut part = vendor_call(&span, vendor, &mut request);
-        let sent = pool::send(&vendor.upstream, grant.visitor(), request, deadline, || ended(&grant)).await;
+        let sent = pool::send(&vendor.upstream, grant.visitor(), request, deadline, || given_up(&grant, ends)).await;
         let response = sent.map_err(|error| unanswered(error, is_safe, &grant));
         let response = response.inspect_err(|fault| part.failed(fault.code()))?;
         part.answered(response.status());
@@ -192,8 +196,7 @@ impl Proxy {
             let rewriting = aside(|| answer::rewritten(response, &grant, self.keys_of(vendor), now.wall, &ours));
             let rewritten = tokio::select! {
                 rewritten = rewriting => rewritten,
-                () = ended(&grant) => Err(gone(&grant)),
-                () = tokio::time::sleep_until(deadline) => Err(expired()),
+                () = aside(|| over(&grant, ends)) => Err(gone(&grant)),
             };
             let untaken = |bytes| match open {
                 Some(open) => open.until_taken(bytes),
@@ -308,9 +311,10 @@ fn maybe_sent(detail: &'static str) -> Fault {
     Fault::new(Code::MaybeSent, detail)
 }
 
-/// Waits until the right to the call has ended.
-async fn ended(grant: &CallGrant) {
-    let _over = grant.watch().ended().await;
+/// Waits until nobody has a right to the answer any more.
+async fn given_up(grant: &CallGrant, ends: Instant) -> GivenUp {
+    over(grant, ends).await;
+    GivenUp::Ended
 }
 
 fn gone(grant: &CallGrant) -> Fault {
@@ -318,7 +322,7 @@ fn gone(grant: &CallGrant) -> Fault {
 }
 
 fn expired() -> Fault {
-    Fault::new(Code::TokenExpired, "the token expired before the body of the request had come")
+    Fault::new(Code::TokenExpired, "the token expired before the answer to the call had begun")
 }
 
 /// Where bytes had reached the vendor and its answer is lost, nobody may repeat the call blindly: it could be carried
@@ -347,7 +351,7 @@ fn unanswered(error: SendError, is_safe: bool, grant: &CallGrant) -> Fault {
             return Fault::new(Code::BodyTooLarge, format!("the body is longer than {limit} bytes"));
         }
         SendError::Caller(BodyError::Slow(patience)) => intake::too_slow(*patience),
-        SendError::Caller(BodyError::Expired) => expired(),
+        SendError::Caller(BodyError::Expired) => return gone(grant),
         SendError::Caller(BodyError::Broken(_)) => Fault::new(Code::BadRequest, "the body of the request broke off"),
     };
     fault.because(error)

@@ -34,7 +34,7 @@ use http::HeaderValue;
 use http::uri::{Scheme, Uri};
 use rustls::pki_types::ServerName;
 
-pub use self::body::{BodyError, RequestBody};
+pub use self::body::{BodyError, Hold, RequestBody};
 pub use self::breaker::Breaker;
 use self::kept::{Home, Slot};
 use self::settings::{Proxy, host_of, is_allowed};

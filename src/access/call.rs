@@ -25,7 +25,7 @@ pub struct CallTarget<'t> {
 }
 
 /// Evidence that a session may make a call. It holds what is needed to make it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct CallGrant {
     holder: Holder,
     bot: Arc<Bot>,

@@ -1,13 +1,12 @@
 //! Calls that the gateway makes by itself: made from the profile, sent once, their answers read whole.
 
-use std::future::pending;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use serde_json::Value;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::values::OwnValues;
 use crate::bot::Bot;
@@ -19,8 +18,8 @@ use crate::secret::Secret;
 use crate::telemetry::traces::Span;
 use crate::text::shown;
 use crate::upstream::keys::retry_after;
-use crate::upstream::pool::AnswerBody;
-use crate::upstream::{RequestBody, SendError, pool};
+use crate::upstream::pool::{self, AnswerBody, GivenUp};
+use crate::upstream::{RequestBody, SendError};
 use crate::vendor::{Failure, Proven, Set, Target, Values};
 
 /// The longest answer that is read.
@@ -90,7 +89,11 @@ impl OwnCall<'_> {
         let mut request = self.request(values)?;
         let vendor = &self.bot.vendor;
         let mut part = vendor_call(self.span, vendor, &mut request);
-        let sent = pool::send(&vendor.upstream, self.who, request, deadline, pending).await;
+        let sent = pool::send(&vendor.upstream, self.who, request, deadline, || async move {
+            sleep_until(deadline).await;
+            GivenUp::Late
+        })
+        .await;
         let response = sent.map_err(|error| {
             let is_lost = matches!(error, SendError::Timeout | SendError::Lost(_) | SendError::Ended { .. });
             let fault = self.unanswered(error);

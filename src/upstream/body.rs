@@ -1,6 +1,5 @@
 //! The body of a call to a vendor.
 
-use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
@@ -15,6 +14,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::Instant;
 
 use super::arriving::Arriving;
+pub use super::upload::Hold;
 use super::upload::{Streamed, Upload};
 
 /// The body of a call to a vendor: written by us, or the caller's own as it comes.
@@ -51,32 +51,17 @@ impl RequestBody {
         Self::Streamed(Box::new(Streamed::new(Arriving::new(body, patience), limit, count)))
     }
 
-    /// Has a body that streams keep `guard` until it is not sent any more; gives back what another body has no use for.
-    ///
-    /// # Errors
-    ///
-    /// The guard: the body is whole, and as good as sent.
-    pub fn hold<T: Any + Send>(&mut self, guard: T) -> Result<(), T> {
-        match self {
-            Self::Whole(_) => Err(guard),
-            Self::Streamed(streamed) => {
-                streamed.hold(Box::new(guard));
-                Ok(())
-            }
+    /// Has a body that streams keep `hold` until it is not sent any more, and ask it whether it may still be: for all parts
+    /// but one that comes before `until`. A body of our own is as good as sent.
+    pub fn hold(&mut self, until: Instant, hold: impl Hold + 'static) {
+        if let Self::Streamed(streamed) = self {
+            streamed.hold(until, Box::new(hold));
         }
     }
 
     /// Whether it is the caller's own, as it comes.
     pub fn is_streamed(&self) -> bool {
         matches!(self, Self::Streamed(_))
-    }
-
-    /// Nothing is sent of a body that streams after this: an upload may go on behind its answer, which ends in time by
-    /// itself.
-    pub(super) fn end_at(&mut self, deadline: Instant) {
-        if let Self::Streamed(streamed) = self {
-            streamed.end_at(deadline);
-        }
     }
 
     /// The upload of a body that streams; one of our own is as good as sent.
@@ -126,8 +111,8 @@ pub enum BodyError {
     /// The caller sent nothing for this long.
     #[error("nothing came for {0:?}")]
     Slow(Duration),
-    /// The token of the call ended first.
-    #[error("not there when the token ended")]
+    /// The right to the call ended first.
+    #[error("not there when the right to the call ended")]
     Expired,
 }
 

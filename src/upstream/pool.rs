@@ -30,7 +30,17 @@ const UNWATCHED: Duration = Duration::from_millis(200);
 /// How long a kept connection may take to be ready; the next one is as good.
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
 
-/// Sends a call and waits for the head of its answer, until `deadline` at most, or until it has `ended`.
+/// Why a call is given up that has no answer yet.
+#[derive(Clone, Copy, Debug)]
+pub enum GivenUp {
+    /// The vendor had its time.
+    Late,
+    /// The right to the call has ended.
+    Ended,
+}
+
+/// Sends a call and waits for the head of its answer, until it is `given_up`, which is not before `until` but for a
+/// revocation.
 ///
 /// It is sent once. Only where a kept connection turns out to have been closed, and nothing was written to it, the
 /// call goes to the next one; and where a vendor says over HTTP/2 that it has not begun with a call, it goes once to
@@ -42,43 +52,45 @@ const LONGEST_WAIT: Duration = Duration::from_millis(50);
 ///
 /// See [`SendError`]; all but [`SendError::Connect`], [`SendError::Busy`] and [`SendError::Open`] mean that the vendor may
 /// have received the call.
-pub async fn send<E: Future<Output = ()> + Send>(
+pub async fn send<E: Future<Output = GivenUp> + Send>(
     upstream: &Upstream,
     who: u128,
-    mut request: Request<RequestBody>,
-    deadline: Instant,
-    ended: impl Fn() -> E + Sync,
+    request: Request<RequestBody>,
+    until: Instant,
+    given_up: impl Fn() -> E + Sync,
 ) -> Result<Response<AnswerBody>, SendError> {
     let admitted = upstream.breaker.admit().map_err(SendError::Open)?;
-    request.body_mut().end_at(deadline);
     let upload = request.body().upload();
     let begun = Instant::now();
     let watched = || async {
         let late = async {
-            // The time for the answer begins when the vendor has the call: an upload may take as long as the token lives.
+            // The time for the answer begins when the vendor has the call: an upload may take as long as the right to it.
             let sent = match &upload {
-                Some(upload) => timeout_at(deadline, upload.ended()).await.ok().map(|()| Instant::now()),
-                None => Some(begun),
+                Some(upload) => upload.ended().await,
+                None => begun,
             };
-            if let Some(sent) = sent {
-                sleep_until(deadline.min(sent + upstream.timeouts.header)).await;
-            }
+            sleep_until(sent + upstream.timeouts.header).await;
+            GivenUp::Late
         };
-        tokio::select! {
-            () = late => SendError::Timeout,
+        let why = tokio::select! {
+            late = late => late,
+            why = given_up() => why,
+        };
+        match why {
+            GivenUp::Late => SendError::Timeout,
             // An upload that was cut is no call: the vendor sees that its end is missing.
-            () = ended() => SendError::Ended { is_whole: upload.as_ref().is_none_or(|upload| upload.has_ended()) },
+            GivenUp::Ended => SendError::Ended { is_whole: upload.as_ref().is_none_or(|upload| upload.is_whole()) },
         }
     };
-    let given_up = async {
+    let waited = async {
         // The only timer that most calls ever have, and they have no room for more.
-        sleep_until(deadline.min(begun + UNWATCHED.min(upstream.timeouts.header))).await;
+        sleep_until(until.min(begun + UNWATCHED.min(upstream.timeouts.header))).await;
         aside(watched).await
     };
     let outcome = tokio::select! {
         biased;
         result = exchange(upstream, request, upload.as_ref(), begun) => result,
-        error = given_up => Err(error),
+        error = waited => Err(error),
     };
     note(upstream, admitted, &outcome, who);
     outcome

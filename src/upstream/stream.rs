@@ -5,13 +5,13 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::ready;
 
 use bytes::Bytes;
 use h2::{Reason, SendStream};
 use http::{HeaderValue, Method, Request, Response, Uri, header};
 use http_body_util::Full;
 use hyper::body::Body;
-use tokio::time::timeout_at;
 
 use super::body::{BodyError, RequestBody};
 use super::http2::Seat;
@@ -114,12 +114,7 @@ fn send_whole(mut stream: SendStream<Bytes>, body: &Full<Bytes>) {
 /// Sends a caller's body as it comes, no faster than the vendor takes it, and gives it back: it may be needed again.
 async fn pass_on(mut body: Box<Streamed>, mut stream: SendStream<Bytes>, seat: Arc<Seat>) -> Option<Box<Streamed>> {
     body.keep();
-    let until = body.until();
-    let passing = send_parts(&mut body, &mut stream);
-    let passed = match until {
-        None => passing.await,
-        Some(until) => timeout_at(until, passing).await.unwrap_or(Err(BodyError::Expired)),
-    };
+    let passed = send_parts(&mut body, &mut stream).await;
     drop(seat);
     match passed {
         Ok(passed) => {
@@ -162,7 +157,7 @@ async fn send_parts(body: &mut Streamed, stream: &mut SendStream<Bytes>) -> Resu
         };
         let Ok(data) = frame.into_data() else { continue };
         let is_last = body.is_at_its_end();
-        if write(stream, data, is_last).await.is_none() {
+        if !write(body, stream, data, is_last).await? {
             return Ok(Passed::Part);
         }
         if is_last {
@@ -171,17 +166,32 @@ async fn send_parts(body: &mut Streamed, stream: &mut SendStream<Bytes>) -> Resu
     }
 }
 
-/// Sends this part within the vendor's window; nothing if the stream has ended.
-async fn write(stream: &mut SendStream<Bytes>, mut data: Bytes, is_last: bool) -> Option<()> {
+/// Sends this part of a body within the vendor's window; whether the stream has not ended.
+async fn write(
+    body: &mut Streamed,
+    stream: &mut SendStream<Bytes>,
+    mut data: Bytes,
+    is_last: bool,
+) -> Result<bool, BodyError> {
     while !data.is_empty() {
         stream.reserve_capacity(data.len());
         let capacity = match stream.capacity() {
-            0 => poll_fn(|context| stream.poll_capacity(context)).await?.ok()?,
-            capacity => capacity,
+            // A vendor that takes nothing keeps nobody's call alive.
+            0 => {
+                poll_fn(|context| {
+                    ready!(body.poll_right(context))?;
+                    stream.poll_capacity(context).map(Ok)
+                })
+                .await?
+            }
+            capacity => Some(Ok(capacity)),
         };
+        let Some(Ok(capacity)) = capacity else { return Ok(false) };
         let part = data.split_to(capacity.min(data.len()));
         let is_last = is_last && data.is_empty();
-        stream.send_data(part, is_last).ok()?;
+        if stream.send_data(part, is_last).is_err() {
+            return Ok(false);
+        }
     }
-    Some(())
+    Ok(true)
 }

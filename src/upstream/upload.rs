@@ -1,10 +1,9 @@
 //! A caller's own body on its way to the vendor, as it comes.
 
-use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
@@ -19,34 +18,45 @@ use super::kept::Permit;
 /// What is kept of an upload that a vendor may not have begun with: most are shorter.
 const MOST_TAKEN: u64 = 64 << 10;
 
+/// What a caller's body keeps for as long as it is sent, which may be for longer than its answer lasts.
+pub trait Hold: Send {
+    /// Whether its caller's right to the call was revoked.
+    fn is_revoked(&self) -> bool;
+
+    /// Whether more of it may be sent: not once that right has ended, for whatever reason; pending while nobody knows. Whoever
+    /// is told that it may is woken when that changes.
+    fn poll_right(&mut self, context: &mut Context<'_>) -> Poll<bool>;
+
+    /// Nobody waits for that any more, for now.
+    fn rest(&mut self);
+}
+
 /// A caller's body, with the bound on its length.
 pub struct Streamed {
     body: Arriving,
     sent: u64,
     limit: Option<u64>,
     count: Option<Arc<AtomicU64>>,
+    hold: Option<Box<dyn Hold>>,
+    /// Until when the first part may be sent without asking.
     until: Option<Instant>,
+    /// Whether the first part was not there at once.
+    has_waited: bool,
     /// What was taken of it so far, while it is little and may be needed again.
     taken: Option<Vec<Bytes>>,
     /// How many of these parts have been given.
     given: usize,
     upload: Sending,
-    /// What counts the call as open: dropped with the body, which may be sent for longer than its answer lasts.
-    held: Vec<Box<dyn Any + Send>>,
 }
 
 impl Streamed {
     pub(super) fn new(body: Arriving, limit: Option<u64>, count: Option<Arc<AtomicU64>>) -> Self {
-        let (upload, held) = (Sending::default(), Vec::new());
-        Self { body, sent: 0, limit, count, until: None, taken: None, given: 0, upload, held }
+        let upload = Sending::default();
+        Self { body, sent: 0, limit, count, hold: None, until: None, has_waited: false, taken: None, given: 0, upload }
     }
 
-    pub(super) fn hold(&mut self, guard: Box<dyn Any + Send>) {
-        self.held.push(guard);
-    }
-
-    pub(super) fn end_at(&mut self, deadline: Instant) {
-        self.until = Some(deadline);
+    pub(super) fn hold(&mut self, until: Instant, hold: Box<dyn Hold>) {
+        (self.hold, self.until) = (Some(hold), Some(until));
     }
 
     pub(super) fn shared_upload(&self) -> Arc<Upload> {
@@ -67,7 +77,10 @@ impl Streamed {
     }
 
     /// All of it has been sent, though it may still be asked for again.
-    pub(super) fn finish(&self) {
+    pub(super) fn finish(&mut self) {
+        if let Some(hold) = &mut self.hold {
+            hold.rest();
+        }
         self.upload.0.finish();
     }
 
@@ -96,9 +109,18 @@ impl Streamed {
         }
     }
 
-    /// When nothing more of it may be sent.
-    pub(super) fn until(&self) -> Option<Instant> {
-        self.until
+    /// Whether more of it may be sent. Most bodies are one part that is there, and nobody waits for the end of the right to
+    /// them; before the first part, those who wait for the answer do.
+    pub(super) fn poll_right(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        let Some(hold) = &mut self.hold else { return Poll::Ready(Ok(())) };
+        let is_asked = self.sent > 0
+            || self.until.is_some_and(|until| Instant::now() > until)
+            || self.has_waited && hold.is_revoked();
+        if !is_asked || ready!(hold.poll_right(context)) {
+            return Poll::Ready(Ok(()));
+        }
+        self.upload.0.fail(BodyError::Expired);
+        Poll::Ready(Err(BodyError::Expired))
     }
 
     /// What others see of its way.
@@ -112,6 +134,7 @@ impl Streamed {
     }
 
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        ready!(self.poll_right(context))?;
         if let Some(part) = self.given_again() {
             return Poll::Ready(Some(Ok(Frame::data(part))));
         }
@@ -126,15 +149,15 @@ impl Streamed {
                 }
                 match self.limit {
                     Some(limit) if self.sent > limit => Poll::Ready(Some(Err(BodyError::TooLong(limit)))),
-                    _ if self.until.is_some_and(|until| Instant::now() > until) => {
-                        Poll::Ready(Some(Err(BodyError::Expired)))
-                    }
                     _ => Poll::Ready(Some(Ok(Frame::data(data)))),
                 }
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error))),
             Poll::Ready(None) => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => {
+                self.has_waited = true;
+                Poll::Pending
+            }
         }
     }
 }
@@ -152,7 +175,7 @@ pub(super) struct Upload {
     end: Notify,
     /// That of a connection whose answer has ended already.
     permit: Mutex<Option<Permit>>,
-    /// Why it was given up, where nobody else tells: the streams of HTTP/2 do not.
+    /// Why it was given up, where nobody else tells: the streams of HTTP/2 do not, and HTTP/1 later.
     failure: Mutex<Option<BodyError>>,
 }
 
@@ -162,9 +185,10 @@ impl Upload {
         self.has_ended.load(Ordering::Acquire)
     }
 
-    /// Waits for that.
-    pub(super) async fn ended(&self) {
+    /// Waits for that, and says when.
+    pub(super) async fn ended(&self) -> Instant {
         self.end.notified().await;
+        Instant::now()
     }
 
     /// Nothing more is to be sent.
@@ -186,6 +210,11 @@ impl Upload {
     /// It was given up for this.
     pub(super) fn fail(&self, error: BodyError) {
         *self.failure.lock() = Some(error);
+    }
+
+    /// Whether all of it was sent.
+    pub(super) fn is_whole(&self) -> bool {
+        self.has_ended() && self.failure.lock().is_none()
     }
 
     /// Why it was given up.

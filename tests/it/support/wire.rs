@@ -1,6 +1,6 @@
 //! HTTP/1.1 as bytes: for what a client library would refuse to send, or tidy up.
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::gateway::{Session, TestGateway};
@@ -39,7 +39,7 @@ pub(crate) fn status(answer: &str) -> u16 {
 }
 
 /// Reads from `stream` until `end` has come, and answers all of it.
-pub(crate) async fn read_until(stream: &mut TcpStream, end: &str) -> String {
+pub(crate) async fn read_until(stream: &mut (impl AsyncRead + Unpin), end: &str) -> String {
     let mut text = Vec::new();
     while !String::from_utf8_lossy(&text).contains(end) {
         let mut part = [0; 4096];
