@@ -48,6 +48,11 @@ impl Renewal {
         self.until().is_some()
     }
 
+    /// Whether it was not renewed.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.state, State::Over)
+    }
+
     /// Until when the answer may come, if there is one to come.
     pub(super) fn until(&self) -> Option<Instant> {
         match &self.state {

@@ -340,10 +340,9 @@ impl Body for AnswerStream {
                 }
                 Poll::Ready(Some(Err(error))) => {
                     tracing::debug!(%error, "a vendor's answer broke off");
-                    let now = Instant::now();
-                    stream.look_at_token(now);
+                    stream.look_at_token(Instant::now());
                     // An upload that ends with the token takes the vendor's answer with it.
-                    if stream.over.is_some() || now >= stream.latest {
+                    if stream.over.is_some() || stream.renewal.is_over() {
                         if stream.border.is_here(stream.format) {
                             return Poll::Ready(Some(Ok(Frame::data(stream.farewell(Bytes::new())))));
                         }

@@ -110,7 +110,7 @@ impl Streamed {
     }
 
     /// Whether more of it may be sent. Most bodies are one part that is there, and nobody waits for the end of the right to
-    /// them; before the first part, those who wait for the answer do.
+    /// them; before the first part those do who wait for the answer, and behind that nobody, as nothing has passed.
     pub(super) fn poll_right(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
         let Some(hold) = &mut self.hold else { return Poll::Ready(Ok(())) };
         let is_asked = self.sent > 0
