@@ -167,8 +167,7 @@ impl Proxy {
         let mut request = outgoing::request(head, &grant, target, incoming, self.intake.patience())?;
         let open = if request.body().is_streamed() {
             // An upload may go on behind its answer: the call is open until both have ended.
-            let (answer, upload) =
-                open.map(OpenCall::shared).map_or((None, None), |[answer, upload]| (Some(answer), Some(upload)));
+            let (answer, upload) = open.map(OpenCall::shared).map(<(_, _)>::from).unzip();
             request.body_mut().hold(deadline, Uploading::new(&grant, ends, upload));
             answer
         } else {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::net::READ_BUFFER;
-use crate::proxy::{AnswerStream, Cut, Socket};
+use crate::proxy::{AnswerStream, Socket};
 use crate::telemetry::Record;
 use crate::telemetry::metrics::Open;
 
@@ -58,6 +58,8 @@ pub struct Body {
     payload: Payload,
     /// Written when it is dropped. A WebSocket has taken its record along.
     record: Option<Box<Record>>,
+    /// Whether it ended with an error, which the caller sees as an answer that is not whole.
+    is_cut: bool,
 }
 
 impl Body {
@@ -67,13 +69,13 @@ impl Body {
             Payload::Socket(socket) => {
                 record.goes_on_as(Open::Socket);
                 socket.start(record);
-                Self { payload: Payload::whole(Bytes::new()), record: None }
+                Self { payload: Payload::whole(Bytes::new()), record: None, is_cut: false }
             }
             payload => {
                 if matches!(&payload, Payload::Stream(stream) if stream.has_events()) {
                     record.goes_on_as(Open::Stream);
                 }
-                Self { payload, record: Some(record) }
+                Self { payload, record: Some(record), is_cut: false }
             }
         }
     }
@@ -111,7 +113,8 @@ impl HttpBody for Body {
             match &polled {
                 Poll::Ready(Some(Ok(frame))) => record.sent(frame.data_ref().map_or(0, Bytes::len)),
                 Poll::Ready(None) => record.is_complete = true,
-                Poll::Ready(Some(Err(_))) | Poll::Pending => {}
+                Poll::Ready(Some(Err(_))) => body.is_cut = true,
+                Poll::Pending => {}
             }
         }
         polled
@@ -138,7 +141,7 @@ impl HttpBody for Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        let is_end = self.is_end_stream();
+        let is_end = self.is_end_stream() && !self.is_cut;
         let Some(record) = &mut self.record else { return };
         // hyper does not ask again once the length that was promised is sent.
         if is_end {
@@ -148,7 +151,6 @@ impl Drop for Body {
             && let Some(cut) = stream.cut()
         {
             record.code = Some(cut.code());
-            record.is_complete &= matches!(cut, Cut::Expired | Cut::Over(_));
         }
     }
 }

@@ -37,9 +37,8 @@ pub struct Streamed {
     sent: u64,
     limit: Option<u64>,
     count: Option<Arc<AtomicU64>>,
-    hold: Option<Box<dyn Hold>>,
-    /// Until when the first part may be sent without asking.
-    until: Option<Instant>,
+    /// With until when the first part may be sent without asking.
+    hold: Option<(Instant, Box<dyn Hold>)>,
     /// Whether the first part was not there at once.
     has_waited: bool,
     /// What was taken of it so far, while it is little and may be needed again.
@@ -52,11 +51,11 @@ pub struct Streamed {
 impl Streamed {
     pub(super) fn new(body: Arriving, limit: Option<u64>, count: Option<Arc<AtomicU64>>) -> Self {
         let upload = Sending::default();
-        Self { body, sent: 0, limit, count, hold: None, until: None, has_waited: false, taken: None, given: 0, upload }
+        Self { body, sent: 0, limit, count, hold: None, has_waited: false, taken: None, given: 0, upload }
     }
 
     pub(super) fn hold(&mut self, until: Instant, hold: Box<dyn Hold>) {
-        (self.hold, self.until) = (Some(hold), Some(until));
+        self.hold = Some((until, hold));
     }
 
     pub(super) fn shared_upload(&self) -> Arc<Upload> {
@@ -78,7 +77,7 @@ impl Streamed {
 
     /// All of it has been sent, though it may still be asked for again.
     pub(super) fn finish(&mut self) {
-        if let Some(hold) = &mut self.hold {
+        if let Some((_, hold)) = &mut self.hold {
             hold.rest();
         }
         self.upload.0.finish();
@@ -112,10 +111,8 @@ impl Streamed {
     /// Whether more of it may be sent. Most bodies are one part that is there, and nobody waits for the end of the right to
     /// them; before the first part those do who wait for the answer, and behind that nobody, as nothing has passed.
     pub(super) fn poll_right(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
-        let Some(hold) = &mut self.hold else { return Poll::Ready(Ok(())) };
-        let is_asked = self.sent > 0
-            || self.until.is_some_and(|until| Instant::now() > until)
-            || self.has_waited && hold.is_revoked();
+        let Some((until, hold)) = &mut self.hold else { return Poll::Ready(Ok(())) };
+        let is_asked = self.sent > 0 || Instant::now() > *until || self.has_waited && hold.is_revoked();
         if !is_asked || ready!(hold.poll_right(context)) {
             return Poll::Ready(Ok(()));
         }

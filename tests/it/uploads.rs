@@ -255,3 +255,58 @@ async fn an_event_stream_whose_upload_is_open_says_that_its_session_was_ended() 
 
     wire::read_until(&mut client, "token_revoked").await;
 }
+
+#[tokio::test]
+async fn an_upload_that_had_not_begun_when_its_session_was_ended_sends_nothing() {
+    let (vendor, read, ended) = early();
+    let gateway = TestGateway::in_front_of(&vendor).start();
+    let session = gateway.mint("support").await;
+    let mut client = wire::send(&gateway, wire::head(&session, "POST /echo", &["content-length: 1"])).await;
+    wire::read_until(&mut client, "\r\n\r\nok").await;
+    let end = gateway.call(Method::DELETE, &format!("/v1/sessions/{}", session.id)).bearer_auth(&session.token);
+    assert_eq!(end.send().await.unwrap().status(), 204);
+
+    // All of it in one part: nothing is asked about a second.
+    client.write_all(b"x").await.unwrap();
+
+    eventually("the end of the vendor's call", || ended.load(Ordering::SeqCst)).await;
+    assert_eq!(read.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn an_upload_that_its_http2_vendor_does_not_read_ends_with_its_session() {
+    let gateway = early_http2().gateway().start();
+    let session = gateway.mint("support").await;
+    let mut client = answered(&gateway, &session).await;
+    // More than all windows and buffers on the way.
+    let chunk = format!("10000\r\n{}\r\n", "x".repeat(65_536));
+    let more = |sent: Result<std::io::Result<()>, _>| sent.is_ok_and(|sent| sent.is_ok());
+    while more(tokio::time::timeout(Duration::from_millis(300), client.write_all(chunk.as_bytes())).await) {}
+
+    let end = gateway.call(Method::DELETE, &format!("/v1/sessions/{}", session.id)).bearer_auth(&session.token);
+    assert_eq!(end.send().await.unwrap().status(), 204);
+
+    let ended = async { while let Ok(1..) = client.read(&mut [0; 64]).await {} };
+    tokio::time::timeout(Duration::from_secs(10), ended).await.expect("the call goes on, which was ended");
+}
+
+#[tokio::test]
+async fn an_answer_that_ends_with_the_token_of_its_upload_is_on_record_as_expired() {
+    let vendor = TestVendor::raw(|_, mut stream| async move {
+        wire::read_until(&mut stream, "\r\n\r\n").await;
+        wire::write(&mut stream, "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n\r\nhalf a sen").await;
+        while let Ok(1..) = stream.read(&mut [0; 4096]).await {}
+    });
+    let gateway = TestGateway::in_front_of(&vendor).start();
+    let session = gateway.mint("support").await;
+    gateway.clock.advance(Duration::from_secs(3600));
+    let head = wire::head(&session, "POST /echo", &["transfer-encoding: chunked"]);
+    let mut client = wire::send(&gateway, head + "1\r\nx\r\n").await;
+
+    while let Ok(1..) = client.read(&mut [0; 64]).await {}
+
+    eventually("the record", || gateway.records().iter().any(|record| record["route"] == "POST /echo")).await;
+    let records = gateway.records();
+    let record = records.iter().find(|record| record["route"] == "POST /echo").unwrap();
+    assert_eq!((&record["code"], &record["complete"]), (&"token_expired".into(), &false.into()), "{record}");
+}

@@ -71,6 +71,44 @@ async fn a_call_that_only_reads_is_401_when_its_session_is_ended() {
 }
 
 #[tokio::test]
+async fn a_call_that_only_reads_and_waits_at_the_end_of_its_token_is_401() {
+    let (vendor, mut heard) = mute();
+    let gateway = TestGateway::in_front_of(&vendor).start();
+    let session = gateway.mint("support").await;
+    // The token is good for its leeway of five seconds.
+    gateway.clock.advance(Duration::from_secs(3600));
+    let mut client = wire::send(&gateway, wire::head(&session, "GET /read", &[])).await;
+    assert!(heard.recv().await.is_some(), "the vendor has the call");
+
+    let answer = wire::read_until(&mut client, "token_expired").await;
+
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+    assert!(heard.recv().await.unwrap().starts_with("GET /read"), "the vendor's call has ended");
+    eventually("the record", || gateway.records().iter().any(|record| record["fault"] == "client")).await;
+}
+
+#[tokio::test]
+async fn a_call_of_a_renewed_session_waits_on_past_the_end_of_its_token() {
+    for head in ["GET /read", "POST /echo"] {
+        let vendor = TestVendor::raw(|_, mut stream| async move {
+            wire::read_until(&mut stream, "\r\n\r\n").await;
+            // For longer than a token is good after its end.
+            tokio::time::sleep(Duration::from_secs(7)).await;
+            wire::write(&mut stream, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+        });
+        let gateway = TestGateway::in_front_of(&vendor).start();
+        let session = gateway.mint("support").await;
+        gateway.clock.advance(Duration::from_secs(3600 - 1));
+        let mut client = wire::send(&gateway, wire::head(&session, head, &["content-length: 1"]) + "x").await;
+        let renew = gateway.post(&format!("/v1/sessions/{}/renew", session.id)).bearer_auth(&session.token);
+        assert_eq!(renew.send().await.unwrap().status(), 200);
+
+        let answer = wire::read_until(&mut client, "\r\n\r\n").await;
+        assert_eq!(wire::status(&answer), 200, "{head} {answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_handshake_that_waits_is_cut_when_its_session_is_ended() {
     let (vendor, mut heard) = mute();
     let profile = "title = \"Own\"\n[[route]]\ncall = \"GET /talk\"\nallow = { header = [\"Upgrade\"] }\n";
