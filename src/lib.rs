@@ -25,13 +25,14 @@
 //! | [`listen`] | sockets, TLS, HTTP connections; knows nothing of tokens |
 //! | [`telemetry`] | the log, one record a request, what is counted of these and traces, and the audit record of what is done to sessions |
 //! | [`fault`] | one table from cause to status, code and whose fault it is |
-//! | [`clock`], [`id`], [`secret`], [`net`], [`text`], [`document`], [`aside`] | the ground: time, randomness, secrets, addresses, strangers' text, TOML with its lines, what few calls need |
+//! | [`clock`], [`alarm`], [`id`], [`secret`], [`net`], [`text`], [`document`], [`aside`] | the ground: time, timers, randomness, secrets, addresses, strangers' text, TOML with its lines, what few calls need |
 //!
 //! `Credential → Principal → Grant` ([`access`]): each can be made in one place only, so that forgetting a check does not
 //! compile. Time, randomness and the environment are inputs ([`app::World`], [`document::Environment`]).
 
 pub mod access;
 pub mod admin;
+pub mod alarm;
 pub mod api;
 pub mod app;
 pub mod aside;

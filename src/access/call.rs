@@ -209,9 +209,11 @@ impl Access {
         }
         let missing = || moved("the key that opened the session is not configured any more");
         let place = vendor.keys.place_of(&binding.key).ok_or_else(missing)?;
+        if vendor.profile.open.is_some() {
+            return Ok(place);
+        }
         let now = self.clock.now();
-        if vendor.profile.open.is_some() || (vendor.keys.is_free(place, now) && vendor.keys.spent(place, now).is_none())
-        {
+        if vendor.keys.is_free(place, now) && vendor.keys.spent(place, now).is_none() {
             return Ok(place);
         }
         // Where all are spent, it is for the limits to say so, to a call that reaches the vendor.

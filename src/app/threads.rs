@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::StartError;
 use crate::admin;
+use crate::alarm::Spares;
 use crate::gateway::Gateway;
 use crate::listen;
 use crate::session::{Ledger, Sharing};
@@ -93,6 +94,7 @@ pub(super) async fn worker(
         service_fn(move |request| current.load_full().serve(peer.clone(), Box::new(request)))
     };
     let number = terms.worker;
+    let _spares = Spares::keep();
     let serving = async {
         if let Err(error) = listen::serve(socket, terms, service).await {
             tracing::error!(%error, worker = number, "a worker cannot accept connections");

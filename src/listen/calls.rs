@@ -15,10 +15,11 @@ use std::time::Duration;
 
 use bytes::Buf;
 use hyper::body::{Body, Frame, SizeHint};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
 use super::ahead::Ahead;
 use super::drain::{Drain, Phase};
+use crate::alarm::Alarm;
 
 /// What the body that was polled last has said. A worker polls one future at a time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -170,13 +171,13 @@ pub(super) struct Patience {
     limit: Duration,
     offer: Offer,
     deadline: Instant,
-    timer: Option<Pin<Box<Sleep>>>,
+    alarm: Alarm,
 }
 
 impl Patience {
     /// Patience for this long with each part of an answer.
     pub(super) fn new(limit: Duration) -> Self {
-        Self { limit, offer: Offer::None, deadline: Instant::now(), timer: None }
+        Self { limit, offer: Offer::None, deadline: Instant::now(), alarm: Alarm::default() }
     }
 
     /// Polls the future on which answers are sent.
@@ -201,16 +202,7 @@ impl Patience {
     }
 
     fn poll_deadline<T>(&mut self, context: &mut Context<'_>) -> Poll<Result<T, Unread>> {
-        let deadline = self.deadline;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        while timer.as_mut().poll(context).is_ready() {
-            if Instant::now() >= deadline {
-                return Poll::Ready(Err(Unread));
-            }
-            // It was set for an earlier part. One that is too early costs a look; one that is set for each part, more.
-            timer.as_mut().reset(deadline);
-        }
-        Poll::Pending
+        self.alarm.poll(context, self.deadline).map(|()| Err(Unread))
     }
 
     /// Runs a future to its end, or until its answer is not read any more: then it is dropped.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::{HeaderValue, Response, header};
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Sleep, sleep};
@@ -18,6 +18,7 @@ use super::ahead::{Ahead, Written};
 use super::bounds::{Bounds, Timeouts};
 use super::calls::{Answer, Call, Calls, Patience};
 use super::drain::{Drain, Phase};
+use super::heads::Heads;
 use super::stream::Watch;
 use super::{AnswerBody, HttpService, UNUSED, within};
 use crate::net::READ_BUFFER;
@@ -62,7 +63,7 @@ pub(super) async fn serve<S, B>(
         Box::into_pin(Box::write(room, Serving { answer: service.call(request), call: Some(counted.begin()) }))
     });
     let mut builder = Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(timeouts.head);
+    builder.timer(Heads::default()).header_read_timeout(timeouts.head);
     builder.max_buf_size(READ_BUFFER.max(bounds.head as usize)).max_header_size(bounds.head as usize);
     if bounds.headers != USUAL_HEADERS {
         builder.max_headers(bounds.headers);

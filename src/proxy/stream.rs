@@ -13,12 +13,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
 use super::farewell::{Border, Format};
 use super::renewal::Renewal;
 use super::scrub::{Needles, Scrubber};
 use crate::access::{CallGrant, Over, Watch};
+use crate::alarm::Alarm;
 use crate::fault::Code;
 use crate::limit::OpenCall;
 use crate::net::READ_BUFFER;
@@ -80,7 +81,7 @@ pub struct AnswerStream {
     idle: Duration,
     last_part: Instant,
     held_since: Option<Instant>,
-    timer: Option<Pin<Box<Sleep>>>,
+    alarm: Alarm,
     cut: Option<Cut>,
     /// A cut that is told at the next poll, see [`Self::parting`].
     parting: Option<Cut>,
@@ -120,7 +121,7 @@ impl AnswerStream {
             idle,
             last_part: now,
             held_since: None,
-            timer: None,
+            alarm: Alarm::default(),
             cut: None,
             parting: None,
             grant,
@@ -147,7 +148,7 @@ impl AnswerStream {
     fn end(&mut self, cut: Option<Cut>) {
         self.body = None;
         self.waiting = None;
-        self.timer = None;
+        self.alarm = Alarm::default();
         self.watch = None;
         self.open = None;
         self.cut = cut;
@@ -267,8 +268,8 @@ impl AnswerStream {
     }
 
     /// Waits for the next thing that can happen in silence.
-    fn poll_timer(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if self.watch.is_none() && self.timer.is_none() {
+    fn poll_alarm(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.watch.is_none() {
             // Only now: most answers are whole before anybody has to wait for more.
             self.watch = Some(self.grant.watch());
             // What ended before it was watched wakes nobody. Once is enough: then the stream has an end to wait for.
@@ -294,12 +295,7 @@ impl AnswerStream {
         // While the store is asked the vendor is not read.
         let silence = self.renewal.until().unwrap_or_else(|| token.min(self.last_part + self.idle));
         let next = self.held_since.map_or(silence, |since| silence.min(since + HOLD));
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(next)));
-        // A timer that is set too early costs one needless look; one that is set anew for each part costs more.
-        if timer.deadline() > next || timer.is_elapsed() {
-            timer.as_mut().reset(next);
-        }
-        timer.as_mut().poll(context)
+        self.alarm.poll(context, next)
     }
 }
 
@@ -358,7 +354,7 @@ impl Body for AnswerStream {
                     return Poll::Ready((!rest.is_empty()).then(|| Ok(Frame::data(rest))));
                 }
                 Poll::Pending => {
-                    if stream.poll_timer(context).is_pending() {
+                    if stream.poll_alarm(context).is_pending() {
                         return Poll::Pending;
                     }
                     match stream.in_silence(context) {

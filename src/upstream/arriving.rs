@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::Instant;
 
 use super::body::BodyError;
+use crate::alarm::Alarm;
 
 /// A body that is read from its caller.
 pub(super) struct Arriving {
@@ -20,14 +21,15 @@ pub(super) struct Arriving {
     last: Option<Bytes>,
     /// How long the caller may take for the next part.
     patience: Duration,
-    timer: Option<Pin<Box<Sleep>>>,
-    is_waiting: bool,
+    /// When it has taken too long, while it is waited for.
+    deadline: Option<Instant>,
+    alarm: Alarm,
 }
 
 impl Arriving {
     pub(super) fn new(body: Incoming, patience: Duration) -> Self {
         let declared = body.size_hint().exact();
-        Self { body, declared, arrived: 0, last: None, patience, timer: None, is_waiting: false }
+        Self { body, declared, arrived: 0, last: None, patience, deadline: None, alarm: Alarm::default() }
     }
 
     /// The next part that may be sent on.
@@ -36,7 +38,7 @@ impl Arriving {
             let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) else {
                 return self.poll_patience(context);
             };
-            self.is_waiting = false;
+            self.deadline = None;
             // Trailers do not pass.
             let Some(Ok(data)) =
                 frame.transpose().map_err(|error| BodyError::Broken(error.into()))?.map(Frame::into_data)
@@ -57,14 +59,9 @@ impl Arriving {
 
     /// A caller that sends nothing, and not one that we do not read from.
     fn poll_patience(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
-        let patience = self.patience;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(patience)));
-        if !self.is_waiting {
-            self.is_waiting = true;
-            timer.as_mut().reset(Instant::now() + patience);
-        }
-        ready!(timer.as_mut().poll(context));
-        Poll::Ready(Some(Err(BodyError::Slow(patience))))
+        let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + self.patience);
+        ready!(self.alarm.poll(context, deadline));
+        Poll::Ready(Some(Err(BodyError::Slow(self.patience))))
     }
 
     /// Whether all of it has been given.

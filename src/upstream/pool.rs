@@ -5,7 +5,7 @@
 //! stream is reset instead, and the other calls go on.
 
 use std::error::Error;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use super::received::Http2Body;
 use super::stream::{self, Unanswered};
 use super::upload::Upload;
 use super::{SendError, Upstream};
+use crate::alarm::Lent;
 use crate::aside::aside;
 
 /// For so long a call is not watched for its caller's right to it: most are answered by then, and pay nothing for that.
@@ -82,9 +83,12 @@ pub async fn send<E: Future<Output = GivenUp> + Send>(
             GivenUp::Ended => SendError::Ended { is_whole: upload.as_ref().is_none_or(|upload| upload.is_whole()) },
         }
     };
+    let unwatched = until.min(begun + UNWATCHED.min(upstream.timeouts.header));
     let waited = async {
         // The only timer that most calls ever have, and they have no room for more.
-        sleep_until(until.min(begun + UNWATCHED.min(upstream.timeouts.header))).await;
+        let mut alarm = Lent::take();
+        poll_fn(|context| alarm.poll(context, unwatched)).await;
+        drop(alarm);
         aside(watched).await
     };
     let outcome = tokio::select! {

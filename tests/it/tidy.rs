@@ -25,7 +25,7 @@ const ORDER: &[&[&str]] = &[
     &["listen"],
     &["telemetry"],
     &["fault"],
-    &["clock", "id", "secret", "net", "text", "document", "aside"],
+    &["clock", "alarm", "id", "secret", "net", "text", "document", "aside"],
 ];
 
 /// The ground's line.
