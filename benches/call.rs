@@ -69,9 +69,9 @@ impl Tokens {
         let binding = Binding {
             vendor: "acme".to_owned(),
             profile: "chatbotkit".to_owned(),
-            base: "0123456789abcdef".to_owned(),
+            base: [1; 16],
             bot: "bot_1".to_owned(),
-            key: "0123456789abcdef".to_owned(),
+            key: [2; 32],
             session: None,
             token: Some(Secret::new("vendor-token-0123456789abcdef")),
             opened_as: None,

@@ -188,7 +188,7 @@ pub struct Directory {
 impl Directory {
     /// The directory that `settings` say, where another was `before`, or none. `fingerprint` names a vendor key without
     /// giving it away.
-    pub fn new(settings: Settings, before: Option<&Self>, fingerprint: impl Fn(&Secret) -> String) -> Self {
+    pub fn new(settings: Settings, before: Option<&Self>, fingerprint: impl Fn(&Secret) -> [u8; 32]) -> Self {
         let vendors: Vec<(Arc<Vendor>, Mount)> = settings
             .vendors
             .into_iter()

@@ -191,8 +191,8 @@ impl Authority {
 
     /// A keyed fingerprint of a vendor key: it finds the key again in a changed configuration, and tells nothing to
     /// who has not the key directory.
-    pub fn fingerprint(&self, secret: &Secret) -> String {
-        self.keys.load().pseudonym("vendor key", &[secret.expose()])
+    pub fn fingerprint(&self, secret: &Secret) -> [u8; 32] {
+        self.digest("vendor key", &[secret.expose()])
     }
 
     /// A keyed digest of `parts` for the use that `domain` names: the store finds them again by it, and learns nothing.

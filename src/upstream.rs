@@ -42,6 +42,7 @@ pub use self::settings::{Settings, Timeouts};
 use self::tls::Tls;
 use crate::document::Value;
 use crate::net::is_loopback;
+use crate::secret::sha256;
 use crate::text::quoted_url;
 
 /// Where a vendor's API is.
@@ -55,7 +56,7 @@ pub struct Upstream {
     tls: Option<Tls>,
     authority: HeaderValue,
     prefix: String,
-    base_digest: String,
+    base_digest: [u8; 16],
     timeouts: Timeouts,
     proxy: Option<Proxy>,
     breaker: Breaker,
@@ -117,7 +118,7 @@ impl Upstream {
             port: authority.port_u16().unwrap_or(if tls.is_some() { 443 } else { 80 }),
             authority: HeaderValue::from_str(authority.as_str()).ok()?,
             prefix: uri.path().trim_end_matches('/').to_owned(),
-            base_digest: crate::id::hex(&crate::secret::sha256(base_url.trim_end_matches('/').as_bytes())[..16]),
+            base_digest: sha256(base_url.trim_end_matches('/').as_bytes()).first_chunk().copied().unwrap_or_default(),
             host,
             tls,
             timeouts,
@@ -138,8 +139,8 @@ impl Upstream {
     }
 
     /// What names the base URL in a session's binding.
-    pub fn base_digest(&self) -> &str {
-        &self.base_digest
+    pub fn base_digest(&self) -> [u8; 16] {
+        self.base_digest
     }
 
     /// The `Host` of its calls.

@@ -186,9 +186,9 @@ fn binding(bot: &Bot, place: usize, session: VendorSession, token: Option<Secret
     Binding {
         vendor: bot.vendor.name.clone(),
         profile: bot.vendor.profile.name.clone(),
-        base: bot.vendor.upstream.base_digest().to_owned(),
+        base: bot.vendor.upstream.base_digest(),
         bot: bot.vendor_id.clone(),
-        key: bot.vendor.keys.fingerprint_at(place).unwrap_or_default().to_owned(),
+        key: bot.vendor.keys.fingerprint_at(place).unwrap_or_default(),
         session: Some(session),
         token,
         opened_as: None,

@@ -19,6 +19,7 @@ use super::ledger::Ledger;
 use crate::bot::Directory;
 use crate::clock::Clock;
 use crate::document::Rate;
+use crate::id::hex;
 use crate::limit::{Bucket, Key, Limiter};
 use crate::store::{Part, StoreError};
 
@@ -108,7 +109,7 @@ impl Sharing {
         });
         let of_vendors = directory.vendors().flat_map(|(vendor, _)| {
             vendor.keys.calls().filter_map(|(fingerprint, rate, bucket)| {
-                handed(bucket, rate, || format!("calls:key:{}:{fingerprint}", vendor.name))
+                handed(bucket, rate, || format!("calls:key:{}:{}", vendor.name, hex(fingerprint)))
             })
         });
         keys.chain(bots).chain(of_vendors).unzip()

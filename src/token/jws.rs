@@ -4,12 +4,14 @@
 //! `crit` and `b64` got to decide about signatures elsewhere. Here nothing in a header decides anything.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::marker::PhantomData;
 
+use ahash::RandomState;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use memchr::memchr;
 use serde::de::value::{CowStrDeserializer, MapAccessDeserializer};
 use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -18,6 +20,9 @@ use super::refusal::{Part, Refusal};
 
 /// The media type of an access token (RFC 9068 §2.1), so that a JWT for another use is none.
 pub(super) const TYPE: &str = "at+jwt";
+
+/// Room for the members of most objects.
+const USUAL: usize = 28;
 
 /// The members of a header: these and no others.
 const MEMBERS: [&str; 3] = ["alg", "typ", "kid"];
@@ -38,7 +43,7 @@ impl<'t> Parts<'t> {
         let (signed, signature) = token.rsplit_once('.').ok_or(malformed)?;
         let (header, payload) = signed.split_once('.').ok_or(malformed)?;
         let parts = [header, payload, signature];
-        if parts.iter().any(|part| part.is_empty()) || payload.contains('.') {
+        if parts.iter().any(|part| part.is_empty()) || memchr(b'.', payload.as_bytes()).is_some() {
             return Err(malformed);
         }
         Ok(Self { header, payload, signature, signed })
@@ -97,7 +102,10 @@ impl<'j, T: Deserialize<'j>> Deserialize<'j> for EachOnce<T> {
             }
 
             fn visit_map<A: MapAccess<'j>>(self, members: A) -> Result<T, A::Error> {
-                T::deserialize(MapAccessDeserializer::new(Members { members, seen: BTreeSet::new() }))
+                T::deserialize(MapAccessDeserializer::new(Members {
+                    members,
+                    seen: HashSet::with_capacity_and_hasher(USUAL, RandomState::new()),
+                }))
             }
         }
         deserializer.deserialize_map(Object(PhantomData)).map(Self)
@@ -107,7 +115,7 @@ impl<'j, T: Deserialize<'j>> Deserialize<'j> for EachOnce<T> {
 /// The members of an object as they come, each name once.
 struct Members<'j, A> {
     members: A,
-    seen: BTreeSet<Cow<'j, str>>,
+    seen: HashSet<Cow<'j, str>, RandomState>,
 }
 
 /// Not on the heap, but for a name that is written with escapes.

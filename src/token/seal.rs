@@ -9,7 +9,7 @@ pub(super) mod answer;
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 use zeroize::Zeroizing;
 
 use super::refusal::{MintError, Refusal};
@@ -53,57 +53,50 @@ pub(super) fn frame(parts: &[&str], mut write: impl FnMut(&[u8])) {
     }
 }
 
-/// What is under the seal. Field names are short because they are paid for in every call.
-#[derive(Deserialize, Serialize)]
-struct Plaintext {
-    v: String,
-    p: String,
-    u: String,
-    b: String,
-    k: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    s: Option<VendorSession>,
-    #[serde(
-        skip_serializing_if = "Option::is_none",
-        serialize_with = "write_secret",
-        default,
-        deserialize_with = "read_secret"
-    )]
-    t: Option<Secret>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    a: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    e: Option<u64>,
-    #[serde(skip_serializing_if = "is_zero", default)]
-    m: u16,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    o: Option<ContactSource>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    c: Option<SealedContact>,
+/// What is under the seal, as CBOR (RFC 8949): a map by numbers, as short as can be, since it is paid for in every call.
+/// Numbers that are not known are let pass, so that a replica of the next version can add one.
+#[derive(Decode, Encode)]
+#[cbor(map)]
+struct Plaintext<'p> {
+    #[b(0)]
+    vendor: &'p str,
+    #[b(1)]
+    profile: &'p str,
+    #[cbor(n(2), with = "minicbor::bytes")]
+    base: [u8; 16],
+    #[b(3)]
+    bot: &'p str,
+    #[cbor(n(4), with = "minicbor::bytes")]
+    key: [u8; 32],
+    #[b(5)]
+    session_text: Option<&'p str>,
+    #[n(6)]
+    session_integer: Option<i64>,
+    #[b(7)]
+    token: Option<&'p str>,
+    #[b(8)]
+    opened_as: Option<&'p str>,
+    #[n(9)]
+    ends: Option<u64>,
+    #[n(10)]
+    opened_millis: u16,
+    #[n(11)]
+    source: Option<ContactSource>,
+    #[b(12)]
+    contact: Option<SealedContact<'p>>,
 }
 
-#[derive(Deserialize, Serialize)]
-struct SealedContact {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    n: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    e: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    p: Option<String>,
-    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
-    v: bool,
-}
-
-fn is_zero(number: &u16) -> bool {
-    *number == 0
-}
-
-fn write_secret<S: serde::Serializer>(secret: &Option<Secret>, serializer: S) -> Result<S::Ok, S::Error> {
-    secret.as_ref().map(Secret::expose).serialize(serializer)
-}
-
-fn read_secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
-    Ok(Option::<String>::deserialize(deserializer)?.map(Secret::new))
+#[derive(Decode, Encode)]
+#[cbor(map)]
+struct SealedContact<'p> {
+    #[b(0)]
+    name: Option<&'p str>,
+    #[b(1)]
+    email: Option<&'p str>,
+    #[b(2)]
+    phone: Option<&'p str>,
+    #[n(3)]
+    email_verified: bool,
 }
 
 /// A binding and what else a token keeps under its seal.
@@ -117,48 +110,56 @@ pub(super) struct Sealed {
 }
 
 impl Sealed {
-    fn to_plaintext(&self) -> Plaintext {
-        let binding = self.binding.clone();
+    fn to_plaintext(&self) -> Plaintext<'_> {
+        let binding = &self.binding;
+        let (session_text, session_integer) = match &binding.session {
+            Some(VendorSession::Text(text)) => (Some(text.as_str()), None),
+            Some(VendorSession::Integer(integer)) => (None, Some(*integer)),
+            None => (None, None),
+        };
         Plaintext {
-            v: binding.vendor,
-            p: binding.profile,
-            u: binding.base,
-            b: binding.bot,
-            k: binding.key,
-            s: binding.session,
-            t: binding.token,
-            a: binding.opened_as,
-            e: binding.ends.map(Timestamp::seconds),
-            m: self.opened_millis,
-            o: self.source,
-            c: self.contact.clone().map(|contact| SealedContact {
-                n: contact.name,
-                v: contact.email.is_some() && contact.email_verified,
-                e: contact.email,
-                p: contact.phone,
+            vendor: &binding.vendor,
+            profile: &binding.profile,
+            base: binding.base,
+            bot: &binding.bot,
+            key: binding.key,
+            session_text,
+            session_integer,
+            token: binding.token.as_ref().map(Secret::expose),
+            opened_as: binding.opened_as.as_deref(),
+            ends: binding.ends.map(Timestamp::seconds),
+            opened_millis: self.opened_millis,
+            source: self.source,
+            contact: self.contact.as_ref().map(|contact| SealedContact {
+                name: contact.name.as_deref(),
+                email: contact.email.as_deref(),
+                phone: contact.phone.as_deref(),
+                email_verified: contact.email.is_some() && contact.email_verified,
             }),
         }
     }
 
-    fn from_plaintext(plain: Plaintext) -> Self {
+    fn from_plaintext(plain: &Plaintext<'_>) -> Self {
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        let text = owned(plain.session_text).map(VendorSession::Text);
         let binding = Binding {
-            vendor: plain.v,
-            profile: plain.p,
-            base: plain.u,
-            bot: plain.b,
-            key: plain.k,
-            session: plain.s,
-            token: plain.t,
-            opened_as: plain.a,
-            ends: plain.e.map(Timestamp::from_seconds),
+            vendor: plain.vendor.to_owned(),
+            profile: plain.profile.to_owned(),
+            base: plain.base,
+            bot: plain.bot.to_owned(),
+            key: plain.key,
+            session: text.or(plain.session_integer.map(VendorSession::Integer)),
+            token: plain.token.map(Secret::new),
+            opened_as: owned(plain.opened_as),
+            ends: plain.ends.map(Timestamp::from_seconds),
         };
-        let contact = plain.c.map(|sealed| Contact {
-            name: sealed.n,
-            email: sealed.e,
-            phone: sealed.p,
-            email_verified: sealed.v,
+        let contact = plain.contact.as_ref().map(|sealed| Contact {
+            name: owned(sealed.name),
+            email: owned(sealed.email),
+            phone: owned(sealed.phone),
+            email_verified: sealed.email_verified,
         });
-        Self { binding, opened_millis: plain.m, source: plain.o, contact }
+        Self { binding, opened_millis: plain.opened_millis, source: plain.source, contact }
     }
 }
 
@@ -175,10 +176,10 @@ impl SealingKey {
         let nonce: [u8; NONCE_LEN] = entropy.bytes();
         let mut buffer = Zeroizing::new(Vec::with_capacity(ROOM));
         buffer.extend_from_slice(&nonce);
-        serde_json::to_writer(&mut *buffer, &sealed.to_plaintext()).ok().ok_or(MintError::Encode)?;
-        // JSON may end in white space: the padding needs no length of its own.
+        minicbor::encode(sealed.to_plaintext(), &mut *buffer).ok().ok_or(MintError::Encode)?;
+        // The map says where it ends: the padding behind it needs no length of its own.
         let padded = NONCE_LEN + (buffer.len() - NONCE_LEN).next_multiple_of(BLOCK);
-        buffer.resize(padded, b' ');
+        buffer.resize(padded, 0);
         let plaintext = buffer.get_mut(NONCE_LEN..).ok_or(MintError::Seal)?;
         let aad = Aad::from(context.associated_data());
         let nonce = Nonce::assume_unique_for_key(nonce);
@@ -191,7 +192,7 @@ impl SealingKey {
         let (nonce, text) = sealed.split_first_chunk::<NONCE_LEN>()?;
         let mut buffer = Zeroizing::new(text.to_vec());
         let plain = self.0.open_in_place(Nonce::from(nonce), Aad::from(associated), &mut buffer).ok()?;
-        serde_json::from_slice(plain).ok().map(Sealed::from_plaintext)
+        minicbor::decode(plain).ok().as_ref().map(Sealed::from_plaintext)
     }
 }
 
@@ -217,9 +218,9 @@ mod tests {
         let binding = Binding {
             vendor: "acme".into(),
             profile: "superseek".into(),
-            base: "digest".into(),
+            base: [5; 16],
             bot: "1234".into(),
-            key: "fingerprint".into(),
+            key: [6; 32],
             session: Some(VendorSession::Integer(-7)),
             token: Some(Secret::new(token)),
             opened_as: None,
@@ -251,6 +252,55 @@ mod tests {
         ] {
             assert_eq!(open([key(1)].iter(), &text, &other).err(), Some(Refusal::Binding));
         }
+    }
+
+    #[test]
+    fn all_that_is_sealed_comes_back() {
+        let said = |sealed: &Sealed| {
+            let Binding { vendor, profile, base, bot, key, session, token, opened_as, ends } = sealed.binding.clone();
+            let names = (vendor, profile, base, bot, key, session);
+            let rest = (token.map(|token| token.expose().to_owned()), opened_as, ends);
+            (names, rest, sealed.opened_millis, sealed.source, sealed.contact.clone())
+        };
+        let (text, integer) = (VendorSession::Text("conv_1".into()), VendorSession::Integer(i64::MIN));
+        let full = Contact {
+            name: Some("Ada".into()),
+            email: Some("ada@example.com".into()),
+            phone: Some("+44207".into()),
+            email_verified: true,
+        };
+        let none = Contact { name: None, email: None, phone: None, email_verified: false };
+        for (session, contact, source) in [
+            (Some(text), Some(full), Some(ContactSource::Verified)),
+            (Some(integer), Some(none), Some(ContactSource::Claimed)),
+            (None, None, None),
+        ] {
+            let has = source.is_some();
+            let mut sealed =
+                Sealed { opened_millis: if has { 999 } else { 0 }, source, contact, ..sealed("vendor-token") };
+            sealed.binding.session = session;
+            sealed.binding.opened_as = has.then(|| "pseudonym".to_owned());
+            sealed.binding.ends = has.then(|| Timestamp::from_seconds(1_800_000_000));
+            sealed.binding.token = sealed.binding.token.filter(|_| has);
+            let text = key(1).seal(&sealed, &CONTEXT, &Entropy::system()).expect("seals");
+            let opened = open([key(1)].iter(), &text, &CONTEXT).expect("opens");
+            assert_eq!(said(&opened), said(&sealed));
+        }
+    }
+
+    #[test]
+    fn what_a_later_version_seals_besides_is_let_pass() {
+        let mut text = minicbor::to_vec(sealed("vendor-token").to_plaintext()).expect("encodes");
+        // A map of few says in its first byte of how many (RFC 8949 §3.1).
+        assert_eq!(text[0] >> 5, 5);
+        text[0] += 1;
+        text.extend(minicbor::to_vec((99, ["later"])).expect("encodes").split_off(1));
+        // And the padding.
+        text.resize(text.len().next_multiple_of(BLOCK), 0);
+        let plain: Plaintext<'_> = minicbor::decode(&text).expect("decodes");
+        assert_eq!(plain.token, Some("vendor-token"));
+        assert!(minicbor::decode::<Plaintext<'_>>(&[0; BLOCK]).is_err());
+        assert!(minicbor::decode::<Plaintext<'_>>(&[0xa0]).is_err(), "a binding without a vendor");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -90,14 +91,18 @@ impl fmt::Debug for Contact {
 }
 
 /// Who said who the visitor is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Encode, Decode)]
 #[serde(rename_all = "lowercase")]
+#[cbor(index_only)]
 pub enum ContactSource {
     /// A browser.
+    #[n(0)]
     Claimed,
     /// An owner's client.
+    #[n(1)]
     Asserted,
     /// An identity provider.
+    #[n(2)]
     Verified,
 }
 
@@ -139,11 +144,11 @@ pub struct Binding {
     /// The name of its profile.
     pub profile: String,
     /// The digest of its base URL.
-    pub base: String,
+    pub base: [u8; 16],
     /// The vendor's own id of the bot.
     pub bot: String,
     /// The fingerprint of the vendor key that opened the session, see [`super::Authority::fingerprint`].
-    pub key: String,
+    pub key: [u8; 32],
     /// The vendor's id of the session, where it has one.
     pub session: Option<VendorSession>,
     /// The vendor's token for the session, where it has one.

@@ -69,9 +69,9 @@ fn binding() -> Binding {
     Binding {
         vendor: "acme".into(),
         profile: "superseek".into(),
-        base: "base-digest".into(),
+        base: *b"base-digest-16-b",
         bot: "1234".into(),
-        key: "key-fingerprint".into(),
+        key: *b"key-fingerprint-of-32-bytes-long",
         session: Some(VendorSession::Text("vendor-session".into())),
         token: Some(Secret::new("vendor-token-0123456789")),
         opened_as: None,
@@ -524,7 +524,8 @@ fn no_secret_in_debug() {
         binding(),
         bench.authority.inspect(&bench.mint()).binding
     );
-    for secret in ["vendor-token", "key-fingerprint", "ada@", "Countess", "+44207"] {
+    let fingerprint = format!("{:?}", binding().key);
+    for secret in ["vendor-token", &fingerprint, "ada@", "Countess", "+44207"] {
         assert!(!text.contains(secret), "{secret} in {text}");
     }
 }
@@ -549,7 +550,6 @@ fn a_fingerprint_is_keyed_and_no_subject() {
     let fingerprint = bench.authority.fingerprint(&key);
     assert_eq!(fingerprint, bench.authority.fingerprint(&key));
     assert_ne!(fingerprint, other.authority.fingerprint(&key));
-    assert_eq!(URL_SAFE_NO_PAD.decode(&fingerprint).expect("base64url").len(), 32);
 }
 
 #[test]

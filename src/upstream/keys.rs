@@ -35,7 +35,7 @@ pub struct VendorKey {
     /// The key itself.
     pub secret: Secret,
     /// Its keyed fingerprint: says nothing about the key, and stays the same when keys are added or removed.
-    pub fingerprint: String,
+    pub fingerprint: [u8; 32],
 }
 
 /// All keys of one vendor; at least one.
@@ -176,9 +176,9 @@ impl VendorKeys {
     }
 
     /// What was taken of each key, by its fingerprint; nothing where keys have no rate.
-    pub fn calls(&self) -> impl Iterator<Item = (&str, Rate, &Bucket)> {
+    pub fn calls(&self) -> impl Iterator<Item = (&[u8; 32], Rate, &Bucket)> {
         let rate = self.rate;
-        self.keys.iter().filter_map(move |kept| Some((kept.key.fingerprint.as_str(), rate?, &*kept.calls)))
+        self.keys.iter().filter_map(move |kept| Some((&kept.key.fingerprint, rate?, &*kept.calls)))
     }
 
     /// Whether the key at `place` is not set aside.
@@ -257,8 +257,8 @@ impl VendorKeys {
 
     /// The place of the key that a session was opened with, if the configuration still has it. A place is good for
     /// the life of these keys only; outside of a call the fingerprint names the key.
-    pub fn place_of(&self, fingerprint: &str) -> Option<usize> {
-        self.keys.iter().position(|kept| kept.key.fingerprint == fingerprint)
+    pub fn place_of(&self, fingerprint: &[u8; 32]) -> Option<usize> {
+        self.keys.iter().position(|kept| kept.key.fingerprint == *fingerprint)
     }
 
     /// The key at this place.
@@ -267,8 +267,8 @@ impl VendorKeys {
     }
 
     /// The fingerprint of the key at this place.
-    pub fn fingerprint_at(&self, place: usize) -> Option<&str> {
-        self.keys.get(place).map(|kept| kept.key.fingerprint.as_str())
+    pub fn fingerprint_at(&self, place: usize) -> Option<[u8; 32]> {
+        self.keys.get(place).map(|kept| kept.key.fingerprint)
     }
 
     /// The secrets.
@@ -331,7 +331,7 @@ mod tests {
     fn keys_with(count: usize, rate: Option<Rate>) -> VendorKeys {
         let key = |at: usize| VendorKey {
             secret: Secret::new(format!("sk-{at}-0123456789abcdef")),
-            fingerprint: at.to_string(),
+            fingerprint: [u8::try_from(at).expect("few"); 32],
         };
         VendorKeys::new((0..count).map(key).collect(), rate, None)
     }
