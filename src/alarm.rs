@@ -5,6 +5,7 @@
 //! it is time, costs nothing until then, and one needless look.
 
 use std::cell::RefCell;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -52,13 +53,21 @@ impl Lent {
 
     /// As [`Alarm::poll`].
     pub fn poll(&mut self, context: &mut Context<'_>, deadline: Instant) -> Poll<()> {
-        self.0.poll(context, deadline)
+        let rings = self.0.poll(context, deadline);
+        if rings.is_ready() {
+            // It would keep whom it woke last.
+            self.0 = Alarm::default();
+        }
+        rings
     }
 }
 
 impl Drop for Lent {
     fn drop(&mut self) {
         let alarm = std::mem::take(&mut self.0);
+        if alarm.0.is_none() {
+            return;
+        }
         // A thread that ends has none any more.
         let _is_over = SPARES.try_with(|spares| {
             if let Some(spares) = spares.borrow_mut().as_mut().filter(|spares| spares.len() < MOST) {
@@ -71,13 +80,13 @@ impl Drop for Lent {
 /// While it lives, its thread keeps spare alarms. They are of the runtime that the thread has now, and must not outlive it.
 #[derive(Debug)]
 #[must_use]
-pub struct Spares(());
+pub struct Spares(PhantomData<*const ()>);
 
 impl Spares {
     /// From now on.
     pub fn keep() -> Self {
         SPARES.set(Some(Vec::new()));
-        Self(())
+        Self(PhantomData)
     }
 }
 
@@ -126,18 +135,18 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_alarm_that_was_lent_is_lent_again_while_spares_are_kept() {
-        drop(Lent::take());
+        let set = |after: Duration| {
+            let (mut alarm, mut context) = (Lent::take(), Context::from_waker(std::task::Waker::noop()));
+            assert!(alarm.poll(&mut context, Instant::now() + after).is_pending());
+            alarm
+        };
+        drop(set(SECOND));
         assert_eq!(kept(), None);
         let spares = Spares::keep();
-        let begun = Instant::now();
-        let mut first = Lent::take();
-        let mut context = Context::from_waker(std::task::Waker::noop());
-        assert!(first.poll(&mut context, begun + SECOND).is_pending());
-        let second = Lent::take();
-        drop((first, second));
+        drop((set(SECOND), set(5 * SECOND)));
         assert_eq!(kept(), Some(2));
 
-        // The first of the two that came back lies below: both are good.
+        // One was set for an earlier time, one for a later.
         let mut again = [Lent::take(), Lent::take()];
         assert_eq!(kept(), Some(0));
         for alarm in &mut again {
@@ -145,16 +154,21 @@ mod tests {
             poll_fn(|context| alarm.poll(context, now + 2 * SECOND)).await;
             assert_eq!(now.elapsed(), 2 * SECOND);
         }
-
-        drop(spares);
         drop(again);
+        assert_eq!(kept(), Some(0), "one that rang, or was never set, is no spare");
+
+        let lent = set(SECOND);
+        drop(spares);
+        drop(lent);
         assert_eq!(kept(), None);
     }
 
     #[tokio::test]
     async fn no_more_spares_are_kept_than_there_is_room_for() {
         let _spares = Spares::keep();
-        let many: Vec<_> = (0..MOST + 10).map(|_| Lent::take()).collect();
+        let mut many: Vec<_> = (0..MOST + 10).map(|_| Lent::take()).collect();
+        let (mut context, later) = (Context::from_waker(std::task::Waker::noop()), Instant::now() + SECOND);
+        assert!(many.iter_mut().all(|alarm| alarm.poll(&mut context, later).is_pending()));
         drop(many);
         assert_eq!(kept(), Some(MOST));
     }

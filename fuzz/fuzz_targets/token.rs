@@ -183,9 +183,9 @@ fn binding() -> Binding {
     Binding {
         vendor: "acme".to_owned(),
         profile: "superseek".to_owned(),
-        base: "base-digest".to_owned(),
+        base: [1; 16],
         bot: "1234".to_owned(),
-        key: "key-fingerprint".to_owned(),
+        key: [2; 32],
         session: Some(VendorSession::Text("vendor-session".to_owned())),
         token: Some(Secret::new("vendor-token-0123456789")),
         opened_as: None,

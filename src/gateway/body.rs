@@ -112,7 +112,7 @@ impl HttpBody for Body {
         if let Some(record) = &mut body.record {
             match &polled {
                 Poll::Ready(Some(Ok(frame))) => record.sent(frame.data_ref().map_or(0, Bytes::len)),
-                Poll::Ready(None) => record.is_complete = true,
+                Poll::Ready(None) => record.is_complete = !body.is_cut,
                 Poll::Ready(Some(Err(_))) => body.is_cut = true,
                 Poll::Pending => {}
             }

@@ -53,6 +53,10 @@ pub(super) fn frame(parts: &[&str], mut write: impl FnMut(&[u8])) {
     }
 }
 
+/// Who may have named a contact, by the number that is written. One that is not known may be stronger or weaker than ours: what
+/// has it does not open.
+const SOURCES: [ContactSource; 3] = [ContactSource::Claimed, ContactSource::Asserted, ContactSource::Verified];
+
 /// What is under the seal, as CBOR (RFC 8949): a map by numbers, as short as can be, since it is paid for in every call.
 /// Numbers that are not known are let pass, so that a replica of the next version can add one.
 #[derive(Decode, Encode)]
@@ -80,8 +84,9 @@ struct Plaintext<'p> {
     ends: Option<u64>,
     #[n(10)]
     opened_millis: u16,
+    /// The place in [`SOURCES`].
     #[n(11)]
-    source: Option<ContactSource>,
+    source: Option<u8>,
     #[b(12)]
     contact: Option<SealedContact<'p>>,
 }
@@ -129,7 +134,7 @@ impl Sealed {
             opened_as: binding.opened_as.as_deref(),
             ends: binding.ends.map(Timestamp::seconds),
             opened_millis: self.opened_millis,
-            source: self.source,
+            source: SOURCES.iter().zip(0..).find_map(|(known, number)| (self.source == Some(*known)).then_some(number)),
             contact: self.contact.as_ref().map(|contact| SealedContact {
                 name: contact.name.as_deref(),
                 email: contact.email.as_deref(),
@@ -139,7 +144,11 @@ impl Sealed {
         }
     }
 
-    fn from_plaintext(plain: &Plaintext<'_>) -> Self {
+    fn from_plaintext(plain: &Plaintext<'_>) -> Option<Self> {
+        let source = match plain.source {
+            Some(number) => Some(*SOURCES.get(usize::from(number))?),
+            None => None,
+        };
         let owned = |text: Option<&str>| text.map(str::to_owned);
         let text = owned(plain.session_text).map(VendorSession::Text);
         let binding = Binding {
@@ -159,7 +168,7 @@ impl Sealed {
             phone: owned(sealed.phone),
             email_verified: sealed.email_verified,
         });
-        Self { binding, opened_millis: plain.opened_millis, source: plain.source, contact }
+        Some(Self { binding, opened_millis: plain.opened_millis, source, contact })
     }
 }
 
@@ -192,7 +201,7 @@ impl SealingKey {
         let (nonce, text) = sealed.split_first_chunk::<NONCE_LEN>()?;
         let mut buffer = Zeroizing::new(text.to_vec());
         let plain = self.0.open_in_place(Nonce::from(nonce), Aad::from(associated), &mut buffer).ok()?;
-        minicbor::decode(plain).ok().as_ref().map(Sealed::from_plaintext)
+        minicbor::decode(plain).ok().as_ref().and_then(Sealed::from_plaintext)
     }
 }
 
@@ -286,6 +295,20 @@ mod tests {
             let opened = open([key(1)].iter(), &text, &CONTEXT).expect("opens");
             assert_eq!(said(&opened), said(&sealed));
         }
+    }
+
+    #[test]
+    fn a_source_of_a_later_version_is_none_of_ours() {
+        let known = sealed("vendor-token");
+        for (number, is_known) in [(Some(2), true), (Some(3), false), (Some(255), false), (None, true)] {
+            let plain = Plaintext { source: number, ..known.to_plaintext() };
+            assert_eq!(Sealed::from_plaintext(&plain).is_some(), is_known, "{number:?}");
+        }
+        let mut text = minicbor::to_vec(Plaintext { source: None, ..known.to_plaintext() }).expect("encodes");
+        text[0] += 1;
+        // No number of ours, and larger than any of them.
+        text.extend([11, 0x19, 0x01, 0x00]);
+        assert!(minicbor::decode::<Plaintext<'_>>(&text).is_err());
     }
 
     #[test]

@@ -6,7 +6,6 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -91,18 +90,14 @@ impl fmt::Debug for Contact {
 }
 
 /// Who said who the visitor is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Encode, Decode)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[cbor(index_only)]
 pub enum ContactSource {
     /// A browser.
-    #[n(0)]
     Claimed,
     /// An owner's client.
-    #[n(1)]
     Asserted,
     /// An identity provider.
-    #[n(2)]
     Verified,
 }
 
