@@ -92,8 +92,7 @@ impl Spares {
 
 impl Drop for Spares {
     fn drop(&mut self) {
-        let spares = SPARES.take();
-        drop(spares);
+        drop(SPARES.take());
     }
 }
 

@@ -170,6 +170,8 @@ async fn expired(media: &'static str, before: &'static str, half: &'static str, 
     sender.send(Bytes::from(other)).await.unwrap();
     let said = rest(answer).await;
     eventually("the end of the vendor's call", || sender.is_closed()).await;
+    let recorded = |record: &serde_json::Value| record["code"] == "token_expired" && record["complete"] == said.1;
+    eventually("a record that says whether it was whole", || gateway.records().iter().any(recorded)).await;
     drop((gateway, vendor));
     said
 }

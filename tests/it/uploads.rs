@@ -115,6 +115,17 @@ async fn an_upload_that_goes_on_behind_its_answer_ends_with_the_token() {
     endless.abort();
 }
 
+async fn end(gateway: &TestGateway, session: &Session) {
+    let end = gateway.call(Method::DELETE, &format!("/v1/sessions/{}", session.id)).bearer_auth(&session.token);
+    assert_eq!(end.send().await.unwrap().status(), 204);
+}
+
+/// That the call does not go on.
+async fn is_cut(mut client: TcpStream) {
+    let ended = async { while let Ok(1..) = client.read(&mut [0; 64]).await {} };
+    tokio::time::timeout(Duration::from_secs(10), ended).await.expect("the call goes on, which was ended");
+}
+
 /// That an end of its session ends an upload whose answer was read, whether it comes or is silent.
 async fn ends_with_its_session(gateway: &TestGateway, is_silent: bool) {
     let session = gateway.mint("support").await;
@@ -123,11 +134,9 @@ async fn ends_with_its_session(gateway: &TestGateway, is_silent: bool) {
         client.write_all(b"1\r\nx\r\n").await.unwrap();
     }
 
-    let end = gateway.call(Method::DELETE, &format!("/v1/sessions/{}", session.id)).bearer_auth(&session.token);
-    assert_eq!(end.send().await.unwrap().status(), 204);
+    end(gateway, &session).await;
 
-    let ended = async { while let Ok(1..) = client.read(&mut [0; 64]).await {} };
-    tokio::time::timeout(Duration::from_secs(10), ended).await.expect("the call goes on, which was ended");
+    is_cut(client).await;
 }
 
 #[tokio::test]
@@ -161,8 +170,7 @@ async fn goes_on(gateway: &TestGateway, session: &Session, mut client: TcpStream
     client.write_all(b"1\r\nx\r\n").await.unwrap();
     eventually("what is sent past its first token", || read() > before).await;
 
-    let end = gateway.call(Method::DELETE, &format!("/v1/sessions/{}", session.id)).bearer_auth(&session.token);
-    assert_eq!(end.send().await.unwrap().status(), 204);
+    end(gateway, session).await;
     while let Ok(1..) = client.read(&mut [0; 64]).await {}
 }
 
@@ -250,8 +258,7 @@ async fn an_event_stream_whose_upload_is_open_says_that_its_session_was_ended() 
     let mut client = wire::send(&gateway, head + "1\r\nx\r\n").await;
     wire::read_until(&mut client, "data: a").await;
 
-    let end = gateway.call(Method::DELETE, &format!("/v1/sessions/{}", session.id)).bearer_auth(&session.token);
-    assert_eq!(end.send().await.unwrap().status(), 204);
+    end(&gateway, &session).await;
 
     wire::read_until(&mut client, "token_revoked").await;
 }
@@ -263,8 +270,7 @@ async fn an_upload_that_had_not_begun_when_its_session_was_ended_sends_nothing()
     let session = gateway.mint("support").await;
     let mut client = wire::send(&gateway, wire::head(&session, "POST /echo", &["content-length: 1"])).await;
     wire::read_until(&mut client, "\r\n\r\nok").await;
-    let end = gateway.call(Method::DELETE, &format!("/v1/sessions/{}", session.id)).bearer_auth(&session.token);
-    assert_eq!(end.send().await.unwrap().status(), 204);
+    end(&gateway, &session).await;
 
     // All of it in one part: nothing is asked about a second.
     client.write_all(b"x").await.unwrap();
@@ -283,11 +289,9 @@ async fn an_upload_that_its_http2_vendor_does_not_read_ends_with_its_session() {
     let more = |sent: Result<std::io::Result<()>, _>| sent.is_ok_and(|sent| sent.is_ok());
     while more(tokio::time::timeout(Duration::from_millis(300), client.write_all(chunk.as_bytes())).await) {}
 
-    let end = gateway.call(Method::DELETE, &format!("/v1/sessions/{}", session.id)).bearer_auth(&session.token);
-    assert_eq!(end.send().await.unwrap().status(), 204);
+    end(&gateway, &session).await;
 
-    let ended = async { while let Ok(1..) = client.read(&mut [0; 64]).await {} };
-    tokio::time::timeout(Duration::from_secs(10), ended).await.expect("the call goes on, which was ended");
+    is_cut(client).await;
 }
 
 #[tokio::test]
