@@ -3,7 +3,7 @@
 //! A rate is kept as a GCRA (generic cell rate algorithm): one number for a key, the time at which it would be full
 //! again, so that a limit costs no timer and no history. Keys are plain numbers: what they count is the caller's
 //! business. Memory is bounded: a key that is full again says nothing and is swept, and beyond [`MOST_KEYS`] a shard
-//! forgets one key for each that comes.
+//! forgets those of which least was taken.
 //!
 //! Nothing here waits for anybody. Replicas that share their limits tell each other a few times a second what was taken
 //! ([`Limiter::due`], [`Limiter::learn`]); who carries it is not this module's business.
@@ -26,13 +26,16 @@ use self::bucket::{Kept, micros};
 use crate::clock::Timestamp;
 use crate::document::Rate;
 
-/// Enough that two cores seldom meet in one.
+/// Enough shards that two workers rarely contend for one lock.
 const SHARDS: usize = 64;
 /// A longer answer counts as an open call until its caller has taken it: who asks for it again and again and reads nothing must
 /// not fill the memory.
 const SHORT: usize = 16 << 10;
-/// Keys a shard remembers at most: a million in all, about 50 MB.
-const MOST_KEYS: usize = 16_384;
+/// Keys a shard remembers at most, in 100 MB for all shards. It is half of what a table of 32,768 places takes: more, and the
+/// places of keys that were removed would have the table grow.
+const MOST_KEYS: usize = 14_336;
+/// The part of its keys that a full shard forgets: a sweep visits all of them, and is paid for by so many that come.
+const FORGOTTEN: usize = MOST_KEYS / 16;
 /// Keys of a shard that are told of at once: a thousand in all, about 5 ms of a Redis. Others wait for the next time.
 const MOST_DUE: usize = 16;
 
@@ -268,17 +271,24 @@ impl Limiter {
     }
 }
 
-/// Before a new key: sweeps what is full again, when the map would otherwise have to grow.
+/// Before a new key: sweeps what is full again, when the map would otherwise have to grow, or is as large as it may be. Where
+/// that frees nothing, the keys go that would be full again first: who sends many wrong credentials from many addresses
+/// makes the gateway forget those, and not the ones that are shut out.
 fn make_room(keys: &mut Map<Key, Kept>, now: Timestamp) {
-    if keys.len() < keys.capacity() {
+    if keys.len() < keys.capacity().min(MOST_KEYS) {
         return;
     }
     let now = micros(now);
     keys.retain(|_, kept| kept.full_at > now);
-    if keys.len() >= MOST_KEYS
-        && let Some(any) = keys.keys().next().copied()
-    {
-        keys.remove(&any);
+    if keys.len() >= MOST_KEYS {
+        let mut full_at: Vec<u64> = keys.values().map(|kept| kept.full_at).collect();
+        let (_, last, _) = full_at.select_nth_unstable(FORGOTTEN);
+        let (last, mut left) = (*last, FORGOTTEN);
+        keys.retain(|_, kept| {
+            let goes = kept.full_at <= last && left > 0;
+            left -= usize::from(goes);
+            !goes
+        });
     }
 }
 
@@ -376,6 +386,21 @@ mod tests {
         }
         let remembered: usize = limiter.rates.iter().map(|shard| shard.lock().keys.len()).sum();
         assert!(remembered < 5_000, "{remembered} of 100000 keys are remembered");
+    }
+
+    #[test]
+    fn a_shard_has_a_bound_whoever_comes_and_forgets_first_of_whom_least_was_taken() {
+        let (mut keys, now) = (Map::default(), Timestamp::from_seconds(1_000));
+        let mut take = |subject, many| {
+            make_room(&mut keys, now);
+            let taken = keys.entry(key(subject)).or_default().take(RATE, many, now);
+            assert!(taken.is_ok());
+            (keys.len(), keys.capacity())
+        };
+        take(0, 3);
+        let most = (1..100_000).map(|subject| take(subject, 1)).max();
+        assert!(most.is_some_and(|(keys, room)| keys <= MOST_KEYS && room <= 2 * MOST_KEYS), "{most:?}");
+        assert!(keys[&key(0)].wait(RATE, now).is_some(), "one that had all of its rate is forgotten");
     }
 
     #[test]

@@ -27,7 +27,6 @@ mod tunnel;
 mod upload;
 
 use std::error::Error;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -68,7 +67,6 @@ impl Upstream {
     /// What is wrong is noted at `value`.
     pub fn read(value: &Value<'_>, base_url: &str, settings: Settings) -> Option<Self> {
         let Settings { insecure, timeouts, trust, proxy, max_connections } = settings;
-        static SLOTS: AtomicUsize = AtomicUsize::new(0);
         let uri = base_url.parse::<Uri>().ok().filter(|uri| uri.query().is_none());
         let Some((uri, scheme, authority)) =
             uri.and_then(|uri| Some((uri.clone(), uri.scheme()?.clone(), uri.authority()?.clone())))
@@ -111,10 +109,10 @@ impl Upstream {
             ));
             return None;
         };
-        let slot = SLOTS.fetch_add(1, Ordering::Relaxed);
+        let slot = Slot::new();
         Some(Self {
-            home: Home::new(slot, max_connections),
-            _slot: Slot(slot),
+            home: Home::new(&slot, max_connections),
+            _slot: slot,
             port: authority.port_u16().unwrap_or(if tls.is_some() { 443 } else { 80 }),
             authority: HeaderValue::from_str(authority.as_str()).ok()?,
             prefix: uri.path().trim_end_matches('/').to_owned(),

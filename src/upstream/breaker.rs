@@ -4,7 +4,7 @@
 //! visitor, so that none stops a vendor for all others. Any answer sets the count back, whatever it says. After a pause one
 //! call tries, and then the rest, or nobody for twice as long. One that says nothing new lets the next try at once.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -27,8 +27,8 @@ pub struct Breaker {
     begun: Instant,
     /// In milliseconds since the beginning: until then nobody calls. 0 where all may; `u64::MAX` is never stored.
     open_until: AtomicU64,
-    /// How many failures count, read without the lock.
-    count: AtomicU64,
+    /// Whether any failure counts, read without the lock.
+    has_failed: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -41,7 +41,12 @@ struct State {
 
 impl Default for Breaker {
     fn default() -> Self {
-        Self { begun: Instant::now(), open_until: AtomicU64::new(0), count: AtomicU64::new(0), state: Mutex::default() }
+        Self {
+            begun: Instant::now(),
+            open_until: AtomicU64::new(0),
+            has_failed: AtomicBool::new(false),
+            state: Mutex::default(),
+        }
     }
 }
 
@@ -109,12 +114,12 @@ impl Breaker {
     }
 
     fn recover(&self) {
-        if self.count.load(Ordering::Relaxed) == 0 && self.open_until.load(Ordering::Relaxed) == 0 {
+        if !self.has_failed.load(Ordering::Relaxed) && self.open_until.load(Ordering::Relaxed) == 0 {
             return;
         }
         let mut state = self.state.lock();
         *state = State::default();
-        self.count.store(0, Ordering::Relaxed);
+        self.has_failed.store(false, Ordering::Relaxed);
         self.open_until.store(0, Ordering::Relaxed);
     }
 
@@ -125,7 +130,7 @@ impl Breaker {
         }
         if state.failed.len() < MOST {
             state.failed.push(who.unwrap_or_default());
-            self.count.fetch_add(1, Ordering::Relaxed);
+            self.has_failed.store(true, Ordering::Relaxed);
         }
         let (until, now) = (self.open_until.load(Ordering::Relaxed), self.now());
         // What was sent before the pause began says nothing more; one that tried does.

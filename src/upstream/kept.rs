@@ -6,7 +6,9 @@
 //! worker kept idle would be missing for another.
 
 use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hyper::client::conn::http1::SendRequest;
@@ -47,30 +49,39 @@ pub(super) struct Bounded {
 }
 
 thread_local! {
-    static KEPT: RefCell<Vec<Kept>> = const { RefCell::new(Vec::new()) };
+    static KEPT: RefCell<HashMap<usize, Kept, ahash::RandomState>> = RefCell::default();
 }
 
-/// The places of vendors that are gone. A place is not given again.
-fn gone() -> MutexGuard<'static, Vec<usize>> {
-    static GONE: Mutex<Vec<usize>> = Mutex::new(Vec::new());
-    GONE.lock()
+/// The places of the vendors that there are.
+fn present() -> MutexGuard<'static, BTreeSet<usize>> {
+    static PRESENT: Mutex<BTreeSet<usize>> = Mutex::new(BTreeSet::new());
+    PRESENT.lock()
 }
 
-/// The number of a vendor's place, while it is there.
+/// A vendor's place, while it is there. Its number is not given again.
 #[derive(Debug)]
-pub(super) struct Slot(pub(super) usize);
+pub(super) struct Slot(usize);
+
+impl Slot {
+    pub(super) fn new() -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let slot = NEXT.fetch_add(1, Ordering::Relaxed);
+        present().insert(slot);
+        Self(slot)
+    }
+}
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        gone().push(self.0);
+        present().remove(&self.0);
     }
 }
 
 impl Home {
-    /// For the vendor with this number, or where so many connections bound it.
-    pub(super) fn new(slot: usize, most: Option<usize>) -> Self {
+    /// For the vendor of this place, or where so many connections bound it.
+    pub(super) fn new(slot: &Slot, most: Option<usize>) -> Self {
         match most {
-            None => Self::Worker(slot),
+            None => Self::Worker(slot.0),
             Some(most) => {
                 Self::Process(Arc::new(Bounded { permits: Arc::new(Semaphore::new(most)), kept: Mutex::default() }))
             }
@@ -81,16 +92,14 @@ impl Home {
     pub(super) fn with<R>(&self, act: impl FnOnce(&mut Kept) -> R) -> R {
         match self {
             Self::Worker(slot) => KEPT.with_borrow_mut(|all| {
-                if all.len() <= *slot {
-                    // After a reload. What was kept to vendors that are gone is closed.
-                    for gone in gone().iter() {
-                        if let Some(kept) = all.get_mut(*gone) {
-                            *kept = Kept::default();
-                        }
-                    }
-                    all.resize_with(slot + 1, Kept::default);
+                if let Some(kept) = all.get_mut(slot) {
+                    return act(kept);
                 }
-                act(&mut all[*slot])
+                // After a reload. What was kept to vendors that are gone is closed.
+                let present = present();
+                all.retain(|slot, _| present.contains(slot));
+                drop(present);
+                act(all.entry(*slot).or_default())
             }),
             // A list stays a list whatever happened to a thread that held it.
             Self::Process(bounded) => act(&mut bounded.kept.lock()),
@@ -203,5 +212,20 @@ impl Kept {
     /// Keeps no more idle connections than there are permits: for one that does not take an idle one first.
     pub(super) fn trim(&mut self, permits: usize) {
         self.idle.truncate(permits);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_keeps_nothing_to_vendors_that_are_gone() {
+        for _ in 0..10 {
+            let slot = Slot::new();
+            Home::new(&slot, None).with(|kept| kept.is_http1 = true);
+            assert!(Home::new(&slot, None).with(|kept| kept.is_http1), "it does not keep what it has");
+            assert_eq!(KEPT.with_borrow(HashMap::len), 1);
+        }
     }
 }
