@@ -1,10 +1,10 @@
 //! Who is calling, and may they.
 //!
-//! `Credential → Principal → Grant`: a [`Principal`] can only be made by [`Access::identify`] out of a credential that
-//! was checked, a [`CallGrant`] or [`MintGrant`] only here out of a principal. What lies behind (the proxy, the session
-//! call) takes a grant, so that forgetting a check does not compile. An [`Operator`] is proven by the admin listener alone
-//! and has grants of its own. All that is decided here is decided anew at each
-//! call against the present configuration; only the token's signature and binding are remembered.
+//! `Credential → Principal → Grant`: a [`Principal`] can only be made by [`Access::identify`] and
+//! [`Access::identify_for_renewal`] out of a credential that was checked, a [`CallGrant`] or [`MintGrant`] only here out of a
+//! principal. What lies behind (the proxy, the session call) takes a grant, so that forgetting a check does not compile. An
+//! [`Operator`] is proven by the admin listener alone and has grants of its own. All that is decided here is decided anew at
+//! each call against the present configuration; only the token's signature and binding are remembered.
 
 mod call;
 mod contact;
@@ -36,9 +36,20 @@ use crate::net::Neighbourhood;
 use crate::telemetry::traces::Span;
 use crate::token::{Authority, Refusal, Verified};
 
-/// Who is calling: proven, not claimed; but for a page's origin, which is a browser's word.
+/// Who is calling. Only this module makes one.
 #[derive(Debug)]
-pub enum Principal {
+pub struct Principal(Proven);
+
+impl Principal {
+    /// What is proven of it.
+    pub fn proven(&self) -> &Proven {
+        &self.0
+    }
+}
+
+/// What a credential proves; but for a page's origin, which is a browser's word.
+#[derive(Debug)]
+pub enum Proven {
     /// A session token's bearer.
     Session(Arc<Verified>),
     /// A client of ours.
@@ -145,14 +156,14 @@ impl Access {
     ) -> Result<Principal, Fault> {
         let failure = match credential {
             Credential::Token(token) => match verify(&self.authority, token) {
-                Ok(verified) => return Ok(Principal::Session(verified)),
+                Ok(verified) => return Ok(Principal(Proven::Session(verified))),
                 Err(refusal) => Fault::from(refusal),
             },
             Credential::Client(secret) => match self.directory.client(secret) {
                 Some(client) => return in_its_place(client, caller),
                 None => Fault::new(Code::InvalidClient, "no client has this secret"),
             },
-            Credential::None => return Ok(self.page(caller).map_or(Principal::Anonymous, Principal::Page)),
+            Credential::None => return Ok(Principal(self.page(caller).map_or(Proven::Anonymous, Proven::Page))),
         };
         // An expired token is no attempt at anything: an open tab would lock its whole network out.
         if failure.code() != Code::TokenExpired {
@@ -170,9 +181,9 @@ impl Access {
 
     /// The bot that a session token is for, if there still is one.
     pub fn bot_of(&self, principal: &Principal) -> Option<&Arc<Bot>> {
-        match principal {
-            Principal::Session(verified) => self.directory.bot(&verified.session.bot),
-            Principal::Client(_) | Principal::Page(_) | Principal::Anonymous => None,
+        match &principal.0 {
+            Proven::Session(verified) => self.directory.bot(&verified.session.bot),
+            Proven::Client(_) | Proven::Page(_) | Proven::Anonymous => None,
         }
     }
 
@@ -202,5 +213,5 @@ fn in_its_place(client: &Arc<Client>, caller: &Caller) -> Result<Principal, Faul
              server, or make the bot public",
         ));
     }
-    Ok(Principal::Client(Arc::clone(client)))
+    Ok(Principal(Proven::Client(Arc::clone(client))))
 }

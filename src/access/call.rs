@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::mint::{is_allowed_page, visitor};
-use super::{Access, Caller, Holder, Over, Principal, RenewGrant, Renewed, Revoked, Watch};
+use super::{Access, Caller, Holder, Over, Principal, Proven, RenewGrant, Renewed, Revoked, Watch};
 use crate::bot::{Bot, Client, PUBLIC, Vendor, Visibility};
 use crate::clock::Timestamp;
 use crate::fault::{Code, Fault};
@@ -162,14 +162,14 @@ impl Access {
         caller: &Caller,
     ) -> Result<CallGrant, Fault> {
         let refused = |why: &'static str| Err(Fault::new(Code::OwnerRequired, why));
-        let client = match principal {
-            Principal::Client(client) => client,
-            Principal::Session(_) => {
+        let client = match principal.0 {
+            Proven::Client(client) => client,
+            Proven::Session(_) => {
                 return refused(
                     "this call shows more than one session; it takes the credential of a client that owns the bot",
                 );
             }
-            Principal::Page(_) | Principal::Anonymous => {
+            Proven::Page(_) | Proven::Anonymous => {
                 return Err(Fault::new(
                     Code::CredentialRequired,
                     "send the credential of a client that owns the bot as `Authorization: Bearer <secret>`",
@@ -278,13 +278,13 @@ impl Revoked {
 }
 
 pub(super) fn session_of(principal: Principal) -> Result<Arc<Verified>, Fault> {
-    match principal {
-        Principal::Session(verified) => Ok(verified),
-        Principal::Client(_) => Err(Fault::new(
+    match principal.0 {
+        Proven::Session(verified) => Ok(verified),
+        Proven::Client(_) => Err(Fault::new(
             Code::SessionTokenRequired,
             "a client credential opens sessions; this call takes the session token that it gets",
         )),
-        Principal::Page(_) | Principal::Anonymous => {
+        Proven::Page(_) | Proven::Anonymous => {
             Err(Fault::new(Code::CredentialRequired, "send the session token as `Authorization: Bearer <token>`"))
         }
     }

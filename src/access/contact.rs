@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Access, Over, Principal};
+use super::{Access, Over, Principal, Proven};
 use crate::bot::{Bot, Client};
 use crate::fault::{Code, Fault};
 use crate::secret::Secret;
@@ -56,19 +56,19 @@ impl Access {
     ///
     /// Whoever it is, it is no client.
     pub fn client_of(&self, principal: Principal) -> Result<Arc<Client>, Fault> {
-        match principal {
+        match principal.0 {
             // Its secret is in a page, where anybody can read it.
-            Principal::Client(client) if client.is_browser => Err(Fault::new(
+            Proven::Client(client) if client.is_browser => Err(Fault::new(
                 Code::OwnerRequired,
                 "a client that may be in a page cannot say who its visitor is; send the credential of a server",
             )),
-            Principal::Client(client) => Ok(client),
-            Principal::Session(_) => Err(Fault::new(
+            Proven::Client(client) => Ok(client),
+            Proven::Session(_) => Err(Fault::new(
                 Code::OwnerRequired,
                 "a session token cannot say who its visitor is; send the credential of a client that owns the bot, and \
                  the token in the body",
             )),
-            Principal::Page(_) | Principal::Anonymous => Err(Fault::new(
+            Proven::Page(_) | Proven::Anonymous => Err(Fault::new(
                 Code::CredentialRequired,
                 "send the credential of a client that owns the bot as `Authorization: Bearer <secret>`",
             )),

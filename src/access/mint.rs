@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Access, Caller, Operator, Principal};
+use super::{Access, Caller, Operator, Principal, Proven};
 use crate::bot::{Bot, Client, Origin, PUBLIC, Visibility};
 use crate::fault::{Code, Fault};
 use crate::net::Neighbourhood;
@@ -67,33 +67,33 @@ impl Access {
     ///
     /// Why not.
     pub fn may_mint(&self, principal: Principal, bot: &Arc<Bot>, caller: &Caller) -> Result<MintGrant, Fault> {
-        let minter = match principal {
-            Principal::Client(client) if !bot.is_owned_by(&client.name) => {
+        let minter = match principal.0 {
+            Proven::Client(client) if !bot.is_owned_by(&client.name) => {
                 return Err(Fault::new(Code::OwnerRequired, "this client does not own the bot"));
             }
-            Principal::Client(client) => {
+            Proven::Client(client) => {
                 is_allowed_page(bot, caller)?;
                 Minter::Owner(client)
             }
-            Principal::Session(_) => {
+            Proven::Session(_) => {
                 return Err(Fault::new(
                     Code::CredentialRequired,
                     "a session token does not open sessions; send a client credential",
                 ));
             }
-            Principal::Page(_) | Principal::Anonymous if bot.visibility == Visibility::Private => {
+            Proven::Page(_) | Proven::Anonymous if bot.visibility == Visibility::Private => {
                 return Err(Fault::new(
                     Code::CredentialRequired,
                     "this bot is private: send the credential of a client that owns it",
                 ));
             }
-            Principal::Anonymous => {
+            Proven::Anonymous => {
                 return Err(Fault::new(
                     Code::CredentialRequired,
                     "send a client credential, or call from a web page of an origin that the bot allows",
                 ));
             }
-            Principal::Page(origin) => {
+            Proven::Page(origin) => {
                 is_allowed(bot, &origin)?;
                 Minter::Page(origin)
             }

@@ -12,7 +12,7 @@ use super::asked::Asked;
 use super::audited::opening;
 use super::once::Minted;
 use super::{Api, Opening, Scene, session_headers, visitor_of};
-use crate::access::{CallGrant, CallTarget, Caller, Credential, Principal};
+use crate::access::{CallGrant, CallTarget, Caller, Credential, Principal, Proven};
 use crate::bot::{Bot, Vendor, Visibility};
 use crate::fault::{Code, Fault};
 use crate::session::{Opened, Wish};
@@ -90,9 +90,9 @@ impl Api {
         if let Some(place) = &accept.bot {
             return Err(unknown_bot(format!("the call names no bot; `{}` says which", place.name())));
         }
-        match principal {
-            Principal::Client(client) => directory.only_bot_of(vendor, |bot| bot.is_owned_by(&client.name)),
-            Principal::Page(origin) => {
+        match principal.proven() {
+            Proven::Client(client) => directory.only_bot_of(vendor, |bot| bot.is_owned_by(&client.name)),
+            Proven::Page(origin) => {
                 let is_meant = |bot: &Bot| bot.visibility == Visibility::Public && bot.origins.allows(origin);
                 directory.only_bot_of(vendor, is_meant).map_err(|fault| match fault.code() {
                     Code::OwnerRequired => {
@@ -101,7 +101,7 @@ impl Api {
                     _ => fault,
                 })
             }
-            Principal::Session(_) | Principal::Anonymous => Err(Fault::new(
+            Proven::Session(_) | Proven::Anonymous => Err(Fault::new(
                 Code::CredentialRequired,
                 "send a client credential, or call from a web page of an origin that the bot allows",
             )),

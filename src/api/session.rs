@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use super::audited::{about, by_bearer};
 use super::call::{Call, answered};
 use super::{Api, Refused, Scene, unknown_member};
-use crate::access::{HoldGrant, Principal, RenewGrant};
+use crate::access::{HoldGrant, Proven, RenewGrant};
 use crate::bot::Client;
 use crate::clock::Timestamp;
 use crate::fault::{Code, Fault};
@@ -43,7 +43,7 @@ impl Call {
     async fn holder(&self, id: &str) -> Result<Holder, Fault> {
         let access = &self.api.access;
         let principal = self.principal()?;
-        if !matches!(principal, Principal::Client(_)) {
+        if !matches!(principal.proven(), Proven::Client(_)) {
             let grant = access.may_hold(principal, id, &self.caller)?;
             self.is_about(grant.bot(), Some(&grant.verified().session.id));
             return Ok(Holder::Bearer(grant));
