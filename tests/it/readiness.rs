@@ -1,5 +1,9 @@
 //! What `/readyz` says of a real Redis: there, away, weak, never read, written to by a later version.
 
+use std::time::Duration;
+
+use serde_json::json;
+
 use crate::support::gateway::{Builder, TestGateway, refusal};
 use crate::support::redis::TestRedis;
 use crate::support::until;
@@ -45,6 +49,24 @@ async fn a_gateway_stays_ready_while_its_store_is_away_and_says_what_is_not_poss
     becomes(&gateway, AWAY).await;
     redis.start_again();
     becomes(&gateway, READY).await;
+}
+
+/// What is ended is noted elsewhere then: a strict bot's calls stop, whatever can still be read.
+#[tokio::test]
+async fn a_redis_that_can_be_read_and_not_written_to_is_away() {
+    let vendor = TestVendor::echo();
+    for order in [&["REPLICAOF", "127.0.0.1", "1"][..], &["CONFIG", "SET", "min-replicas-to-write", "1"]] {
+        let redis = TestRedis::durable();
+        let gateway = before(&redis, &vendor).bot("strict_revocation = true").start();
+        becomes(&gateway, READY).await;
+        let session = gateway.mint("support").await;
+        assert_eq!(redis.ask(order), "+OK\r\n");
+        becomes(&gateway, AWAY).await;
+        let call = || gateway.post("/echo").bearer_auth(&session.token).json(&json!({})).send();
+        assert_eq!(call().await.unwrap().status(), 200);
+        gateway.clock.advance(Duration::from_secs(310));
+        assert_eq!(refusal(call().await.unwrap()).await.0, 503, "{order:?}");
+    }
 }
 
 #[tokio::test]

@@ -153,9 +153,10 @@ impl Link {
     }
 
     async fn forget_if_lost(&self, error: &RedisError, generation: u64) -> bool {
-        // A server that became a replica refuses to write: the sentinels know another.
-        let is_replica = error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly);
-        let is_lost = error.is_unrecoverable_error() || error.is_io_error() || is_replica;
+        // A server that became a replica, or lost its own, refuses to write: the sentinels know another.
+        let is_replaced =
+            error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly) || error.code() == Some("NOREPLICAS");
+        let is_lost = error.is_unrecoverable_error() || error.is_io_error() || is_replaced;
         if is_lost {
             let mut state = self.state.lock().await;
             if state.generation == generation {

@@ -1,4 +1,10 @@
 -- ARGV: after, most. Answers the number through which this is complete, whether that is all, and the entries.
+-- One that may not be written to is not where ends are noted now: a master that was replaced, or is cut off from its replicas.
+-- There is nothing to delete, so that nothing is replicated; memory that is full or a disk that fails are no reason to say so.
+local written = redis.pcall('DEL', key('nothing'))
+if type(written) == 'table' and written.err and (written.err:find('READONLY') or written.err:find('NOREPLICAS')) then
+    return written
+end
 local most = tonumber(ARGV[2])
 local entries = redis.call('ZRANGEBYSCORE', key('log'), '(' .. ARGV[1], '+inf', 'LIMIT', 0, most + 1)
 local last, is_all = redis.call('GET', key('number')) or '0', '1'
