@@ -152,12 +152,12 @@ fn complain_of_config(error: &ConfigError) -> Outcome {
     Outcome::Misused
 }
 
-/// The same, for people or for programs.
 /// A problem, for programs.
 fn described(problem: &Problem) -> Value {
     json!({"file": problem.file, "line": problem.line, "path": problem.path, "message": problem.message})
 }
 
+/// Writes what is wrong with the configuration, for people or for programs.
 fn misconfigured(error: &ConfigError, file: &ConfigFile, as_json: bool) -> Outcome {
     if !as_json {
         return complain_of_config(error);

@@ -1,14 +1,15 @@
 //! What is told about the process while it runs: the log, a record of every request, the [`metrics`] that come of these,
 //! the [`audit`] record, and [`traces`] for whoever collects them.
 //!
-//! Logs and records go to standard error, as text for a terminal and as JSON Lines otherwise. Nothing that a client
-//! wrote gets into a record: routes are templates, methods are of a closed list. In the log no text of a stranger ends a
+//! Logs and records go to standard error, as text for a terminal and as JSON Lines otherwise, by threads of their own: no
+//! call waits for whoever reads them. Nothing that a client wrote gets into a record: routes are templates, methods are of a closed list. In the log no text of a stranger ends a
 //! line, steers a terminal or turns text around, and only warnings of libraries are in it, see [`is_ours`].
 
 pub mod audit;
 mod filter;
 pub mod metrics;
 mod panics;
+mod queue;
 mod record;
 pub mod traces;
 
@@ -27,6 +28,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use self::filter::Filter;
 pub use self::metrics::Series;
 pub use self::panics::tell_of_panics;
+pub use self::queue::Log;
 pub use self::record::{Output, Received, Record, Records};
 use crate::text::harmless;
 
@@ -34,12 +36,14 @@ use crate::text::harmless;
 /// that is hardly meant is told in the log.
 ///
 /// A log that has been started already stays.
-pub fn start_log(filter: Option<&str>) {
+pub fn start_log(filter: Option<&str>) -> Log {
     let is_text = std::io::stderr().is_terminal();
     let filter = Filter::read(filter);
+    let (queue, thread) = queue::start(std::io::stderr());
     // Only a test process starts it twice.
-    let _started = log(&filter, is_text, std::io::stderr).try_init();
+    let _started = log(&filter, is_text, move || queue.clone()).try_init();
     filter.tell();
+    thread
 }
 
 fn log<W: Write + 'static>(

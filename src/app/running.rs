@@ -149,7 +149,7 @@ impl Running {
             }
         }
         if let Some(writer) = self.writer.lock().take() {
-            self.process.records.stop(writer);
+            self.process.records.stop(&writer);
         }
         // After the workers: a call that was cut has a span, too.
         if let Some(carrying) = self.carrying.lock().take() {

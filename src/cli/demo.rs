@@ -23,7 +23,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
-    telemetry::start_log(Environment::process("").variable("RUST_LOG").as_deref());
+    let _log = telemetry::start_log(Environment::process("").variable("RUST_LOG").as_deref());
     let ears = match Ears::open() {
         Ok(ears) => ears,
         Err(outcome) => return outcome,

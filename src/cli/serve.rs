@@ -21,7 +21,7 @@ use crate::telemetry::{self, Output};
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 pub(super) fn run(file: &ConfigFile) -> Outcome {
-    telemetry::start_log(Environment::process("").variable("RUST_LOG").as_deref());
+    let _log = telemetry::start_log(Environment::process("").variable("RUST_LOG").as_deref());
     // Before any key is read.
     prepare_process();
     let settings = match config::load(&file.config) {

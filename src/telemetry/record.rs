@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode};
 use parking_lot::Mutex;
@@ -27,6 +27,8 @@ use crate::id::RequestId;
 const INTERVAL: Duration = Duration::from_millis(100);
 /// What a worker's buffer holds at most.
 const LONGEST_BUFFER: usize = 4 << 20;
+/// A process that ends waits so long for whoever reads.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 /// nginx's status for a client that left before its answer.
 const CLIENT_LEFT: u16 = 499;
 
@@ -100,12 +102,14 @@ impl Records {
         })
     }
 
-    /// Ends the writing thread after it has written what there is.
-    pub fn stop(&self, writer: JoinHandle<()>) {
+    /// Ends the writing thread after it has written what there is, if somebody reads it soon.
+    pub fn stop(&self, writer: &JoinHandle<()>) {
         self.stopping.store(true, Ordering::Release);
         writer.thread().unpark();
-        // A writer that panicked has nothing left to write.
-        drop(writer.join());
+        let begun = Instant::now();
+        while !writer.is_finished() && begun.elapsed() < LAST_WORDS {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Writes out what there is.

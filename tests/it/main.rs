@@ -70,6 +70,7 @@ mod tokens;
 mod traces;
 mod transports;
 mod trust;
+mod unread;
 mod uploads;
 mod upstreams;
 mod vectors;

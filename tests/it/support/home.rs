@@ -110,7 +110,11 @@ secret_sha256 = "{}"
     }
 
     pub(crate) async fn mint(&self, at: &At) -> String {
-        let call = self.http.post(format!("{}/v1/bots/support/sessions", at.url));
+        self.mint_at(&at.url).await
+    }
+
+    pub(crate) async fn mint_at(&self, url: &str) -> String {
+        let call = self.http.post(format!("{url}/v1/bots/support/sessions"));
         let answer = call.bearer_auth(self.owner.secret.expose()).json(&json!({})).send().await.unwrap();
         let answer: Value = answer.json().await.unwrap();
         answer["token"].as_str().unwrap().to_owned()
