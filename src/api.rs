@@ -207,16 +207,17 @@ impl Api {
         Ok((opened, wish))
     }
 
-    /// Limits: an address for pages, a client for owners, and the bot for all.
+    /// Limits: an address for browsers, a client for owners, and the bot for all. The narrower comes first, and is told.
     async fn admit(&self, grant: &MintGrant, caller: &Caller, scene: &Scene) -> Result<(), Fault> {
         let bot = grant.bot();
-        let quota = match grant.minter() {
-            Minter::Page(_) => self.admit_address(bot, caller.address).await?,
+        let of_address = if grant.is_a_browsers() { self.admit_address(bot, caller.address).await? } else { None };
+        let of_client = match grant.minter() {
+            Minter::Page(_) => None,
             Minter::Owner(client) => self.admit_client(bot, client).await?,
             // Limits are against others.
             Minter::Operator(_) => return Ok(()),
         };
-        if let Some(quota) = quota {
+        if let Some(quota) = of_address.or(of_client) {
             let _first = scene.quota.set(quota);
         }
         self.admit_bot(bot)
@@ -291,9 +292,9 @@ impl Api {
     }
 }
 
-/// The address of the visitor for whom a session is opened, where it is known: an owner's own says nothing.
+/// The address of the visitor for whom a session is opened, where it is known: a server's own says nothing.
 fn visitor_of(grant: &MintGrant, caller: &Caller) -> Option<IpAddr> {
-    matches!(grant.minter(), Minter::Page(_)).then_some(caller.address)
+    grant.is_a_browsers().then_some(caller.address)
 }
 
 fn key_of_mints(bot: &Bot, client: &Client) -> Key {

@@ -60,7 +60,7 @@ impl CallGrant {
 
     /// Whom limits count.
     pub fn caller(&self) -> u128 {
-        self.holder.number(&self.bot)
+        self.holder.number(&self.bot, self.visitor)
     }
 
     /// That the session may have another token; nothing for an owner.
@@ -187,8 +187,8 @@ impl Access {
         is_allowed_page(bot, caller)?;
         self.revoked.judge_owner(&client, bot)?;
         let key = self.next_key(bot)?;
-        let revoked = Arc::clone(&self.revoked);
-        Ok(CallGrant { bot: Arc::clone(bot), holder: Holder::Owner(client), key, visitor: None, revoked })
+        let (visitor, revoked) = (visitor(client.is_browser, caller), Arc::clone(&self.revoked));
+        Ok(CallGrant { bot: Arc::clone(bot), holder: Holder::Owner(client), key, visitor, revoked })
     }
 
     fn next_key(&self, bot: &Bot) -> Result<usize, Fault> {

@@ -54,6 +54,15 @@ impl MintGrant {
         self.page.as_ref()
     }
 
+    /// Whether a visitor's browser asks: a page, or a client whose secret is in one, which anybody can be.
+    pub fn is_a_browsers(&self) -> bool {
+        match &self.minter {
+            Minter::Page(_) => true,
+            Minter::Owner(client) => client.is_browser,
+            Minter::Operator(_) => false,
+        }
+    }
+
     /// Whom the vendor's failures count, where a page asks for it.
     pub fn visitor(&self) -> Option<u128> {
         self.visitor

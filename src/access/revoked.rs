@@ -107,11 +107,14 @@ pub(super) enum Holder {
 
 impl Holder {
     /// Whom limits count. A client that calls as an owner counts as one session of each bot: another bot's rate would not
-    /// fit what was noted by this one's.
-    pub(super) fn number(&self, bot: &Bot) -> u128 {
-        match self {
-            Self::Session(verified) => verified.number,
-            Self::Owner(client) => digest_number(format!("{} {}", client.name, bot.name).as_bytes()),
+    /// fit what was noted by this one's. One whose secret is in a page counts so for each address.
+    pub(super) fn number(&self, bot: &Bot, address: Option<u128>) -> u128 {
+        match (self, address) {
+            (Self::Session(verified), _) => verified.number,
+            (Self::Owner(client), Some(address)) if client.is_browser => {
+                digest_number(format!("{} {} {address:x}", client.name, bot.name).as_bytes())
+            }
+            (Self::Owner(client), _) => digest_number(format!("{} {}", client.name, bot.name).as_bytes()),
         }
     }
 
@@ -418,7 +421,7 @@ impl Revoked {
 
     /// Waits for the end, before its time, of what `holder` may do with `bot`.
     pub(super) fn watch(self: &Arc<Self>, holder: &Holder, bot: &Arc<Bot>) -> Watch {
-        let (key, number) = (holder.number(bot), self.numbers.fetch_add(1, Ordering::Relaxed));
+        let (key, number) = (holder.number(bot, None), self.numbers.fetch_add(1, Ordering::Relaxed));
         let (wake, is_strict) = (Arc::new(Notify::new()), bot.strict_revocation);
         let waiting = Waiting { number, holder: holder.clone(), is_strict, wake: Arc::clone(&wake) };
         self.shard(key).waiting.entry(key).or_default().push(waiting);

@@ -109,8 +109,8 @@ fn asked(body: &[u8], grant: &MintGrant) -> Result<(Map<String, Value>, Option<I
 fn visitor(fields: &mut Map<String, Value>, grant: &MintGrant) -> Result<Option<IpAddr>, Fault> {
     match fields.remove("visitorAddress") {
         None | Some(Value::Null) => Ok(None),
-        Some(_) if matches!(grant.minter(), Minter::Page(_)) => {
-            Err(Fault::new(Code::BadRequest, "`visitorAddress` is for owners; a page's visitor is whoever calls"))
+        Some(_) if grant.is_a_browsers() => {
+            Err(Fault::new(Code::BadRequest, "`visitorAddress` is for servers; a page's visitor is whoever calls"))
         }
         Some(value) => value.as_str().and_then(|text| text.parse().ok()).map(Some).ok_or_else(|| {
             Fault::new(

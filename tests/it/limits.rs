@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use keystile::bot::NewClient;
+use keystile::id::Entropy;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
-use crate::support::gateway::{PAGE, Session, TestGateway};
+use crate::support::gateway::{PAGE, Session, TestGateway, refusal};
 use crate::support::vendor::{TestVendor, streaming};
 use crate::support::{eventually, wire};
 
@@ -93,6 +95,27 @@ async fn mint_per_ip_limits_pages_and_not_owners() {
     }
     gateway.clock.advance(Duration::from_secs(30));
     assert_eq!(mint_as_page(&gateway).await.status(), 201);
+}
+
+/// Whoever opens the page has the secret, and is one visitor of many.
+#[tokio::test]
+async fn a_client_whose_secret_is_in_a_page_is_limited_as_a_page_is() {
+    let (vendor, widget) = (TestVendor::echo(), NewClient::make("widget", &Entropy::system()));
+    let section = format!(
+        "[bots.open]\nvendor = \"acme\"\nvendor_id = \"bot_3\"\nvisibility = \"private\"\nowners = [\"widget\"]\norigins = [\"{PAGE}\"]\nlimits = {{ mint_per_ip = \
+         \"2/1m\", per_bot = \"600/1m\" }}\n[clients.widget]\nbrowser = true\nsecret_sha256 = \"{}\"",
+        widget.secret_sha256
+    );
+    let gateway = TestGateway::in_front_of(&vendor).sections(&section).start();
+    let mint = |body: Value| {
+        let call = gateway.post("/v1/bots/open/sessions").bearer_auth(widget.secret.expose());
+        call.header("origin", PAGE).json(&body).send()
+    };
+    let named = mint(json!({"visitorAddress": "192.0.2.1"})).await.unwrap();
+    assert_eq!(refusal(named).await, (400, "bad_request".to_owned()), "another's address would pay for it");
+    assert_eq!(mint(json!({})).await.unwrap().status(), 201);
+    let refused = mint(json!({})).await.unwrap();
+    assert_eq!((refused.status().as_u16(), retry_after(&refused)), (429, Some(30)));
 }
 
 #[tokio::test]
