@@ -79,13 +79,14 @@ async fn told_and_kept(
     span: &Span,
 ) -> Result<Opened, Fault> {
     // First of all: what has ended, or can be put down nowhere, is not told to the vendor.
-    api.ledger.may_recognise(&grant.verified().session.id, &recognition.contact).await?;
+    let number = api.opener.number_of(&recognition.contact);
+    api.ledger.may_recognise(&grant.verified().session.id, number).await?;
     let opened = api.opener.named(grant, recognition)?;
     let told = api.opener.identify(grant, recognition, &opened.session.subject, span).await;
     if let Err(Unidentified { fault, is_lost: false }) = told {
         return Err(fault);
     }
-    api.ledger.recognise(&opened, recognition, keeps).await?;
+    api.ledger.recognise(&opened, recognition, number, keeps).await?;
     match told {
         Ok(()) => api.put_on_record(with_token(event, &opened.session)).await.map(|()| opened),
         Err(Unidentified { fault, .. }) => {
@@ -127,7 +128,7 @@ impl Api {
         let recognition = Recognition::read(contact.as_ref(), visit.as_ref(), meta.as_ref(), grant.bot())?;
         let by_token = || !grant.is_recognised() || self.opener.is_same_visitor(grant, &recognition.contact);
         let id = &grant.verified().session.id;
-        if self.ledger.is_known_as(id, &recognition.contact).unwrap_or_else(by_token) {
+        if self.ledger.is_known_as(id, self.opener.number_of(&recognition.contact)).unwrap_or_else(by_token) {
             Ok(recognition)
         } else {
             Err(somebody_else())

@@ -19,7 +19,6 @@ use crate::bot::Bot;
 use crate::clock::{Clock, Timestamp};
 use crate::document::Rate;
 use crate::fault::{Code, Fault};
-use crate::id::digest_number;
 use crate::net::Neighbourhood;
 use crate::store::{
     Backend, Begun, Cap, Change, ChangeKind, Counted, Cursor, Filter, Known, LOG_MARGIN, Page, Part, Record, Scope,
@@ -146,9 +145,14 @@ impl Ledger {
     /// # Errors
     ///
     /// It is somebody else's, it has ended, or the store is away.
-    pub async fn recognise(&self, opened: &Opened, recognition: &Recognition, keeps: bool) -> Result<(), Fault> {
+    pub async fn recognise(
+        &self,
+        opened: &Opened,
+        recognition: &Recognition,
+        digest: u128,
+        keeps: bool,
+    ) -> Result<(), Fault> {
         let session = &opened.session;
-        let digest = digest_of(&recognition.contact);
         let known = Known {
             digest,
             subject: session.subject.clone(),
@@ -162,26 +166,26 @@ impl Ledger {
         Ok(())
     }
 
-    /// Whether the visitor of session `id` may become known as `contact`, as far as the store knows now.
+    /// Whether the visitor of session `id` may become known as the one of this digest, as far as the store knows now.
     ///
     /// # Errors
     ///
     /// It is somebody else's, it has ended, or the store is away.
-    pub async fn may_recognise(&self, id: &str, contact: &Contact) -> Result<(), Fault> {
+    pub async fn may_recognise(&self, id: &str, digest: u128) -> Result<(), Fault> {
         self.is_in_force()?;
         let record = self.session(id).await?;
         if record.ended.is_some() {
             return Err(fault(StoreError::Ended));
         }
         match record.known {
-            Some(known) if known != digest_of(contact) => Err(fault(StoreError::Conflict)),
+            Some(known) if known != digest => Err(fault(StoreError::Conflict)),
             _ => Ok(()),
         }
     }
 
-    /// Whether the visitor of session `id` became known as `contact`; nothing, if it did not become known.
-    pub fn is_known_as(&self, id: &str, contact: &Contact) -> Option<bool> {
-        self.revoked.known(id).map(|known| known == digest_of(contact))
+    /// Whether the visitor of session `id` became known as the one of this digest; nothing, if it did not become known.
+    pub fn is_known_as(&self, id: &str, digest: u128) -> Option<bool> {
+        self.revoked.known(id).map(|known| known == digest)
     }
 
     /// Ends all that is in `scope`: here at once, elsewhere within a second.
@@ -384,10 +388,6 @@ impl Ledger {
 /// However often a session is renewed, it ends a day after its opening.
 pub fn end_of(session: &Session) -> Timestamp {
     session.opened.plus(LONGEST_TTL)
-}
-
-fn digest_of(contact: &Contact) -> u128 {
-    digest_number(contact.to_json().unwrap_or_default().to_string().as_bytes())
 }
 
 fn missing() -> Fault {

@@ -159,8 +159,18 @@ impl Opener {
 
     /// The pseudonym of a contact for whom `owner` vouches.
     pub fn subject(&self, owner: &str, source: ContactSource, contact: &Contact) -> String {
-        let identity = contact.email.as_ref().map(|email| email.to_lowercase()).or_else(|| contact.phone.clone());
+        let identity = contact.identity();
         identity.map_or_else(|| self.entropy.token_id(), |identity| self.authority.subject(owner, source, &identity))
+    }
+
+    /// What the store tells visitors by. It is keyed: there are few enough phone numbers to try them all.
+    pub fn number_of(&self, contact: &Contact) -> u128 {
+        let (identity, name) = match contact.identity() {
+            Some(identity) => (identity, ""),
+            None => (String::new(), contact.name.as_deref().unwrap_or_default()),
+        };
+        let digest = self.authority.digest("contact", &[&identity, name]);
+        u128::from_be_bytes(digest.first_chunk().copied().unwrap_or_default())
     }
 }
 

@@ -60,9 +60,18 @@ impl Contact {
         self.name.is_none() && self.email.is_none() && self.phone.is_none()
     }
 
-    /// Whether both say the same of the visitor.
+    /// Whose this is: the email address, else the phone number. Of an address only ASCII letters are the same in both cases:
+    /// in all of Unicode the Kelvin sign is a `k`, and the mailbox another one.
+    pub fn identity(&self) -> Option<String> {
+        self.email.as_ref().map(|email| email.to_ascii_lowercase()).or_else(|| self.phone.clone())
+    }
+
+    /// Whether both are the same visitor, who may have another name by now.
     pub fn is_same_as(&self, other: &Self) -> bool {
-        (&self.name, &self.email, &self.phone) == (&other.name, &other.email, &other.phone)
+        match (self.identity(), other.identity()) {
+            (None, None) => self.name == other.name,
+            (one, other) => one == other,
+        }
     }
 
     /// What is known of the visitor, as an object; nothing if nothing is.

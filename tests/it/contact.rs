@@ -217,6 +217,45 @@ async fn a_known_visitor_becomes_nobody_else_and_may_be_named_again() {
 }
 
 #[tokio::test]
+async fn who_has_the_same_address_is_the_same_visitor_whatever_the_spelling_and_the_name() {
+    for contact in ["claims", "sealed", "omit"] {
+        let tokens = format!("contact = \"{contact}\"");
+        let gateway = TestGateway::in_front_of(&TestVendor::echo()).tokens(&tokens).start();
+        for named_at_the_mint in [true, false] {
+            let first = json!({"email": "Ada@Example.com", "name": "Ada"});
+            let wish = if named_at_the_mint { json!({"contact": first}) } else { json!({}) };
+            let session: Value = gateway.ask("support", wish).await.json().await.unwrap();
+            let (id, mut token) = (session["sessionId"].as_str().unwrap(), session["token"].clone());
+            for contact in
+                [&first, &json!({"email": "ada@example.com", "name": "Ada L", "phone": "+14155552671"}), &ada()]
+            {
+                let body = json!({"token": token, "contact": contact});
+                let answer = sent(&gateway, id, gateway.owner.expose(), body).await;
+                assert_eq!(answer.status(), 200, "{contact}");
+                token = answer.json::<Value>().await.unwrap()["token"].clone();
+            }
+            for other in ["eve@example.com", "ad\u{e1}@example.com"] {
+                let body = json!({"token": token, "contact": {"email": other}});
+                let answer = sent(&gateway, id, gateway.owner.expose(), body).await;
+                assert_eq!(refusal(answer).await, says(409, "contact_conflict"), "{other}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_address_with_a_kelvin_sign_is_not_the_one_with_a_k() {
+    let gateway = TestGateway::in_front_of(&TestVendor::echo()).start();
+    let mut subjects = Vec::new();
+    for email in ["jack@example.com", "JACK@example.com", "jac\u{212a}@example.com"] {
+        let session: Value = gateway.ask("support", json!({"contact": {"email": email}})).await.json().await.unwrap();
+        subjects.push(claims(session["token"].as_str().unwrap())["sub"].clone());
+    }
+    assert_eq!(subjects[0], subjects[1]);
+    assert_ne!(subjects[0], subjects[2]);
+}
+
+#[tokio::test]
 async fn a_visitor_without_address_keeps_the_pseudonym_when_named_again() {
     let gateway = TestGateway::in_front_of(&TestVendor::echo()).start();
     let session = gateway.mint("support").await;
