@@ -31,6 +31,11 @@ const SHARDS: usize = 64;
 /// A longer answer counts as an open call until its caller has taken it: who asks for it again and again and reads nothing must
 /// not fill the memory.
 const SHORT: usize = 16 << 10;
+/// How many pieces of answers each replica has the store keep for one who calls: 4 MiB in ten minutes. Without a bound,
+/// visitors of a vendor that echoes could fill it, and with it everybody's.
+const SHARE: Rate = Rate::new(1024, Duration::from_secs(600));
+/// Such a piece.
+const PIECE: usize = 4 << 10;
 /// Keys a shard remembers at most, in 100 MB for all shards. It is half of what a table of 32,768 places takes: more, and the
 /// places of keys that were removed would have the table grow.
 const MOST_KEYS: usize = 14_336;
@@ -52,7 +57,7 @@ pub enum Kind {
     Client,
     /// Wrong credentials from an address.
     Failure,
-    /// What the store keeps of answers to a session.
+    /// What the store keeps of answers to a session, or of openings from an address.
     KeptAnswer,
 }
 
@@ -207,6 +212,12 @@ impl Limiter {
             shard.note(key, rate, untold);
         }
         Ok(taken)
+    }
+
+    /// Whether the store may keep an answer of this length for `whose`.
+    pub fn may_keep(&self, whose: Key, length: usize, now: Timestamp) -> bool {
+        let pieces = u32::try_from(length / PIECE + 1).unwrap_or(u32::MAX);
+        self.take_many(whose, SHARE, pieces, now).is_ok()
     }
 
     /// How long until one of `rate` is free for `key`; nothing if one is.

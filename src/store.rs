@@ -104,11 +104,12 @@ pub trait Backend: Send + Sync {
     /// body.
     fn begin(&self, key: [u8; 32], digest: [u8; 32], remembered: Duration) -> Answer<'_, Begun>;
 
-    /// Keeps the answer of a call that was begun. It is sealed by the caller.
-    fn finish(&self, key: [u8; 32], answer: Vec<u8>) -> Answer<'_, ()>;
+    /// Keeps the answer of a call that was begun with this digest. It is sealed by the caller. Where the call was forgotten
+    /// meanwhile, and its key is another's, nothing changes.
+    fn finish(&self, key: [u8; 32], digest: [u8; 32], answer: Vec<u8>) -> Answer<'_, ()>;
 
-    /// Forgets a call that was begun and has no answer: it may be made again.
-    fn abandon(&self, key: [u8; 32]) -> Answer<'_, ()>;
+    /// Forgets a call that was begun with this digest and has no answer: it may be made again.
+    fn abandon(&self, key: [u8; 32], digest: [u8; 32]) -> Answer<'_, ()>;
 
     /// Takes one of a rate that all processes share.
     ///

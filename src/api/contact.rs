@@ -62,7 +62,7 @@ async fn known(
         return Err(Fault::new(Code::InFlight, detail).retry_after(COME_BACK));
     }
     let made = told_and_kept(&api, &grant, &recognition, keeps, event, &span).await;
-    if let Err(fault) = api.ledger.abandon(naming).await {
+    if let Err(fault) = api.ledger.abandon(naming, naming).await {
         tracing::warn!("for {NAMING:?} nobody names a visitor again: {fault:?}");
     }
     made

@@ -1,6 +1,7 @@
 //! Openings that are made once: the key of a call that opens a session is its caller's own, and for one bot.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Response;
@@ -11,11 +12,25 @@ use crate::access::{Caller, MintGrant, Minter};
 use crate::clock::Timestamp;
 use crate::fault::Fault;
 use crate::id::hex;
+use crate::limit::{Key, Kind};
+use crate::net::Neighbourhood;
 use crate::secret::sha256;
 use crate::session::once::{Kept, KeptAnswer, KeptSession, Once, Repeatable, key_of};
 use crate::telemetry::audit::Event;
 use crate::token::Session;
 use crate::vendor::Accept;
+
+/// What tells addresses from sessions, which have a share of their own.
+const OF_ADDRESSES: u32 = 1;
+/// The longest opening by a browser of which the answer is kept. Usual ones have 3 KiB; only messages make one so long.
+const LONGEST: usize = 16 << 10;
+
+/// An opening that is made once.
+pub(super) struct MadeOnce {
+    once: Once,
+    /// Whose share of the store its answer takes, where anybody could ask for it.
+    share: Option<Key>,
+}
 
 /// A session, and how its opening is answered.
 pub(super) struct Minted {
@@ -25,6 +40,8 @@ pub(super) struct Minted {
     subject: String,
     expires: u64,
     is_given_again: bool,
+    /// Whether the store keeps no more than that it was made.
+    is_unkept: bool,
 }
 
 impl Api {
@@ -36,7 +53,7 @@ impl Api {
         grant: &MintGrant,
         caller: &Caller,
         accept: Option<&Accept>,
-    ) -> Result<Option<Once>, Fault> {
+    ) -> Result<Option<MadeOnce>, Fault> {
         let Some(key) = key_of(&head.headers)? else { return Ok(None) };
         let [who, page, address] = scope(grant, caller);
         let body = hex(&sha256(body));
@@ -46,18 +63,31 @@ impl Api {
         let names = accept.into_iter().flat_map(Accept::headers).filter(|name| Some(*name) != credential);
         asked
             .extend(names.map(|name| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()));
-        Ok(Some(self.repeats.once(&[&who, &page, &address, &grant.bot().name, &key], &asked)))
+        let once = self.repeats.once(&[&who, &page, &address, &grant.bot().name, &key], &asked);
+        let bits = || Neighbourhood::of(caller.address).bits();
+        let share = grant.is_a_browsers().then(|| Key::new(Kind::KeptAnswer, OF_ADDRESSES, bits()));
+        Ok(Some(MadeOnce { once, share }))
     }
 
     /// Makes the call, or answers what it was answered before.
     pub(super) async fn make_once(
         &self,
-        once: Option<Once>,
+        once: Option<MadeOnce>,
         event: Event,
         opening: impl Future<Output = Result<Minted, Fault>> + Send + 'static,
     ) -> Result<Minted, Fault> {
         let minted = match once {
-            Some(once) => self.repeats.make(once, opening).await?,
+            Some(MadeOnce { once, share }) => {
+                let (limiter, clock) = (Arc::clone(&self.limiter), self.clock.clone());
+                let opening = async move {
+                    let mut minted = opening.await?;
+                    let length = minted.response.body().len();
+                    minted.is_unkept =
+                        share.is_some_and(|share| length > LONGEST || !limiter.may_keep(share, length, clock.now()));
+                    Ok(minted)
+                };
+                self.repeats.make(once, opening).await?
+            }
             None => opening.await?,
         };
         if minted.is_given_again {
@@ -79,12 +109,15 @@ impl Minted {
     /// The opening of `session`, answered with `response`.
     pub(super) fn new(session: &Session, response: Response<Bytes>) -> Self {
         let (subject, expires) = (session.subject.clone(), session.expires.millis());
-        Self { session: session.id.clone(), response, subject, expires, is_given_again: false }
+        Self { session: session.id.clone(), response, subject, expires, is_given_again: false, is_unkept: false }
     }
 }
 
 impl Repeatable for Minted {
     fn kept(&self) -> Option<Kept> {
+        if self.is_unkept {
+            return Some(Kept::Made);
+        }
         let session = KeptSession { id: self.session.clone(), subject: self.subject.clone(), expires: self.expires };
         Some(KeptAnswer::of(&self.response, Some(session)).map_or(Kept::Made, Kept::Answer))
     }
@@ -96,7 +129,14 @@ impl Repeatable for Minted {
 
     fn again(mut kept: KeptAnswer) -> Option<Self> {
         let KeptSession { id, subject, expires } = kept.session.take()?;
-        Some(Self { session: id, response: kept.into_response()?, subject, expires, is_given_again: true })
+        Some(Self {
+            session: id,
+            response: kept.into_response()?,
+            subject,
+            expires,
+            is_given_again: true,
+            is_unkept: false,
+        })
     }
 }
 

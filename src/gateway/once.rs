@@ -6,7 +6,6 @@
 //! A call that never reached the vendor, or that the vendor was too busy for, may be made again.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{Method, Response, StatusCode};
@@ -17,7 +16,6 @@ use crate::access::{CallGrant, CallTarget, Caller};
 use crate::api::Told;
 use crate::aside::aside;
 use crate::bot::Vendor;
-use crate::document::Rate;
 use crate::fault::{Code, Fault};
 use crate::id::hex;
 use crate::limit::{Key, Kind, OpenCall};
@@ -27,11 +25,6 @@ use crate::session::once::{Kept, KeptAnswer, REPLAYED, Repeatable};
 
 /// The longest answer that is kept.
 const LONGEST: usize = 1 << 20;
-/// How many pieces of answers each replica has the store keep for a session: 4 MiB in ten minutes. Without a bound, visitors
-/// of a vendor that echoes could fill it, and with it everybody's.
-const SHARE: Rate = Rate::new(1024, Duration::from_secs(600));
-/// Such a piece.
-const PIECE: usize = 4 << 10;
 
 /// A granted call, by itself: it may outlive the request that asked for it.
 pub(super) struct Call {
@@ -102,12 +95,10 @@ impl Gateway {
 
     /// The answer, marked where what is kept of `share` already leaves it no room.
     fn within(&self, share: Key, mut answer: Response<Answered>) -> Response<Answered> {
-        if let Answered::Whole(bytes) = answer.body() {
-            let (pieces, now) = (bytes.len() / PIECE + 1, self.clock.now());
-            let pieces = u32::try_from(pieces).unwrap_or(u32::MAX);
-            if self.limiter.take_many(share, SHARE, pieces, now).is_err() {
-                answer.extensions_mut().insert(Unkept);
-            }
+        if let Answered::Whole(bytes) = answer.body()
+            && !self.limiter.may_keep(share, bytes.len(), self.clock.now())
+        {
+            answer.extensions_mut().insert(Unkept);
         }
         answer
     }

@@ -220,8 +220,8 @@ impl Ledger {
     /// # Errors
     ///
     /// The store is away.
-    pub async fn finish(&self, key: [u8; 32], answer: Vec<u8>) -> Result<(), Fault> {
-        self.store.finish(key, answer).await.map_err(fault)
+    pub async fn finish(&self, key: [u8; 32], digest: [u8; 32], answer: Vec<u8>) -> Result<(), Fault> {
+        self.store.finish(key, digest, answer).await.map_err(fault)
     }
 
     /// Forgets a call that was begun and came to nothing.
@@ -229,8 +229,8 @@ impl Ledger {
     /// # Errors
     ///
     /// The store is away.
-    pub async fn abandon(&self, key: [u8; 32]) -> Result<(), Fault> {
-        self.store.abandon(key).await.map_err(fault)
+    pub async fn abandon(&self, key: [u8; 32], digest: [u8; 32]) -> Result<(), Fault> {
+        self.store.abandon(key, digest).await.map_err(fault)
     }
 
     /// Takes one of a rate that all replicas share; nothing if they do not share any, or not now.

@@ -157,7 +157,7 @@ impl Repeats {
     /// Keeps the answer. What was made is made: without this its caller gets the answer all the same.
     async fn keep(&self, once: Once, kept: Option<Kept>) {
         let Some(kept) = kept else {
-            if let Err(fault) = self.ledger.abandon(once.key).await {
+            if let Err(fault) = self.ledger.abandon(once.key, once.digest).await {
                 tracing::warn!("an Idempotency-Key of a call that failed is not free again: {fault:?}");
             }
             return;
@@ -165,7 +165,7 @@ impl Repeats {
         let plain = serde_json::to_vec(&kept).ok().map(Zeroizing::new);
         match plain.and_then(|plain| self.authority.seal_answer(&once.key, &plain)) {
             Some(sealed) => {
-                if let Err(fault) = self.ledger.finish(once.key, sealed).await {
+                if let Err(fault) = self.ledger.finish(once.key, once.digest, sealed).await {
                     tracing::warn!("the answer to a call with an Idempotency-Key is not kept: {fault:?}");
                 }
             }

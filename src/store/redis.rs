@@ -160,13 +160,14 @@ impl Backend for Redis {
         self.call(|scripts| &scripts.begin, arguments, Again::No, Reply::begun)
     }
 
-    fn finish(&self, key: [u8; 32], answer: Vec<u8>) -> Answer<'_, ()> {
-        let arguments = Arguments::new().with(hex(&key)).with(answer);
+    fn finish(&self, key: [u8; 32], digest: [u8; 32], answer: Vec<u8>) -> Answer<'_, ()> {
+        let arguments = Arguments::new().with(hex(&key)).with(hex(&digest)).with(answer);
         self.call(|scripts| &scripts.finish, arguments, Again::Yes, Reply::done)
     }
 
-    fn abandon(&self, key: [u8; 32]) -> Answer<'_, ()> {
-        self.call(|scripts| &scripts.finish, Arguments::new().with(hex(&key)), Again::Yes, Reply::done)
+    fn abandon(&self, key: [u8; 32], digest: [u8; 32]) -> Answer<'_, ()> {
+        let arguments = Arguments::new().with(hex(&key)).with(hex(&digest));
+        self.call(|scripts| &scripts.finish, arguments, Again::Yes, Reply::done)
     }
 
     fn take(&self, key: &str, rate: Rate) -> Answer<'_, Taken> {

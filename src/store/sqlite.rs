@@ -99,12 +99,12 @@ impl Backend for Sqlite {
         self.write(move |connection, now| answers::begin(connection, &key, &digest, now, remembered))
     }
 
-    fn finish(&self, key: [u8; 32], answer: Vec<u8>) -> Answer<'_, ()> {
-        self.write(move |connection, _| answers::finish(connection, &key, &answer))
+    fn finish(&self, key: [u8; 32], digest: [u8; 32], answer: Vec<u8>) -> Answer<'_, ()> {
+        self.write(move |connection, _| answers::finish(connection, &key, &digest, &answer))
     }
 
-    fn abandon(&self, key: [u8; 32]) -> Answer<'_, ()> {
-        self.write(move |connection, _| answers::abandon(connection, &key))
+    fn abandon(&self, key: [u8; 32], digest: [u8; 32]) -> Answer<'_, ()> {
+        self.write(move |connection, _| answers::abandon(connection, &key, &digest))
     }
 
     fn take(&self, _key: &str, _rate: Rate) -> Answer<'_, Taken> {

@@ -229,6 +229,25 @@ async fn a_pages_key_is_its_own_and_repeating_it_counts() {
     assert_eq!(refusal(mint(PAGE).await.unwrap()).await, (429, "rate_limited".to_owned()));
 }
 
+/// Anybody can be a page: what the store keeps of them has a bound.
+#[tokio::test]
+async fn of_a_pages_long_opening_it_is_kept_that_it_was_made_and_of_an_owners_the_answer() {
+    let gateway = TestGateway::chatbotkit().start();
+    let long = json!({"messages": [{"type": "user", "text": "x".repeat(20 << 10)}]});
+    let page = |key: &str, body: &Value| {
+        let call = gateway.post(PATH).header("origin", PAGE).header("idempotency-key", key);
+        call.json(body).send()
+    };
+    for (key, body, again) in [("short", &json!({}), (201, "")), ("long", &long, (409, "maybe_sent"))] {
+        assert_eq!(page(key, body).await.unwrap().status(), 201, "{key}");
+        let (status, code) = refusal(page(key, body).await.unwrap()).await;
+        assert_eq!((status, code.as_str()), again, "{key}");
+    }
+    let (first, _) = told(ask(&gateway, "support", KEY, &long).send().await.unwrap()).await;
+    let (again, is_replay) = told(ask(&gateway, "support", KEY, &long).send().await.unwrap()).await;
+    assert!(again == first && is_replay);
+}
+
 #[tokio::test]
 async fn a_page_may_send_a_key_where_something_is_changed() {
     let gateway = TestGateway::chatbotkit().start();

@@ -35,13 +35,15 @@ pub(super) fn begin(
 }
 
 /// Keeps the answer.
-pub(super) fn finish(connection: &Connection, key: &[u8], answer: &[u8]) -> Result<(), StoreError> {
-    connection.execute("UPDATE answers SET answer = ?2 WHERE key = ?1", params![hex(key), answer])?;
+pub(super) fn finish(connection: &Connection, key: &[u8], digest: &[u8], answer: &[u8]) -> Result<(), StoreError> {
+    let sql = "UPDATE answers SET answer = ?3 WHERE key = ?1 AND digest = ?2";
+    connection.execute(sql, params![hex(key), hex(digest), answer])?;
     Ok(())
 }
 
 /// Forgets a call without an answer.
-pub(super) fn abandon(connection: &Connection, key: &[u8]) -> Result<(), StoreError> {
-    connection.execute("DELETE FROM answers WHERE key = ?1 AND answer IS NULL", [hex(key)])?;
+pub(super) fn abandon(connection: &Connection, key: &[u8], digest: &[u8]) -> Result<(), StoreError> {
+    let sql = "DELETE FROM answers WHERE key = ?1 AND digest = ?2 AND answer IS NULL";
+    connection.execute(sql, [hex(key), hex(digest)])?;
     Ok(())
 }

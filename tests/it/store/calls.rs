@@ -19,11 +19,11 @@ async fn a_call_is_made_once_and_its_answer_given_again() {
         assert_eq!(store.begin(KEY, BODY, TEN_MINUTES).await, Ok(Begun::InFlight), "{}", store.name);
         assert_eq!(store.begin(KEY, [3; 32], TEN_MINUTES).await, Ok(Begun::Other), "{}", store.name);
         assert_eq!(store.begin([9; 32], BODY, TEN_MINUTES).await, Ok(Begun::New), "{}: another key", store.name);
-        store.finish(KEY, answer.clone()).await.unwrap();
+        store.finish(KEY, BODY, answer.clone()).await.unwrap();
 
         assert_eq!(store.begin(KEY, BODY, TEN_MINUTES).await, Ok(Begun::Answered(answer.clone())), "{}", store.name);
         assert_eq!(store.begin(KEY, [3; 32], TEN_MINUTES).await, Ok(Begun::Other), "{}", store.name);
-        store.abandon(KEY).await.unwrap();
+        store.abandon(KEY, BODY).await.unwrap();
         assert_eq!(store.begin(KEY, BODY, TEN_MINUTES).await, Ok(Begun::Answered(answer.clone())), "{}", store.name);
     }
 }
@@ -32,8 +32,18 @@ async fn a_call_is_made_once_and_its_answer_given_again() {
 async fn an_abandoned_call_may_be_made_again() {
     for store in both().await {
         store.begin(KEY, BODY, TEN_MINUTES).await.unwrap();
-        store.abandon(KEY).await.unwrap();
+        store.abandon(KEY, BODY).await.unwrap();
         assert_eq!(store.begin(KEY, [3; 32], TEN_MINUTES).await, Ok(Begun::New), "{}", store.name);
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_was_forgotten_meanwhile_leaves_another_with_its_key_alone() {
+    for store in both().await {
+        store.begin(KEY, [3; 32], TEN_MINUTES).await.unwrap();
+        store.finish(KEY, BODY, vec![1]).await.unwrap();
+        store.abandon(KEY, BODY).await.unwrap();
+        assert_eq!(store.begin(KEY, [3; 32], TEN_MINUTES).await, Ok(Begun::InFlight), "{}", store.name);
     }
 }
 
@@ -45,7 +55,7 @@ async fn a_call_is_forgotten_after_its_time() {
         while store.begin(KEY, BODY, Duration::from_millis(1)).await.unwrap() != Begun::New {
             assert!(Instant::now() < end, "{} remembers", store.name);
         }
-        store.finish([8; 32], vec![1]).await.unwrap();
+        store.finish([8; 32], BODY, vec![1]).await.unwrap();
         assert_eq!(store.begin([8; 32], BODY, TEN_MINUTES).await, Ok(Begun::New), "{}: it never began", store.name);
     }
 }

@@ -22,7 +22,7 @@ async fn what_was_answered_is_there_when_the_file_is_opened_again() {
     let recognised = store.recognise("a", ada(), false, soon(60_000)).await.unwrap();
     let revoked = store.revoke(Scope::Session("b".to_owned()), soon(60_000)).await.unwrap();
     store.begin([1; 32], [2; 32], Duration::from_secs(600)).await.unwrap();
-    store.finish([1; 32], vec![3]).await.unwrap();
+    store.finish([1; 32], [2; 32], vec![3]).await.unwrap();
     let log = store.changes(0).await.unwrap();
     drop(store);
 

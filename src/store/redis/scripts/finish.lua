@@ -1,10 +1,11 @@
--- ARGV: key, answer; without an answer the call is forgotten, unless it has one.
+-- ARGV: key, digest, answer; without an answer the call is forgotten, unless it has one. One that was begun with another digest
+-- is not this call: this one was forgotten meanwhile.
 local name = key('answer', ARGV[1])
-if not ARGV[2] then
-    if redis.call('HEXISTS', name, 'answer') == 0 then
+if redis.call('HGET', name, 'digest') == ARGV[2] then
+    if ARGV[3] then
+        redis.call('HSET', name, 'answer', ARGV[3])
+    elseif redis.call('HEXISTS', name, 'answer') == 0 then
         redis.call('DEL', name)
     end
-elseif redis.call('EXISTS', name) == 1 then
-    redis.call('HSET', name, 'answer', ARGV[2])
 end
 return { 'ok' }
