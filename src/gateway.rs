@@ -1,9 +1,9 @@
 //! READ THIS FIRST: the life of a request, straight down.
 //!
 //! [`Gateway::serve`] is called for every request on every connection. It never fails: whatever goes wrong becomes an
-//! answer in `answer`, the one place where faults are rendered. The order of the steps in [`Gateway::proxied`] is the
-//! order of §8 of the design: nothing of a later step is done for a caller that an earlier one refuses, so that a
-//! forged token costs the vendor nothing and a limit cannot be used up by somebody who is not let in.
+//! answer in `answer`, the one place where faults are rendered. The order of the steps in [`Gateway::proxied`] is the point:
+//! nothing of a later step is done for a caller that an earlier one refuses, so that a forged token costs the vendor nothing
+//! and a limit cannot be used up by somebody who is not let in.
 
 mod answer;
 mod body;
@@ -17,11 +17,13 @@ mod settings;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Router;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Request, Response, header};
-use hyper::body::{Body as _, Incoming as IncomingBody};
+use http_body_util::BodyExt;
+use hyper::body::{Body as HttpBody, Incoming as IncomingBody};
 use tower::ServiceExt;
 
 pub use self::answer::{identify, problem};
@@ -161,10 +163,14 @@ impl Gateway {
                 self.proxied(request, &target, &caller, scene, record).await
             }
             Endpoint::SessionCall(vendor) => {
-                let accepted = aside(|| self.api.accept(vendor, &values, &caller, *request, scene)).await;
+                let request = counted(*request, record.received.counter());
+                let accepted = aside(|| self.api.accept(vendor, &values, &caller, request, scene)).await;
                 accepted.map(|answer| answer.map(Payload::whole))
             }
-            Endpoint::Own => aside(|| self.own(*request, caller, scene)).await,
+            Endpoint::Own => {
+                let request = counted(*request, record.received.counter());
+                aside(|| self.own(request, caller, scene)).await
+            }
             Endpoint::Page => Ok(answer::page(self.page.clone().unwrap_or_default())),
         }
     }
@@ -320,7 +326,7 @@ impl Gateway {
     /// The gateway's own endpoints, which axum serves.
     async fn own(
         &self,
-        request: Request<IncomingBody>,
+        request: Request<impl HttpBody<Data = Bytes, Error = hyper::Error> + Send + 'static>,
         caller: Caller,
         scene: &Arc<Scene>,
     ) -> Result<Response<Payload>, Fault> {
@@ -402,6 +408,20 @@ impl Gateway {
             None => directory.bots().any(|bot| bot.origins.allows(origin)),
         }
     }
+}
+
+/// A request whose body is counted as it comes, where its length does not say enough.
+fn counted(
+    request: Request<IncomingBody>,
+    count: Option<Arc<AtomicU64>>,
+) -> Request<impl HttpBody<Data = Bytes, Error = hyper::Error> + Send + Unpin + 'static> {
+    request.map(|body| {
+        body.inspect_frame(move |frame| {
+            if let (Some(count), Some(data)) = (&count, frame.data_ref()) {
+                count.fetch_add(data.len() as u64, Ordering::Relaxed);
+            }
+        })
+    })
 }
 
 /// Marks what is or may be a credential, so that no debug output shows it and no HTTP/2 table keeps it.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header};
-use hyper::body::Incoming;
+use hyper::body::Body;
 use serde_json::{Map, Value, json};
 
 use super::asked::Asked;
@@ -30,7 +30,7 @@ impl Api {
         vendor: &Vendor,
         values: &[&str],
         caller: &Caller,
-        request: Request<Incoming>,
+        request: Request<impl Body<Data = Bytes, Error = hyper::Error> + Unpin>,
         scene: &Scene,
     ) -> Result<Response<Bytes>, Fault> {
         let (head, body) = request.into_parts();

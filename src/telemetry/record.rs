@@ -202,6 +202,9 @@ pub struct Record {
     is_also: Option<Open>,
 }
 
+/// A body that declares less counts as received: it comes with its head, or soon after.
+const SHORT_BODY: u64 = 64 << 10;
+
 /// How much of a request's body has come.
 #[derive(Clone, Debug)]
 pub enum Received {
@@ -212,9 +215,10 @@ pub enum Received {
 }
 
 impl Received {
-    /// What is known of a body before it has come: its length, or that it must be counted.
+    /// What is known of a body before it has come: its length, or that it must be counted. Of a long one nothing may ever
+    /// come, whatever was declared.
     pub fn of(declared: Option<u64>) -> Self {
-        declared.map_or_else(|| Self::Counted(Arc::default()), Self::Known)
+        declared.filter(|length| *length < SHORT_BODY).map_or_else(|| Self::Counted(Arc::default()), Self::Known)
     }
 
     /// What counts, if it must be counted.

@@ -5,9 +5,9 @@ use reqwest::{RequestBuilder, Response};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::eventually;
 use crate::support::gateway::{KEY, PAGE, PLAIN_PROFILE, TestGateway, refusal};
 use crate::support::vendor::{TestVendor, whole};
+use crate::support::{eventually, wire};
 
 async fn sent(call: RequestBuilder) -> Response {
     call.send().await.unwrap()
@@ -219,6 +219,24 @@ async fn one_record_a_request_with_what_an_operator_needs() {
     );
     assert_eq!(json!(pick(&records[3], &["status", "code", "fault"])), json!([403, "origin_not_allowed", "client"]));
     assert!(records[1].get("code").is_none());
+}
+
+#[tokio::test]
+async fn what_was_declared_and_never_came_is_not_on_record() {
+    let gateway = TestGateway::in_front_of(&TestVendor::echo()).start();
+    let session = gateway.mint("support").await;
+    let paths = ["/v1/bots/support/sessions".to_owned(), format!("/sessions/{}/say", session.id)];
+    for path in paths {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            session.token,
+            i64::MAX
+        );
+        let refused = wire::read_until(&mut wire::send(&gateway, head).await, "\r\n").await;
+        assert!(refused.starts_with("HTTP/1.1 4"), "{refused}");
+    }
+    let records = records(&gateway, 3).await;
+    assert_eq!([&records[1]["bytes_in"], &records[2]["bytes_in"]], [&json!(0), &json!(0)]);
 }
 
 #[tokio::test]
