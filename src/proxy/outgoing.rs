@@ -163,7 +163,7 @@ pub(super) fn uri(route: &Route, values: &impl Values, prefix: &str, query: Opti
 }
 
 /// Headers that never pass: those of the connection, of HTTP itself, of credentials, of where the caller is, of traces (ours
-/// are written, see [`traces`](crate::telemetry::traces)), and what would make the answer unreadable for the scrubber.
+/// are written, see [`traces`](crate::telemetry::traces)), and what would make the answer unreadable for the scrubber, or a 304, which does not pass.
 ///
 /// `_` counts as `-`: CGI and what came after it (WSGI, PHP) read both alike, so that `x_runas_user_id` would be trusted
 /// as `X-RunAs-User-Id` there.
@@ -181,7 +181,7 @@ fn is_reserved(name: &str) -> bool {
         b'f' => matches!(name, "forwarded" | "from" | "fastly-client-ip"),
         b'g' => name.starts_with("gkc-"),
         b'h' => matches!(name, "host" | "http2-settings"),
-        b'i' => matches!(name, "if-range"),
+        b'i' => matches!(name, "if-range" | "if-none-match" | "if-modified-since"),
         b'k' => name == "keep-alive" || name.starts_with("keystile-"),
         b'o' => matches!(name, "origin"),
         b'p' => name == "proxy" || name.starts_with("proxy-"),

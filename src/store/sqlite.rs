@@ -16,11 +16,13 @@ mod sessions;
 mod sweep;
 mod writer;
 
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::Connection;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
 
 use self::reader::Reader;
 use self::writer::Writer;
@@ -30,6 +32,9 @@ use super::{
 use crate::clock::{Clock, Timestamp};
 use crate::document::Rate;
 
+/// A file that has not answered by then is away: its disk hangs.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// The store in a file.
 pub(super) struct Sqlite {
     writer: Writer,
@@ -37,6 +42,18 @@ pub(super) struct Sqlite {
     last: watch::Receiver<u64>,
     retention: Duration,
     clock: Clock,
+}
+
+/// What a thread answers, in time. What it was asked to do is done all the same, if it comes to that.
+async fn in_time<T>(answered: oneshot::Receiver<Result<T, StoreError>>) -> Result<T, StoreError> {
+    match timeout(PATIENCE, answered).await {
+        Ok(answer) => answer.unwrap_or_else(|_gone| Err(StoreError::away("its thread has ended"))),
+        Err(_elapsed) => Err(StoreError::away("its file does not answer in time")),
+    }
+}
+
+fn not_started(error: io::Error) -> StoreError {
+    StoreError::unusable(format_args!("its thread does not start: {error}"))
 }
 
 impl Sqlite {

@@ -43,6 +43,8 @@ async fn headers_of_connection_credential_and_whereabouts_never_pass() {
         "X-RUNAS-CHILD-USER-EMAIL: a@b.c",
         "range: bytes=0-1",
         "if-range: \"e\"",
+        "if-none-match: \"e\"",
+        "if-modified-since: Sun, 06 Nov 1994 08:49:37 GMT",
         "te: trailers",
         "trailer: x-last",
         "proxy: http://evil",

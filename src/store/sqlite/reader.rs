@@ -6,7 +6,7 @@ use std::thread::{self, JoinHandle};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::writer::not_started;
+use super::{in_time, not_started};
 use crate::store::{Answer, StoreError};
 
 /// Questions that may wait.
@@ -46,7 +46,7 @@ impl Reader {
             if !is_taken {
                 return Err(StoreError::away("too many questions wait"));
             }
-            answered.await.unwrap_or_else(|_gone| Err(StoreError::away("its thread has ended")))
+            in_time(answered).await
         })
     }
 }
@@ -58,5 +58,24 @@ impl Drop for Reader {
             // It fails only if the thread panicked, which the panic's own message has said.
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_does_not_answer_is_away() {
+        let reader = Reader::start(Connection::open_in_memory().unwrap()).unwrap();
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let hanging = reader.run(move |_| {
+            let _released = held.recv();
+            Ok(())
+        });
+        assert!(matches!(hanging.await, Err(StoreError::Away(_))));
+        drop(release);
+        tokio::time::resume();
+        assert_eq!(reader.run(|_| Ok(1)).await, Ok(1));
     }
 }

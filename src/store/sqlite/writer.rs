@@ -4,14 +4,13 @@
 //! a savepoint of its own, so that one that is refused takes none of the others with it, and none is answered before the
 //! whole is on the disk.
 
-use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use rusqlite::{Connection, DropBehavior, Transaction, TransactionBehavior};
 use tokio::sync::{oneshot, watch};
 
-use super::changes;
+use super::{changes, in_time, not_started};
 use crate::store::{Answer, StoreError};
 
 /// Operations that may wait. More than that, and the disk is not keeping up: the rest is refused at once.
@@ -46,7 +45,7 @@ impl Writer {
             if !is_taken {
                 return Err(StoreError::away("too much waits to be written"));
             }
-            answered.await.unwrap_or_else(|_gone| Err(StoreError::away("its thread has ended")))
+            in_time(answered).await
         })
     }
 }
@@ -59,10 +58,6 @@ impl Drop for Writer {
             let _ = thread.join();
         }
     }
-}
-
-pub(super) fn not_started(error: io::Error) -> StoreError {
-    StoreError::unusable(format_args!("its thread does not start: {error}"))
 }
 
 fn serve(mut connection: Connection, waiting: &Receiver<Box<dyn Job>>, last: &watch::Sender<u64>) {
