@@ -84,7 +84,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Answers a request. It is on the heap, as each step on its way would have room for it otherwise.
+    /// Answers a request. It is boxed, as the future of each step on its way would reserve room for it otherwise.
     pub async fn serve(
         self: Arc<Self>,
         peer: Peer,
@@ -165,7 +165,7 @@ impl Gateway {
             Endpoint::SessionCall(vendor) => {
                 let request = counted(*request, record.received.counter());
                 let accepted = aside(|| self.api.accept(vendor, &values, &caller, request, scene)).await;
-                accepted.map(|answer| answer.map(Payload::whole))
+                accepted.map(|answer| answer.map(Payload::Whole))
             }
             Endpoint::Own => {
                 let request = counted(*request, record.received.counter());
@@ -211,7 +211,7 @@ impl Gateway {
         if target.route.renews {
             return aside(|| self.api.renewed_by_route(&grant, target, scene, &caller.span))
                 .await
-                .map(|answer| answer.map(Payload::whole));
+                .map(|answer| answer.map(Payload::Whole));
         }
         let key = if once::matters(&head.method) { key_of(&head.headers)? } else { None };
         let query = head.uri.query().map(str::to_owned);
@@ -233,7 +233,7 @@ impl Gateway {
             };
             return Ok(response.map(|answer| match answer {
                 Answered::Stream(stream) => Payload::Stream(stream),
-                Answered::Whole(bytes) => Payload::whole(bytes),
+                Answered::Whole(bytes) => Payload::Whole(bytes),
             }));
         };
         let admit = self.each_message(&grant);
@@ -339,7 +339,7 @@ impl Gateway {
         };
         match response.extensions_mut().remove::<Refused>().and_then(|refused| refused.take()) {
             Some(fault) => Err(fault),
-            None => Ok(response.map(Payload::own)),
+            None => Ok(response.map(Payload::Own)),
         }
     }
 
@@ -379,7 +379,7 @@ impl Gateway {
         if let Some(origin) = cors.origin() {
             let is_allowed = match scene.bot.get() {
                 Some(bot) => bot.origins.allows(origin),
-                None => cors.is_answered(&response) || self.is_in_union(cors, shape),
+                None => Cors::is_answered(&response) || self.is_in_union(cors, shape),
             };
             cors.allow(response.headers_mut(), is_allowed);
         }

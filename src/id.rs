@@ -55,6 +55,17 @@ pub fn digest_number(name: &[u8]) -> u128 {
     u128::from_be_bytes(std::array::from_fn(|at| digest[at]))
 }
 
+/// A number that is unique, and no secret: a Weyl sequence through splitmix64's finalizer, from a random start for each
+/// thread. It takes no system call.
+pub fn unique() -> u64 {
+    thread_local!(static STATE: Cell<u64> = Cell::new(u64::from_le_bytes(Entropy::system().bytes())));
+    let count = STATE.get().wrapping_add(0x9E37_79B9_7F4A_7C15);
+    STATE.set(count);
+    let mut mixed = (count ^ (count >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ (mixed >> 31)
+}
+
 /// The longest id of a request.
 const LONGEST_REQUEST_ID: usize = 64;
 
@@ -68,21 +79,8 @@ pub struct RequestId {
 impl RequestId {
     /// A new id: 96 bits, unique but not secret, so that a call costs no system randomness.
     pub fn next() -> Self {
-        // A Weyl sequence through splitmix64's finalizer, from a random start for each thread.
-        thread_local!(static STATE: Cell<(u64, u32)> = {
-            let seed: [u8; 12] = Entropy::system().bytes();
-            let (start, tail) = seed.split_at(8);
-            Cell::new((
-                u64::from_le_bytes(tail_of(start)),
-                u32::from_le_bytes(tail_of(tail)),
-            ))
-        });
-        let (count, thread) = STATE.get();
-        let count = count.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        STATE.set((count, thread));
-        let mut mixed = (count ^ (count >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^= mixed >> 31;
+        thread_local!(static THREAD: u32 = u32::from_le_bytes(Entropy::system().bytes()));
+        let (thread, mixed) = (THREAD.with(|thread| *thread), unique());
         let mut out = [0; LONGEST_REQUEST_ID];
         let bytes = thread.to_be_bytes().into_iter().chain(mixed.to_be_bytes());
         for (pair, byte) in out.chunks_exact_mut(2).zip(bytes) {
@@ -120,12 +118,6 @@ impl fmt::Debug for RequestId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.as_str())
     }
-}
-
-fn tail_of<const N: usize>(bytes: &[u8]) -> [u8; N] {
-    let mut out = [0; N];
-    out.copy_from_slice(bytes);
-    out
 }
 
 const fn hex_pair(byte: u8) -> [u8; 2] {

@@ -299,8 +299,8 @@ fn keys_of(vendor: &Vendor) -> Arc<Needles> {
     Arc::new(Needles::of(vendor.keys.secrets()))
 }
 
-/// Whether an answer in which our token takes the place of the vendor's could hold one: where it cannot be written into,
-/// a new one would pass, for which nothing is searched.
+/// Whether an answer that cannot be rewritten could hold a new token of the vendor's. It would pass unmasked, as only known
+/// secrets are searched for.
 fn may_hold_token(grant: &CallGrant, response: &Response<pool::AnswerBody>) -> bool {
     let has_token = grant.session().is_some_and(|verified| verified.binding.token.is_some());
     has_token && response.status().is_success() && !response.body().is_end_stream()

@@ -52,13 +52,13 @@ impl CallGrant {
         }
     }
 
-    /// Whom the vendor's failures count, so that nobody stops it for all others: the address of a page that calls, else the
-    /// session.
+    /// Whom the circuit breaker charges with the vendor's failures, so that nobody stops it for all others: the address of a
+    /// page that calls, else the session.
     pub fn visitor(&self) -> u128 {
         self.visitor.unwrap_or_else(|| self.caller())
     }
 
-    /// Whom limits count.
+    /// Under whom rates and open calls are counted.
     pub fn caller(&self) -> u128 {
         self.holder.number(&self.bot, self.visitor)
     }

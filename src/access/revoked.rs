@@ -24,7 +24,7 @@ use crate::id::{digest_number, session_number};
 use crate::store::{Backend, Change, ChangeKind};
 use crate::token::{ContactSource, Verified};
 
-/// Enough that two workers seldom meet in one.
+/// Enough shards that two workers rarely contend for one lock.
 const SHARDS: usize = 64;
 
 /// Until when a session goes on, if it does.

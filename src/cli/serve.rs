@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::DumpableBehavior;
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, setrlimit};
 use tokio::time::sleep;
 
 use super::signals::{Asked, Ears};
@@ -76,10 +76,11 @@ fn prepare_process() {
     if let Err(error) = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable) {
         tracing::warn!(%error, "the process could not be closed to others of its user");
     }
-    if let Err(error) = rlimit::Resource::CORE.set(0, 0) {
+    if let Err(error) = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }) {
         tracing::warn!(%error, "core files could not be forbidden; they would hold keys");
     }
-    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+    let most = getrlimit(Resource::Nofile).maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most }) {
         tracing::warn!(%error, "the limit of open connections could not be raised");
     }
 }

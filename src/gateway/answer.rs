@@ -22,7 +22,7 @@ pub fn problem(fault: &Fault, id: RequestId) -> Response<Bytes> {
 
 /// The answer for a fault. `shape` is the profile of the vendor on whose paths it happened.
 pub(super) fn of(fault: &Fault, shape: Option<&Profile>, id: RequestId) -> Response<Payload> {
-    rendered(fault, shape, id).map(Payload::whole)
+    rendered(fault, shape, id).map(Payload::Whole)
 }
 
 fn rendered(fault: &Fault, shape: Option<&Profile>, id: RequestId) -> Response<Bytes> {
@@ -180,7 +180,7 @@ pub fn identify(headers: &mut HeaderMap, id: RequestId) {
 /// The demo's page: it may run its own script and talk to this gateway, and nothing else.
 pub(super) fn page(html: Bytes) -> Response<Payload> {
     const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-    let mut response = Response::new(Payload::whole(html));
+    let mut response = Response::new(Payload::Whole(html));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));

@@ -37,17 +37,7 @@ impl fmt::Debug for Payload {
     }
 }
 
-impl Payload {
-    pub(super) fn whole(bytes: Bytes) -> Self {
-        Self::Whole(bytes)
-    }
-
-    pub(super) fn own(body: axum::body::Body) -> Self {
-        Self::Own(body)
-    }
-}
-
-/// As much as of what comes from a vendor: each part has to be taken in time.
+/// No more at once than of what comes from a vendor: the time-out for a client that does not read is for each part.
 fn next_part(whole: &mut Bytes) -> Option<Bytes> {
     (!whole.is_empty()).then(|| whole.split_to(whole.len().min(READ_BUFFER)))
 }
@@ -69,7 +59,7 @@ impl Body {
             Payload::Socket(socket) => {
                 record.goes_on_as(Open::Socket);
                 socket.start(record);
-                Self { payload: Payload::whole(Bytes::new()), record: None, is_cut: false }
+                Self { payload: Payload::Whole(Bytes::new()), record: None, is_cut: false }
             }
             payload => {
                 if matches!(&payload, Payload::Stream(stream) if stream.has_events()) {
@@ -161,7 +151,7 @@ mod tests {
 
     #[test]
     fn an_answer_with_a_token_in_it_is_not_in_debug_output() {
-        let payload = Payload::whole(Bytes::from_static(b"{\"token\":\"eyJhbGciOiJFZERTQSIs\"}"));
+        let payload = Payload::Whole(Bytes::from_static(b"{\"token\":\"eyJhbGciOiJFZERTQSIs\"}"));
         assert_eq!(format!("{payload:?}"), "Whole(…)");
     }
 }

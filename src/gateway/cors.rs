@@ -47,7 +47,7 @@ impl Cors {
 
     /// The answer to a preflight. A page that is not allowed learns nothing but that.
     pub(super) fn preflight(&self, entry: Option<&Entry>, asked: &HeaderMap, is_allowed: bool) -> Response<Payload> {
-        let mut response = Response::new(Payload::whole(Bytes::new()));
+        let mut response = Response::new(Payload::Whole(Bytes::new()));
         *response.status_mut() = StatusCode::NO_CONTENT;
         let headers = response.headers_mut();
         headers.insert(
@@ -74,7 +74,7 @@ impl Cors {
     }
 
     /// Whether this answer says already what the page may do: a preflight's does.
-    pub(super) fn is_answered(&self, response: &Response<Payload>) -> bool {
+    pub(super) fn is_answered(response: &Response<Payload>) -> bool {
         response.headers().contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN)
     }
 

@@ -59,7 +59,7 @@ impl Gateway {
         call: Call,
     ) -> Result<Response<Answered>, Fault> {
         let Call { grant, vendor, number, values, incoming, open, told } = call;
-        // Nobody asks this one for what is in the path.
+        // The values of the path are not needed to read the body.
         let target = CallTarget { route: route(&vendor, number)?, vendor: &vendor, number, values: &[] };
         let incoming = self.proxy.held(&grant, &target, incoming).await?;
         let [open, untaken] = open.map_or([None, None], |open| open.shared().map(Some));

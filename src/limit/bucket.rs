@@ -9,8 +9,8 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::document::Rate;
 
-/// The part of a rate that a replica may take before it says so: what is less costs the store nothing, and is what limits
-/// may be wrong by, for each replica.
+/// What was taken is reported once it is this part of the rate: less is not worth a round trip, and is by how much each
+/// replica may be wrong.
 const TRIFLE: u32 = 16;
 /// So many times its rate a key can owe, see the store's `share.lua`: no word of the store's makes it more.
 const MOST_OWED: u64 = 16;

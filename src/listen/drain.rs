@@ -12,7 +12,7 @@ use tokio::sync::futures::OwnedNotified;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Phase {
-    /// It is far.
+    /// Running normally.
     Open,
     /// Balancers are told. Connections are accepted, and closed after the call that they carry.
     Noticed,

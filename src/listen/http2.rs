@@ -35,7 +35,7 @@ const STREAM_WINDOW: u32 = 256 << 10;
 const PENDING_RESETS: usize = 20;
 /// Streams that we had to reset because of what the client did.
 const OWN_RESETS: usize = 256;
-/// A connection without a sign of life is asked for one, and closed without an answer.
+/// A silent connection is pinged, and closed if no answer comes.
 const PING_AFTER: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a client may take to go when it is told to.

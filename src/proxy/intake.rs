@@ -196,12 +196,12 @@ impl Held {
 
     /// The body itself: it keeps its share of the memory until it is sent.
     pub(super) fn into_bytes(self) -> Bytes {
-        Bytes::from_owner(Unchanged { bytes: self.bytes, _share: self.share })
+        Bytes::from_owner(Counted { bytes: self.bytes, _share: self.share })
     }
 
     /// What was made of the body: it keeps the body's share of the memory until it is sent.
     pub(super) fn replaced_by(self, bytes: Vec<u8>) -> Bytes {
-        Bytes::from_owner(Replacement { bytes, _share: self.share })
+        Bytes::from_owner(Counted { bytes, _share: self.share })
     }
 }
 
@@ -219,25 +219,15 @@ impl Deref for Held {
     }
 }
 
-struct Unchanged {
-    bytes: Bytes,
+/// Bytes that count against the memory for bodies.
+struct Counted<T> {
+    bytes: T,
     _share: Share,
 }
 
-impl AsRef<[u8]> for Unchanged {
+impl<T: AsRef<[u8]>> AsRef<[u8]> for Counted<T> {
     fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-struct Replacement {
-    bytes: Vec<u8>,
-    _share: Share,
-}
-
-impl AsRef<[u8]> for Replacement {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
+        self.bytes.as_ref()
     }
 }
 

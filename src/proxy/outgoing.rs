@@ -74,7 +74,7 @@ impl fmt::Debug for Incoming {
 pub(super) fn is_read_first(route: &Route, incoming: &Incoming) -> bool {
     // In HTTP/2 a caller can declare that nothing comes and then send something: hyper's client would not ask for it.
     let is_said_to_be_empty = |body: &IncomingBody| body.size_hint().exact() == Some(0) && !body.is_end_stream();
-    // While a body comes that names a visitor, somebody else may do so.
+    // A body that names the visitor is read whole first: while it streams, another call could name one.
     route.rewrites_body()
         || route.identifies
         || !incoming.method.is_safe() && matches!(&incoming.body, Inbound::Coming(body) if is_said_to_be_empty(body))

@@ -28,8 +28,8 @@ enum State {
 }
 
 impl Renewal {
-    /// Asks, if nobody has; whether the answer is still to come. It may be late that there is somebody to ask: a client that
-    /// reads slowly is no reason to end what it reads.
+    /// Asks the store, once; whether the answer is still to come. The first poll may come long after the token's end: a
+    /// client that reads slowly must not lose its stream for that.
     pub(super) fn ask(&mut self, grant: Option<&CallGrant>, now: Instant) -> bool {
         if self.is_due() {
             let renewed = grant.and_then(|grant| grant.renewed(self.newest));

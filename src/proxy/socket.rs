@@ -41,7 +41,7 @@ const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// How long a WebSocket may be silent.
 #[derive(Clone, Copy, Debug)]
 pub struct SocketTimeouts {
-    /// A side that is silent for so long is asked for a sign of life, and given up after as long again.
+    /// A side that is silent for so long is pinged, and given up after as long again.
     pub ping: Duration,
     /// Without a message in either direction for so long it ends.
     pub idle: Duration,

@@ -1,6 +1,6 @@
-//! Where the entries of the cache that all workers share are, as one worker has found them: there it takes no look at what
-//! other workers write, and no note of its use. What the shared cache lets go is gone here too, but for the bare room of it
-//! (half a KiB, without its texts), which is given up as others come.
+//! A worker's own index into the cache that all workers share: weak references, so that a hit touches no memory that other
+//! workers write. What the shared cache evicts is dead here too; the place of it (half a KiB, without its texts) is freed as
+//! others come.
 
 use std::cell::RefCell;
 use std::sync::{Arc, Weak};
@@ -16,8 +16,7 @@ pub(super) type Digest = [u8; 32];
 const MOST: usize = 100_000;
 /// One find in so many is left to the shared cache, which would take for unused what only others are asked for.
 const TURNS: u32 = 8;
-/// How many are looked at when one comes, whether they are gone: two, so that those are not more than those that are not for
-/// long.
+/// How many are looked at for dead ones when one comes: two, so that those are removed faster than they pile up.
 const LOOKS: usize = 2;
 
 struct Near<T> {

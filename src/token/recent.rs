@@ -9,8 +9,8 @@ use super::session::Verified;
 
 /// How many a worker keeps, each in the one place that it can have: with the usual 1 KiB, 4 MB.
 const PLACES: usize = 4096;
-/// So much of a token's end says where it is kept. It is of the signature: whoever does not know that finds nobody's place,
-/// and learns nothing by how long a comparison takes.
+/// So many bytes of a token's end choose its place. They are of the signature: nobody without the token can aim at its place,
+/// or learn anything by how long a comparison takes.
 const END: usize = 32;
 
 /// Of those that find their place taken, one in so many takes it: where there are more than a worker can keep, most of them

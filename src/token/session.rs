@@ -191,10 +191,6 @@ pub struct Verified {
     pub number: u128,
     /// What a call needs of the vendor's session.
     pub binding: Binding,
-    /// The token's own id.
-    pub jti: String,
-    /// The key that signed it.
-    pub kid: String,
     /// Until when anything that this key signed is good, where another has taken its place.
     pub(super) key_until: Option<Timestamp>,
     /// From when it is good, `nbf`. We mint it equal to `iat`; it is kept for the check at each use.

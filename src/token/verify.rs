@@ -36,7 +36,7 @@ pub(super) fn check(token: &str, keys: &Keys, issuer: &str, now: Timestamp) -> R
     let claims = Claims::parse(&payload)?;
     check_claims(&claims, issuer)?;
     let sealed = open(&claims, key.kid(), keys, now)?;
-    Ok(Verified { key_until, ..join(claims, sealed, key.kid()) })
+    Ok(Verified { key_until, ..join(claims, sealed) })
 }
 
 /// The key that a header names, if it is for a token of ours.
@@ -86,8 +86,7 @@ pub(super) fn open(claims: &Claims<'_>, kid: &str, keys: &Keys, now: Timestamp) 
     seal::open(keys.openers(now), &claims.bnd, &context)
 }
 
-fn join(claims: Claims<'_>, sealed: Sealed, kid: &str) -> Verified {
-    let jti = claims.jti.clone().into_owned();
+fn join(claims: Claims<'_>, sealed: Sealed) -> Verified {
     let not_before = Timestamp::from_seconds(claims.nbf);
     let mut session = claims.into_session();
     session.source = sealed.source;
@@ -98,7 +97,7 @@ fn join(claims: Claims<'_>, sealed: Sealed, kid: &str) -> Verified {
     }
     let number = session_number(&session.id);
     let judged = Judged::default();
-    Verified { session, number, binding: sealed.binding, jti, kid: kid.to_owned(), key_until: None, not_before, judged }
+    Verified { session, number, binding: sealed.binding, key_until: None, not_before, judged }
 }
 
 impl Verified {

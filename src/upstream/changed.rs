@@ -22,7 +22,7 @@ impl Changed {
     pub(super) fn word(&self, than: Option<Instant>) -> Pin<Box<Notified<'_>>> {
         let notify = if than.is_some() { &self.picky } else { &self.any };
         let mut word = Box::pin(notify.notified());
-        // Else two seats that become free before either of two is asked whether it is told are one word for both.
+        // Registered now: two seats that are freed before the first poll would otherwise wake one waiter only.
         word.as_mut().enable();
         word
     }

@@ -35,9 +35,9 @@ const SEND_BUFFER: usize = 256 << 10;
 const RECORDS: usize = 128 << 20;
 /// The longest head of an answer, unpacked.
 const LONGEST_HEAD: u32 = 64 << 10;
-/// How often a connection is looked after: it is asked for a sign of life if calls are open, closed if none came.
+/// How often a connection is looked after: with calls open it is pinged, and closed if no answer came.
 const ROUND: Duration = Duration::from_secs(20);
-/// How long a sign of life may take.
+/// How long the answer to a ping may take.
 const LONGEST_SILENCE: Duration = Duration::from_secs(10);
 
 /// A connection, as its calls see it.

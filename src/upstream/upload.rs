@@ -108,8 +108,8 @@ impl Streamed {
         }
     }
 
-    /// Whether more of it may be sent. Most bodies are one part that is there, and nobody waits for the end of the right to
-    /// them; before the first part those do who wait for the answer, and behind that nobody, as nothing has passed.
+    /// Whether more of it may be sent. The first part goes unasked while its token is good: most bodies are one part, and
+    /// nothing has passed yet that would have to be cut. Who waits for the answer watches over the right until then.
     pub(super) fn poll_right(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
         let Some((until, hold)) = &mut self.hold else { return Poll::Ready(Ok(())) };
         let is_asked = self.sent > 0 || Instant::now() > *until || self.has_waited && hold.is_revoked();

@@ -10,14 +10,14 @@ const SECOND: u32 = 34;
 /// How many words every filter has: 2 KiB. Their number is fixed, so that nothing is asked of it for each block.
 const WORDS: usize = 1 << 8;
 
-/// So many blocks a word at most: of a hundred others it then says yes to two or three.
+/// So many blocks a word at most: two or three of a hundred other blocks are let through then, to be compared.
 const MOST: usize = 4;
 
 /// A Bloom filter whose two bits for a block are in one word: one load for a block that it says no to.
 #[derive(Clone)]
 pub(super) struct Filter {
     words: Box<[u64; WORDS]>,
-    /// The same in as many words as there have to be, where these are too few: for more than eight keys.
+    /// A larger filter, where `words` would be too full: with more than eight keys.
     wide: Box<[u64]>,
     /// Makes the number of a wide word of a hash.
     shift: u32,
@@ -50,7 +50,7 @@ impl Filter {
         has(self.words[word(hash)], hash) && (self.wide.is_empty() || self.may_have_wide(hash))
     }
 
-    /// By itself, so that the search of everybody else is no longer for it.
+    /// Out of line, so that the usual way stays short.
     #[inline(never)]
     fn may_have_wide(&self, hash: u64) -> bool {
         self.wide.get(wide_word(hash, self.shift)).is_some_and(|word| has(*word, hash))

@@ -22,7 +22,7 @@ pub(super) enum Kind {
     },
     /// The end of the connection.
     Close,
-    /// A sign of life, or the request for one.
+    /// A ping, or the answer to one.
     Control,
 }
 
@@ -230,7 +230,7 @@ pub(super) fn close(to: Writer, code: u16, reason: &str) -> Vec<u8> {
     control(to, 0x88, &payload)
 }
 
-/// A request for a sign of life.
+/// A ping.
 pub(super) fn ping(to: Writer) -> Vec<u8> {
     control(to, 0x89, &[])
 }

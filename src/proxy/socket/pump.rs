@@ -41,7 +41,7 @@ pub(super) struct Terms {
     pub(super) ends: Instant,
     /// When it is cut without one.
     pub(super) latest: Instant,
-    /// A side that is silent for so long is asked for a sign of life, and given up after as long again.
+    /// A side that is silent for so long is pinged, and given up after as long again.
     pub(super) ping: Duration,
     /// Without a message for so long it ends.
     pub(super) idle: Duration,
@@ -58,9 +58,9 @@ pub(super) enum End {
     Over(Over),
     /// Nobody said anything for too long.
     Idle,
-    /// The client broke off, or gave no sign of life.
+    /// The client broke off, or did not answer a ping.
     ClientLost,
-    /// The vendor broke off, or gave no sign of life.
+    /// The vendor broke off, or did not answer a ping.
     VendorLost,
     /// The client's frames are wrong.
     ClientViolation(Violation),
@@ -443,7 +443,7 @@ where
         let token = if now < self.terms.ends { self.terms.ends } else { self.terms.latest };
         let sides = match self.one_has_closed {
             None => self.client.due(self.terms.ping).min(self.vendor.due(self.terms.ping)),
-            // Nobody is asked for a sign of life any more: what is due for that stays due.
+            // Nobody is pinged any more: what is due for that stays due.
             Some(since) => since + GOODBYE,
         };
         let others = [self.held_since.map(|since| since + HOLD), self.may_speak()];

@@ -43,7 +43,7 @@ pub(in crate::proxy) struct Down {
 pub(in crate::proxy) enum Wanted {
     /// A message.
     Message,
-    /// A frame that is none: a sign of life, or a small part of a message.
+    /// A frame that is no message: a ping, or a small part of one.
     Trifle,
 }
 
@@ -223,7 +223,7 @@ impl Up {
                         seen.wait = Some(wait);
                         break;
                     }
-                    // An endless message of nothing is not said.
+                    // Small fragments are no activity: empty ones would hold the idle time-out off for ever.
                     seen.data |= wanted != Some(Wanted::Trifle);
                     out.extend_from_slice(head.bytes());
                 }

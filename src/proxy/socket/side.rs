@@ -36,7 +36,7 @@ impl<S: AsyncRead + AsyncWrite> Side<S> {
         self.out.is_empty() && self.is_flushed
     }
 
-    /// What waits for a side that is gone waits for nobody: neither the other side nor the end must wait for it.
+    /// The side is gone: drops what was queued for it, so that neither the other side nor the end waits.
     pub(super) fn forget(&mut self) {
         self.has_ended = true;
         self.is_flushed = true;
@@ -48,12 +48,12 @@ impl<S: AsyncRead + AsyncWrite> Side<S> {
         self.asked = None;
     }
 
-    /// When it has to be asked for a sign of life, or given up.
+    /// When it has to be pinged, or given up.
     pub(super) fn due(&self, ping: Duration) -> Instant {
         self.asked.unwrap_or(self.heard) + ping
     }
 
-    /// Asks for a sign of life if it is time; says whether there was none although it was asked for.
+    /// Pings it if it is time; says whether the last ping had no answer.
     pub(super) fn ask(
         &mut self,
         writer: Writer,
@@ -66,7 +66,7 @@ impl<S: AsyncRead + AsyncWrite> Side<S> {
             return false;
         }
         if !is_heard {
-            // Whom we do not read cannot give a sign of life, but one that has left refuses what it is sent.
+            // The answer of a side that we do not read cannot come, but one that has left refuses what it is sent.
             if may_write && self.is_written() {
                 self.out.extend_from_slice(&ping(writer));
             }

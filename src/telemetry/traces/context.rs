@@ -1,10 +1,8 @@
 //! Which trace, and which span of it: W3C Trace Context (`traceparent`, `tracestate`).
 
-use std::cell::Cell;
-
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::id::{Entropy, unhex};
+use crate::id::{unhex, unique};
 
 const PARENT: HeaderName = HeaderName::from_static("traceparent");
 const STATE: HeaderName = HeaderName::from_static("tracestate");
@@ -122,15 +120,9 @@ fn state(headers: &HeaderMap) -> Option<HeaderValue> {
     HeaderValue::try_from(all).ok().filter(|_| is_fit)
 }
 
-/// A number for an id: unique, and no secret. It is as unlikely to be 0, which is no id, as to be another's.
+/// A number for an id. It is as unlikely to be 0, which is no id, as to be another's.
 fn random() -> u64 {
-    // A Weyl sequence through splitmix64's finalizer, from a random start for each thread: no system call for a call.
-    thread_local!(static STATE: Cell<u64> = Cell::new(u64::from_le_bytes(Entropy::system().bytes())));
-    let count = STATE.get().wrapping_add(0x9E37_79B9_7F4A_7C15);
-    STATE.set(count);
-    let mut mixed = (count ^ (count >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    (mixed ^ (mixed >> 31)).max(1)
+    unique().max(1)
 }
 
 #[cfg(test)]

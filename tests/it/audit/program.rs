@@ -9,7 +9,7 @@ use keystile::clock::Clock;
 use keystile::id::{Entropy, RequestId};
 use keystile::telemetry::audit::{Action, Audit, Event, Trace, Who};
 use reqwest::{Client, Response};
-use rlimit::Resource;
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -182,9 +182,9 @@ async fn fill(path: &Path) {
     }
 }
 
-fn limit(id: u32, bytes: u64) {
-    let id = i32::try_from(id).unwrap();
-    rlimit::prlimit(id, Resource::FSIZE, Some((bytes, rlimit::INFINITY)), None).unwrap();
+fn limit(id: u32, bytes: Option<u64>) {
+    let id = Pid::from_raw(i32::try_from(id).unwrap());
+    prlimit(id, Resource::Fsize, Rlimit { current: bytes, maximum: None }).unwrap();
 }
 
 #[tokio::test]
@@ -203,7 +203,7 @@ async fn while_the_record_cannot_be_written_no_token_leaves_and_sessions_end_all
     assert_eq!(ready().await, (200, "ready\n".to_owned()));
 
     let length = std::fs::metadata(home.record()).unwrap().len();
-    limit(at.running.id(), length + 20);
+    limit(at.running.id(), Some(length + 20));
     let unavailable = (503, "audit_unavailable".to_owned());
     let refused = home.open(&at).await.unwrap();
     assert!(refused.headers().contains_key("retry-after"));
@@ -218,7 +218,7 @@ async fn while_the_record_cannot_be_written_no_token_leaves_and_sessions_end_all
     let gone = home.http.get(&session).bearer_auth(&token).send().await.unwrap();
     assert_eq!(refusal(gone).await, (401, "token_revoked".to_owned()));
 
-    limit(at.running.id(), rlimit::INFINITY);
+    limit(at.running.id(), None);
     let (back, _) = home.opened(&at).await.unwrap();
     assert_eq!(ready().await, (200, "ready\n".to_owned()));
     let list = home.http.get(format!("{}/v1/sessions", at.url)).bearer_auth(home.owner.secret.expose());
