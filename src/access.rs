@@ -20,7 +20,7 @@ use std::sync::Arc;
 use http::{HeaderMap, header};
 
 pub use self::call::{CallGrant, CallTarget};
-pub use self::contact::ContactGrant;
+pub use self::contact::{Aim, ContactGrant};
 pub use self::credential::{BEARER_PROTOCOL, Credential};
 pub use self::hold::{HoldGrant, RenewGrant};
 pub use self::mint::{MintGrant, Minter};

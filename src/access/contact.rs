@@ -49,25 +49,61 @@ impl ContactGrant {
     }
 }
 
+/// What a client wants to do with sessions of its bots.
+#[derive(Clone, Copy, Debug)]
+pub enum Aim {
+    /// Say who the visitor is.
+    Name,
+    /// See them.
+    See,
+    /// End them.
+    End,
+}
+
+impl Aim {
+    /// What a client whose secret is in a page is told.
+    fn refused_to_a_page(self) -> &'static str {
+        match self {
+            Self::Name => {
+                "a client that may be in a page cannot say who its visitor is; send the credential of a server"
+            }
+            Self::See => "a client that may be in a page sees no sessions; send the credential of a server",
+            Self::End => "a client that may be in a page ends no sessions; send the credential of a server",
+        }
+    }
+
+    /// What the bearer of a session's token is told.
+    fn refused_to_a_bearer(self) -> &'static str {
+        match self {
+            Self::Name => {
+                "a session token cannot say who its visitor is; send the credential of a client that owns the bot, and \
+                 the token in the body"
+            }
+            Self::See => {
+                "a session token shows its own session alone, at that session's path; send the credential of a client \
+                 that owns the bots"
+            }
+            Self::End => {
+                "a session token ends its own session alone, at that session's path; send the credential of a client \
+                 that owns the bot"
+            }
+        }
+    }
+}
+
 impl Access {
-    /// The client that may do something with sessions of its bots.
+    /// The client that may do what it wants to with sessions of its bots.
     ///
     /// # Errors
     ///
-    /// Whoever it is, it is no client.
-    pub fn client_of(&self, principal: Principal) -> Result<Arc<Client>, Fault> {
+    /// Whoever it is, it is no client; or its secret is in a page, where anybody can read it.
+    pub fn client_of(&self, principal: Principal, aim: Aim) -> Result<Arc<Client>, Fault> {
         match principal.0 {
-            // Its secret is in a page, where anybody can read it.
-            Proven::Client(client) if client.is_browser => Err(Fault::new(
-                Code::OwnerRequired,
-                "a client that may be in a page cannot say who its visitor is; send the credential of a server",
-            )),
+            Proven::Client(client) if client.is_browser => {
+                Err(Fault::new(Code::OwnerRequired, aim.refused_to_a_page()))
+            }
             Proven::Client(client) => Ok(client),
-            Proven::Session(_) => Err(Fault::new(
-                Code::OwnerRequired,
-                "a session token cannot say who its visitor is; send the credential of a client that owns the bot, and \
-                 the token in the body",
-            )),
+            Proven::Session(_) => Err(Fault::new(Code::OwnerRequired, aim.refused_to_a_bearer())),
             Proven::Page(_) | Proven::Anonymous => Err(Fault::new(
                 Code::CredentialRequired,
                 "send the credential of a client that owns the bot as `Authorization: Bearer <secret>`",

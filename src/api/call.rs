@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::members::members;
 use super::{Api, Refused, Scene};
-use crate::access::{Caller, Credential, Principal};
+use crate::access::{Aim, Caller, Credential, Principal};
 use crate::bot::{Bot, Client};
 use crate::fault::{Code, Fault};
 use crate::session::Opened;
@@ -53,8 +53,8 @@ impl Call {
     }
 
     /// The client that makes it, where only a client may.
-    pub(super) fn client(&self) -> Result<Arc<Client>, Fault> {
-        self.api.access.client_of(self.principal()?)
+    pub(super) fn client(&self, aim: Aim) -> Result<Arc<Client>, Fault> {
+        self.api.access.client_of(self.principal()?, aim)
     }
 
     /// Notes what it turned out to be about, for CORS and the record. Only the first bot counts, and there is one.

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use super::audited::{about, with_token};
 use super::call::{Call, answered};
 use super::{Api, Refused, unknown_member};
-use crate::access::ContactGrant;
+use crate::access::{Aim, ContactGrant};
 use crate::fault::{Code, Fault};
 use crate::session::{Opened, Recognition, Unidentified};
 use crate::store::Begun;
@@ -31,7 +31,7 @@ const COME_BACK: Duration = Duration::from_secs(1);
 const LONGEST_BODY: u64 = 32 << 10;
 
 pub(super) async fn recognise(Path(id): Path<String>, call: Call, body: Body) -> Result<Response, Refused> {
-    let (api, client) = (&call.api, call.client()?);
+    let (api, client) = (&call.api, call.client(Aim::Name)?);
     let mut fields = call.members(body, LONGEST_BODY).await?;
     let token = text(fields.remove("token"))?;
     let keeps = keeps_previous(fields.remove("keepPrevious"))?;

@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use super::audited::{about, by_bearer};
 use super::call::{Call, answered};
 use super::{Api, Refused, Scene, unknown_member};
-use crate::access::{HoldGrant, Proven, RenewGrant};
+use crate::access::{Aim, HoldGrant, Proven, RenewGrant};
 use crate::bot::Client;
 use crate::clock::Timestamp;
 use crate::fault::{Code, Fault};
@@ -40,7 +40,7 @@ enum Holder {
 impl Call {
     /// Whether somebody may see and end the session `id`: its token's bearer, or a client that owns its bot. For all
     /// others there is none.
-    async fn holder(&self, id: &str) -> Result<Holder, Fault> {
+    async fn holder(&self, id: &str, aim: Aim) -> Result<Holder, Fault> {
         let access = &self.api.access;
         let principal = self.principal()?;
         if !matches!(principal.proven(), Proven::Client(_)) {
@@ -48,7 +48,7 @@ impl Call {
             self.is_about(grant.bot(), Some(&grant.verified().session.id));
             return Ok(Holder::Bearer(grant));
         }
-        let client = access.client_of(principal)?;
+        let client = access.client_of(principal, aim)?;
         self.api.admit_call_of(&client, &self.scene)?;
         let record = self.api.ledger.session(id).await?;
         let owned = access.bots_owned_by(&client, Some(&record.bot));
@@ -66,8 +66,8 @@ impl Call {
     }
 
     /// The client that asks about sessions of its bots.
-    fn owner(&self) -> Result<Arc<Client>, Fault> {
-        let client = self.client()?;
+    fn owner(&self, aim: Aim) -> Result<Arc<Client>, Fault> {
+        let client = self.client(aim)?;
         self.api.admit_call_of(&client, &self.scene)?;
         Ok(client)
     }
@@ -99,7 +99,7 @@ impl Holder {
 
 /// `GET /v1/sessions/{id}`
 pub(super) async fn show(Path(id): Path<String>, call: Call) -> Result<Response, Refused> {
-    let record = match call.holder(&id).await? {
+    let record = match call.holder(&id, Aim::See).await? {
         Holder::Owner(_, record) => *record,
         Holder::Bearer(grant) => {
             call.api.admit_held(&grant, &call.scene)?;
@@ -111,7 +111,7 @@ pub(super) async fn show(Path(id): Path<String>, call: Call) -> Result<Response,
 
 /// `DELETE /v1/sessions/{id}`
 pub(super) async fn end(Path(id): Path<String>, call: Call) -> Result<Response, Refused> {
-    let holder = call.holder(&id).await?;
+    let holder = call.holder(&id, Aim::End).await?;
     let _at = call.api.revoke(Scope::Session(holder.id().to_owned()), holder.ending(&call.scene)).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
@@ -165,7 +165,7 @@ pub struct Listing {
 
 /// `GET /v1/sessions`
 pub(super) async fn list(asked: Result<Query<Asked>, QueryRejection>, call: Call) -> Result<Response, Refused> {
-    let (api, client) = (&call.api, call.owner()?);
+    let (api, client) = (&call.api, call.owner(Aim::See)?);
     let Query(asked) = asked.map_err(|_wrong| {
         Fault::new(
             Code::BadRequest,
@@ -185,7 +185,7 @@ pub(super) async fn list(asked: Result<Query<Asked>, QueryRejection>, call: Call
 
 /// `DELETE /v1/sessions?contact=…` or `?bot=…`: all that are open now.
 pub(super) async fn end_all(asked: Result<Query<Asked>, QueryRejection>, call: Call) -> Result<Response, Refused> {
-    let (api, client) = (&call.api, call.owner()?);
+    let (api, client) = (&call.api, call.owner(Aim::End)?);
     let scope = match asked {
         Ok(Query(Asked { bot: Some(bot), contact: None, from: None, to: None, cursor: None, limit: None })) => {
             let bots = api.access.bots_owned_by(&client, Some(&bot))?;

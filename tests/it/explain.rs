@@ -223,6 +223,18 @@ fn calls_about_sessions_are_told_with_who_may_make_them() {
 }
 
 #[test]
+fn a_client_that_may_be_in_a_page_is_not_told_as_one_that_sees_and_ends_sessions() {
+    let home = Home::with(&CONFIG.replace("[clients.website]\n", "[clients.website]\nbrowser = true\n"));
+    for (method, path) in
+        [("GET", "/v1/sessions"), ("DELETE", "/v1/sessions?bot=office"), ("DELETE", "/v1/sessions/s1")]
+    {
+        let text = home.found(method, path);
+        has(&text, &["Client website\nrefused its secret may be in a page"]);
+        assert!(!text.contains("per_client"), "{text}");
+    }
+}
+
+#[test]
 fn bots_with_options_of_their_own_are_told_apart() {
     let text = Home::new().found("GET", "/know/sessions/abc");
     let (library, archive) = text.split_once("What becomes of it, for bot archive\n").unwrap();

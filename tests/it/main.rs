@@ -75,3 +75,4 @@ mod uploads;
 mod upstreams;
 mod vectors;
 mod waiting;
+mod wordings;

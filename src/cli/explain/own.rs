@@ -107,6 +107,10 @@ fn clients(sheet: &mut Sheet, directory: &Directory) {
     let owners: BTreeSet<&String> = directory.bots().flat_map(|bot| &bot.owners).collect();
     for client in owners.into_iter().filter_map(|name| directory.client_named(name)) {
         sheet.heading(format!("Client {}", client.name));
+        if client.is_browser {
+            sheet.row("refused", ["its secret may be in a page (browser = true): it sees and ends no sessions"]);
+            continue;
+        }
         let owned = sorted(directory).into_iter().filter(|bot| bot.is_owned_by(&client.name));
         sheet.row("owns", owned.map(|bot| &bot.name));
         sheet.row("limits", [format!("per_client = {}", rate(client.per_client))]);
