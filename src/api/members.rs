@@ -3,31 +3,55 @@
 //! A member that comes twice, at any depth, is refused: of two `email`, one parser takes the first and one the last, and
 //! what we take is signed.
 
+use std::cell::RefCell;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 use crate::fault::{Code, Fault};
+use crate::proxy::{DEEPEST, is_too_deep};
+use crate::secret::SHORTEST;
 
 /// The members of a JSON body, which must be an object; an empty body is an empty object.
 pub(super) fn members(body: &[u8]) -> Result<Map<String, Value>, Fault> {
     if body.is_empty() {
         return Ok(Map::new());
     }
-    let mut parser = serde_json::Deserializer::from_slice(body);
-    let parsed = Strict.deserialize(&mut parser).and_then(|value| parser.end().map(|()| value));
-    match parsed {
+    match read(body) {
         Ok(Value::Object(members)) => Ok(members),
         Ok(_) => Err(Fault::new(Code::BadRequest, "the body must be a JSON object")),
-        Err(error) if error.is_data() => {
-            Err(Fault::new(Code::BadRequest, "the body has a member twice, or is nested too deeply"))
-        }
-        Err(error) => {
+        Err(Unread::NotJson(error)) => {
             let place = format!("the body is not JSON: line {}, column {}", error.line(), error.column());
             Err(Fault::new(Code::BadRequest, place))
         }
+        Err(Unread::Refused(why)) => Err(Fault::new(Code::BadRequest, format!("the body {why}"))),
     }
+}
+
+/// Why there is no value.
+enum Unread {
+    NotJson(serde_json::Error),
+    /// It is JSON that is not taken; what is wrong with it.
+    Refused(String),
+}
+
+fn read(text: &[u8]) -> Result<Value, Unread> {
+    if is_too_deep(text) {
+        return Err(Unread::Refused(format!("is too deep; send at most {DEEPEST} levels")));
+    }
+    let twice = RefCell::default();
+    let mut parser = serde_json::Deserializer::from_slice(text);
+    let parsed = Strict { twice: &twice }.deserialize(&mut parser).and_then(|value| parser.end().map(|()| value));
+    parsed.map_err(|error| match twice.into_inner() {
+        Some(name) => Unread::Refused(format!("has `{}` twice in one object; send each name once", shown(&name))),
+        None => Unread::NotJson(error),
+    })
+}
+
+/// A name that a caller wrote, for an error. The log has it, too, and no secret is so short.
+fn shown(name: &str) -> String {
+    name.escape_default().take(SHORTEST - 1).collect()
 }
 
 /// Takes the member of this name, in whatever case it is written; in two cases at once it is refused.
@@ -41,9 +65,13 @@ pub(super) fn take(members: &mut Map<String, Value>, name: &str) -> Result<Optio
 }
 
 /// Reads a value, and refuses duplicate members.
-struct Strict;
+#[derive(Clone, Copy)]
+struct Strict<'t> {
+    /// The name of one that comes twice.
+    twice: &'t RefCell<Option<String>>,
+}
 
-impl<'de> DeserializeSeed<'de> for Strict {
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -51,7 +79,7 @@ impl<'de> DeserializeSeed<'de> for Strict {
     }
 }
 
-impl<'de> Visitor<'de> for Strict {
+impl<'de> Visitor<'de> for Strict<'_> {
     type Value = Value;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -84,7 +112,7 @@ impl<'de> Visitor<'de> for Strict {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
-        while let Some(item) = items.next_element_seed(Strict)? {
+        while let Some(item) = items.next_element_seed(self)? {
             list.push(item);
         }
         Ok(Value::Array(list))
@@ -93,10 +121,12 @@ impl<'de> Visitor<'de> for Strict {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
         while let Some(name) = members.next_key::<String>()? {
-            let value = members.next_value_seed(Strict)?;
-            if object.insert(name, value).is_some() {
+            let value = members.next_value_seed(self)?;
+            if object.contains_key(&name) {
+                self.twice.replace(Some(name));
                 return Err(A::Error::custom("a member comes twice"));
             }
+            object.insert(name, value);
         }
         Ok(Value::Object(object))
     }
@@ -132,6 +162,17 @@ mod tests {
     }
 
     #[test]
+    fn the_member_that_comes_twice_is_named_without_what_could_be_a_secret() {
+        assert_eq!(
+            detail(r#"{"contact":{"email":1,"email":2}}"#),
+            "the body has `email` twice in one object; send each name once"
+        );
+        let told = detail(r#"{"ksc_web_0123456789abcdef\n":1,"ksc_web_0123456789abcdef\n":2}"#);
+        assert!(told.contains("`ksc_web_0123456") && !told.contains("01234567"), "{told}");
+        assert!(!detail("{\"\u{202e}\":1,\"\u{202e}\":2}").contains('\u{202e}'));
+    }
+
+    #[test]
     fn a_member_is_taken_in_whatever_case_it_is_written_but_once() {
         let mut body = members(br#"{"Contact":1,"ttl":2,"TTL":3}"#).unwrap();
         assert_eq!(take(&mut body, "contact").unwrap(), Some(json!(1)));
@@ -140,7 +181,12 @@ mod tests {
     }
 
     #[test]
-    fn deep_nesting_is_refused_and_costs_no_stack() {
-        assert!(members("[".repeat(100_000).as_bytes()).is_err());
+    fn a_body_is_64_levels_deep_at_most_and_deeper_costs_no_stack() {
+        let nested = |depth: usize| format!(r#"{{"meta":{}{}}}"#, "[".repeat(depth - 1), "]".repeat(depth - 1));
+        assert!(members(nested(64).as_bytes()).is_ok());
+        for deep in [nested(65), nested(127), nested(128), "[".repeat(100_000)] {
+            assert_eq!(detail(&deep), "the body is too deep; send at most 64 levels");
+        }
+        assert!(members(format!(r#"{{"meta":"{}"}}"#, "[".repeat(100)).as_bytes()).is_ok());
     }
 }

@@ -26,7 +26,7 @@ use serde_json::value::RawValue;
 use crate::fault::{Code, Fault};
 
 /// As many arrays and objects may stand in each other, the body itself counted.
-const DEEPEST: usize = 64;
+pub const DEEPEST: usize = 64;
 
 /// A name in an error is cut to so many characters: the client knows the rest, and no secret is so short. The log has the
 /// error, too.
@@ -205,8 +205,9 @@ fn read(body: &[u8]) -> Result<Members<'_>, JsonError> {
     Err(JsonError::NotAnObject)
 }
 
-/// Counts brackets outside strings. What is no JSON may be counted wrongly: the parser refuses it afterwards.
-fn is_too_deep(mut rest: &[u8]) -> bool {
+/// Whether arrays and objects stand deeper in each other than [`DEEPEST`]. Counts brackets outside strings: what is no JSON may be
+/// counted wrongly, and the parser refuses it afterwards.
+pub fn is_too_deep(mut rest: &[u8]) -> bool {
     let mut depth: usize = 0;
     while let [byte, behind @ ..] = rest {
         rest = behind;

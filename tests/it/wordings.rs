@@ -50,3 +50,17 @@ async fn who_may_not_see_or_end_sessions_is_told_so_and_nothing_of_visitors() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_body_that_is_too_deep_is_told_as_that_by_every_session_call() {
+    let gateway = TestGateway::chatbotkit().start();
+    for (depth, told) in [(64, "meta"), (65, "too deep; send at most 64 levels"), (200, "too deep")] {
+        let body = format!(r#"{{"meta":{}{}}}"#, "[".repeat(depth - 1), "]".repeat(depth - 1));
+        for path in ["/v1/bots/support/sessions", "/api/v1/bot/bot_1/session/create"] {
+            let call = gateway.post(path).bearer_auth(gateway.owner.expose());
+            let (status, _, text) = words(call.header("content-type", "application/json").body(body.clone())).await;
+            assert!(status == 400 && text.contains(told), "{path}, {depth} levels: {status} {text}");
+        }
+    }
+    assert!(gateway.chatbotkit.as_ref().unwrap().seen().is_empty());
+}
