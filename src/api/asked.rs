@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use serde_json::{Map, Value};
 
-use super::members::{members, take};
+use super::members::{members, take, value};
 use crate::fault::{Code, Fault};
 use crate::proxy::parameter;
 use crate::session::RawWish;
@@ -45,34 +45,38 @@ impl<'r> Asked<'r> {
     pub(super) fn wish(mut self, accept: &Accept) -> Result<RawWish, Fault> {
         let fields = &accept.fields;
         Ok(RawWish {
-            ttl: self.first(&fields.ttl)?.map(parsed),
-            contact: self.first(&fields.contact)?.map(contact),
-            messages: self.first(&fields.messages)?.map(parsed),
+            ttl: self.parsed(&fields.ttl)?,
+            contact: self.first(&fields.contact)?.map(|(place, given)| contact(place, given)).transpose()?,
+            messages: self.parsed(&fields.messages)?,
             meta: self.meta(&fields.meta)?,
-            visit: self.first(&fields.visit)?.filter(|value| value.as_str() != Some("")),
+            visit: self.first(&fields.visit)?.map(|(_, value)| value).filter(|value| value.as_str() != Some("")),
             origin: None,
         })
     }
 
     fn meta(&mut self, meta: &Meta) -> Result<Option<Value>, Fault> {
         let members = match meta {
-            Meta::Whole(places) => return Ok(self.first(places)?.map(parsed)),
+            Meta::Whole(places) => return self.parsed(places),
             Meta::Members(members) => members,
         };
         let mut given = Map::new();
         for (name, places) in members {
-            if let Some(value) = self.first(places)?.filter(|value| !value.is_null()) {
+            if let Some((_, value)) = self.first(places)?.filter(|(_, value)| !value.is_null()) {
                 given.insert(name.clone(), value);
             }
         }
         Ok((!given.is_empty()).then_some(Value::Object(given)))
     }
 
-    /// What stands at the first of `places` where something does.
-    fn first(&mut self, places: &[Place]) -> Result<Option<Value>, Fault> {
+    fn parsed(&mut self, places: &[Place]) -> Result<Option<Value>, Fault> {
+        self.first(places)?.map(|(place, value)| parsed(place, value)).transpose()
+    }
+
+    /// What stands at the first of `places` where something does, and which that is.
+    fn first<'p>(&mut self, places: &'p [Place]) -> Result<Option<(&'p Place, Value)>, Fault> {
         for place in places {
             if let Some(value) = self.take(place)? {
-                return Ok(Some(value));
+                return Ok(Some((place, value)));
             }
         }
         Ok(None)
@@ -98,20 +102,51 @@ impl<'r> Asked<'r> {
     }
 }
 
-/// What stands outside of a JSON body is text: numbers, lists and objects are read out of it.
-fn parsed(value: Value) -> Value {
-    match &value {
-        Value::String(text) => serde_json::from_str(text).unwrap_or(value),
-        _ => value,
+/// What stands outside of a JSON body is text: numbers, lists and objects are read out of it, as strictly as out of a body.
+fn parsed(place: &Place, given: Value) -> Result<Value, Fault> {
+    match &given {
+        Value::String(text) => Ok(value(text, place.name())?.unwrap_or(given)),
+        _ => Ok(given),
     }
 }
 
 /// A contact is an object; a text alone is its email address.
-fn contact(value: Value) -> Value {
-    match &value {
-        Value::String(text) if text.trim_start().starts_with('{') => parsed(value),
-        Value::String(text) if text.is_empty() => Value::Null,
-        Value::String(text) => serde_json::json!({ "email": text }),
-        _ => value,
+fn contact(place: &Place, given: Value) -> Result<Value, Fault> {
+    match &given {
+        Value::String(text) if text.trim_start().starts_with('{') => parsed(place, given),
+        Value::String(text) if text.is_empty() => Ok(Value::Null),
+        Value::String(text) => Ok(serde_json::json!({ "email": text })),
+        _ => Ok(given),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn query() -> Place {
+        Place::Query("who".to_owned())
+    }
+
+    #[test]
+    fn a_contact_in_text_is_read_as_strictly_as_one_in_a_body() {
+        let read = |text: &str| contact(&query(), Value::from(text)).map_err(|fault| fault.detail().to_owned());
+        assert_eq!(read(r#" {"email":"a@b.co"}"#), Ok(json!({"email": "a@b.co"})));
+        assert_eq!(read("a@b.co"), Ok(json!({"email": "a@b.co"})));
+        for twice in [r#"{"email":"a@b.co","email":"c@d.co"}"#, r#"{"email":"a@b.co","\u0065mail":"c@d.co"}"#] {
+            let told = "the JSON of `who` has `email` twice in one object; send each name once";
+            assert_eq!(read(twice), Err(told.to_owned()), "{twice}");
+        }
+        let deep = format!(r#"{{"name":{}{}}}"#, "[".repeat(64), "]".repeat(64));
+        assert!(read(&deep).unwrap_err().contains("too deep"));
+    }
+
+    #[test]
+    fn a_value_in_text_is_what_it_writes_in_json_and_else_the_text() {
+        let read = |text: &str| parsed(&query(), Value::from(text)).unwrap();
+        assert_eq!((read("3600"), read("[1]"), read("soon")), (json!(3600), json!([1]), json!("soon")));
+        assert!(parsed(&query(), Value::from(r#"[{"a":1,"a":2}]"#)).is_err());
     }
 }

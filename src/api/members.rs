@@ -29,6 +29,15 @@ pub(super) fn members(body: &[u8]) -> Result<Map<String, Value>, Fault> {
     }
 }
 
+/// The value that `text`, which stands at the place of this name, writes in JSON; nothing, where it is no JSON.
+pub(super) fn value(text: &str, place: &str) -> Result<Option<Value>, Fault> {
+    match read(text.as_bytes()) {
+        Ok(value) => Ok(Some(value)),
+        Err(Unread::NotJson(_)) => Ok(None),
+        Err(Unread::Refused(why)) => Err(Fault::new(Code::BadRequest, format!("the JSON of `{place}` {why}"))),
+    }
+}
+
 /// Why there is no value.
 enum Unread {
     NotJson(serde_json::Error),
