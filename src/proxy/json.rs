@@ -174,16 +174,18 @@ impl Rules<'_> {
 /// Whether some vendor may take the one for the other: without ASCII case, and as Go's `encoding/json` folds, which
 /// takes `ſ` (U+017F) for an `s` and the Kelvin sign (U+212A) for a `k`.
 fn same_name(left: &str, right: &str) -> bool {
-    fn fold(letter: char) -> char {
-        match letter {
-            '\u{17f}' => 's',
-            '\u{212a}' => 'k',
-            // Java's `equalsIgnoreCase` takes both for `i`.
-            '\u{131}' | '\u{130}' => 'i',
-            other => other.to_ascii_lowercase(),
-        }
-    }
     left.eq_ignore_ascii_case(right) || (!right.is_ascii() && left.chars().map(fold).eq(right.chars().map(fold)))
+}
+
+/// A letter as it is compared.
+pub(super) fn fold(letter: char) -> char {
+    match letter {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        // Java's `equalsIgnoreCase` takes both for `i`.
+        '\u{131}' | '\u{130}' => 'i',
+        other => other.to_ascii_lowercase(),
+    }
 }
 
 /// The members of an object in their order: names decoded, values as they came.

@@ -1,5 +1,6 @@
 //! The query of a call: parsed, decoded, and written anew from what the route names.
 
+use super::json::fold;
 use crate::fault::{Code, Fault};
 use crate::net::{percent_decode, percent_encode};
 use crate::vendor::{Query, Route, Template, Values};
@@ -34,7 +35,7 @@ impl Rules<'_> {
     /// Whether the parameter is ours: taken out, or written by us.
     fn is_ours(&self, name: &str) -> bool {
         let mut ours = self.strip.iter().map(String::as_str).chain(self.set.iter().map(|(name, _)| *name));
-        ours.any(|ours| ours.eq_ignore_ascii_case(name))
+        ours.any(|ours| may_be_read_as(ours, name))
     }
 
     fn is_allowed(&self, name: &str) -> bool {
@@ -43,6 +44,20 @@ impl Rules<'_> {
             Query::All => true,
         }
     }
+}
+
+/// Whether some vendor may read the parameter `name` as `ours`: without case, as members of bodies are compared, and as PHP and
+/// Rack do. PHP leaves out blanks before a name and what follows a NUL, makes `_` of blanks, dots and a bracket that is not
+/// closed, and of `a[]` and `a[b]` a list `a`; Rack leaves out brackets before a name, too.
+fn may_be_read_as(ours: &str, name: &str) -> bool {
+    let name = name.split('\0').next().unwrap_or_default().trim_start_matches([' ', '[', ']']);
+    let list = name.split(['[', ']']).next().unwrap_or_default();
+    is_same(ours, name) || is_same(ours, list)
+}
+
+fn is_same(left: &str, right: &str) -> bool {
+    let folded = |letter| if matches!(letter, ' ' | '.' | '[') { '_' } else { fold(letter) };
+    left.chars().map(folded).eq(right.chars().map(folded))
 }
 
 /// The value of the parameter `name`, in whatever case it is written; nothing, if it is not there.
@@ -141,6 +156,45 @@ mod tests {
         let mut path = String::new();
         rewrite_into("a=1&T=token&b=2&K=mine", &rules, &mut path).unwrap();
         assert_eq!(path, "?a=1&b=2&k=v");
+    }
+
+    #[test]
+    fn what_some_vendor_may_read_as_a_stripped_parameter_does_not_pass() {
+        let (allow, strip) = (Query::All, ["user_id".to_owned(), "api.key".to_owned()]);
+        let rules = Rules { allow: &allow, strip: &strip, set: &[("bot_id", Some("7".to_owned()))] };
+        for name in [
+            "user.id",
+            "user%20id",
+            "user+id",
+            "user%2Eid",
+            "USER.ID",
+            "user_id[]",
+            "user_id[0]",
+            "user_id%5Ba%5D[b]",
+            "user[id",
+            "user_id[",
+            "%20user_id",
+            "+user.id",
+            "user_id%00x",
+            "[user_id]",
+            "user_id]",
+            "u%C5%BFer_id",
+            "u\u{17f}er_\u{131}d",
+            "api_key",
+            "api_\u{212a}ey",
+            "bot.id",
+            "bot_id[]",
+            "Bot%20Id",
+        ] {
+            let mut path = String::new();
+            rewrite_into(&format!("a=1&{name}=9"), &rules, &mut path).unwrap();
+            assert_eq!(path, "?a=1&bot_id=7", "{name}");
+        }
+        for name in ["userid", "user_ids", "user-id", "filter[user_id]", "user%2Bid", "user", "id"] {
+            let mut path = String::new();
+            rewrite_into(&format!("{name}=9"), &rules, &mut path).unwrap();
+            assert!(path.contains("=9&bot_id=7"), "{name}: {path}");
+        }
     }
 
     #[test]
