@@ -24,7 +24,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
 use axum::routing::{get, post};
-use http::Request;
+use http::{Request, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -319,7 +319,16 @@ impl Admin {
         };
         match response.extensions_mut().remove::<Refused>().and_then(|refused| refused.take()) {
             Some(fault) => Err(fault),
-            None => Ok(response),
+            None => other_method(&response).map_or(Ok(response), Err),
         }
     }
+}
+
+/// What the router answers bare where a call has another method.
+fn other_method(response: &Response) -> Option<Fault> {
+    if response.status() != StatusCode::METHOD_NOT_ALLOWED {
+        return None;
+    }
+    let allowed = response.headers().get(header::ALLOW).and_then(|names| names.to_str().ok()).unwrap_or_default();
+    Some(Fault::new(Code::MethodNotAllowed, allowed.replace(',', ", ")))
 }

@@ -141,6 +141,25 @@ async fn admin_api_needs_the_operators_secret_and_is_off_without_one() {
 }
 
 #[tokio::test]
+async fn another_method_is_told_with_those_that_there_are() {
+    let operated = Operated::start();
+    for (method, path, allowed) in [
+        (Method::PUT, "/v1/sessions", "GET, HEAD, DELETE"),
+        (Method::GET, "/v1/bots/support/sessions", "POST"),
+        (Method::POST, "/livez", "GET, HEAD"),
+    ] {
+        let answer = operated.call(method, path).send().await.unwrap();
+        let header = |name: &str| answer.headers()[name].to_str().unwrap().to_owned();
+        assert_eq!((header("allow").as_str(), header("cache-control").as_str()), (allowed, "no-store"), "{path}");
+        assert_eq!(header("content-type"), "application/problem+json", "{path}");
+        let told = (answer.status().as_u16(), answer.json::<Value>().await.unwrap());
+        assert_eq!((told.0, &told.1["code"]), (405, &json!("method_not_allowed")), "{path}");
+        assert_eq!(told.1["message"], format!("use {allowed}"), "{path}");
+    }
+    assert_eq!(refused(operated.bare(Method::PUT, "/v1/sessions")).await, told(401, "credential_required"));
+}
+
+#[tokio::test]
 async fn operator_sees_and_ends_the_sessions_of_all_bots() {
     let operated = Operated::start();
     let (first, second) = (operated.gateway.mint("support").await, operated.gateway.mint("hidden").await);
