@@ -37,7 +37,9 @@ pub(super) async fn recognise(Path(id): Path<String>, call: Call, body: Body) ->
     let keeps = keeps_previous(fields.remove("keepPrevious"))?;
     let grant = api.access.may_identify(client, &id, &token)?;
     call.is_about(grant.bot(), Some(&grant.verified().session.id));
-    let _left = api.admit_client(grant.bot(), grant.client()).await?;
+    if let Some(quota) = api.admit_client(grant.bot(), grant.client()).await? {
+        let _first = call.scene.quota.set(quota);
+    }
     let recognition = api.recognition(&mut fields, &grant)?;
     let event = Event::new(Action::Contact, Who::Client(grant.client().name.clone()), call.scene.trace);
     let span = call.caller.span.clone();

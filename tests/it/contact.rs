@@ -450,7 +450,10 @@ async fn it_counts_like_an_opening_of_the_client() {
 
     assert_eq!((answer.status().as_u16(), &answer.headers()["retry-after"]), (429, &"30".parse().unwrap()));
     gateway.clock.advance(Duration::from_secs(30));
-    assert_eq!(becomes(&gateway, &session, &first, &ada()).await.status(), 200);
+    let answer = becomes(&gateway, &session, &first, &ada()).await;
+    let header = |name: &str| answer.headers()[name].to_str().unwrap();
+    assert_eq!(answer.status(), 200);
+    assert_eq!((header("ratelimit"), header("ratelimit-policy")), ("\"mint\";r=0;t=30", "\"mint\";q=2;w=60"));
 }
 
 /// A vendor that hears the identifying call, and answers it when it is told to: well, or not at all.
