@@ -69,6 +69,28 @@ async fn a_session_is_seen_by_its_bearer_and_by_an_owner_of_its_bot() {
 }
 
 #[tokio::test]
+async fn a_token_names_its_session_by_either_id_and_an_owner_by_the_sessions_alone() {
+    let gateway = TestGateway::chatbotkit().start();
+    let session = gateway.mint("support").await;
+    assert_ne!(session.id, session.conversation);
+    let conversation = format!("/v1/sessions/{}", session.conversation);
+
+    let shown = json_of(send(&gateway, Method::GET, &conversation, &session.token).await).await;
+    assert_eq!(shown["sessionId"], json!(session.id));
+    let renewed = send(&gateway, Method::POST, &format!("{conversation}/renew"), &session.token).await;
+    assert_eq!(renewed.status(), 200);
+    let wish = json!({"token": session.token, "contact": {"name": "Ada"}, "keepPrevious": true});
+    let named = gateway.post(&format!("{conversation}/contact")).bearer_auth(gateway.owner.expose()).json(&wish);
+    assert_eq!(named.send().await.unwrap().status(), 200);
+    for method in [Method::GET, Method::DELETE] {
+        let by_owner = send(&gateway, method, &conversation, gateway.owner.expose()).await;
+        assert_eq!(refusal(by_owner).await, says(404, "not_found"));
+    }
+    assert_eq!(send(&gateway, Method::DELETE, &conversation, &session.token).await.status(), 204);
+    assert_eq!(call(&gateway, &session, &session.token).await, says(401, "NOT_AUTHENTICATED"));
+}
+
+#[tokio::test]
 async fn an_owner_lists_the_sessions_of_its_bots_page_by_page() {
     let gateway = TestGateway::chatbotkit().start();
     let mut opened = Vec::new();
