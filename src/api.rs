@@ -26,7 +26,7 @@ use tokio_util::task::TaskTracker;
 
 pub use self::audited::Told;
 pub use self::call::answered;
-pub use self::session::Listing;
+pub use self::session::{LONGEST_PAGE, Listing, moment};
 use crate::access::{Access, Caller, HoldGrant, MintGrant, Minter, Principal};
 use crate::bot::{Bot, Client};
 use crate::clock::Clock;
@@ -35,8 +35,7 @@ use crate::fault::{Code, Fault, Quota};
 use crate::id::digest_number;
 use crate::limit::{Key, Kind, Limiter};
 use crate::net::Neighbourhood;
-use crate::proxy::Intake;
-use crate::secret::SHORTEST;
+use crate::proxy::{Intake, shown_name};
 use crate::session::once::Repeats;
 use crate::session::{Ledger, Opened, Opener, RawWish, Wish};
 use crate::store::Taken;
@@ -326,7 +325,6 @@ fn session_headers(opened: &Opened) -> Result<HeaderMap, Fault> {
 
 /// That a body has a member that it should not have.
 fn unknown_member(name: &str, known: &[&str]) -> Fault {
-    // The log has it, too, and no secret is so short.
-    let shown: String = name.escape_default().take(SHORTEST - 1).collect();
-    Fault::new(Code::BadRequest, format!("`{shown}` is unknown; the body may have {}", known.join(", ")))
+    let detail = format!("`{}` is unknown; the body may have {}", shown_name(name), known.join(", "));
+    Fault::new(Code::BadRequest, detail)
 }

@@ -305,9 +305,10 @@ impl Gateway {
         let open = match bot.limits.streams {
             None => None,
             Some(most) => Some(self.limiter.open(session, most).ok_or_else(|| {
+                let calls = if most == 1 { "call" } else { "calls" };
                 Fault::new(
                     Code::TooManyStreams,
-                    format!("the session has {most} open calls already; wait for one to end"),
+                    format!("the session has {most} open {calls} already; wait for one to end"),
                 )
             })?),
         };

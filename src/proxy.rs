@@ -29,7 +29,7 @@ use tokio::time::Instant;
 
 pub use self::answer::{EXPIRES_IN, is_json};
 pub use self::intake::{Held, Intake};
-pub use self::json::{DEEPEST, is_too_deep};
+pub use self::json::{DEEPEST, is_too_deep, shown_name};
 pub use self::outgoing::{Inbound, Incoming};
 pub use self::query::parameter;
 use self::right::{Uploading, ended, over};

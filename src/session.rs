@@ -14,7 +14,7 @@ mod sharing;
 mod values;
 mod wish;
 
-pub use self::contact::read_one;
+pub use self::contact::{is_email, read_one};
 pub use self::identify::Unidentified;
 pub use self::ledger::{Ledger, end_of};
 pub use self::open::{Opened, Opener};

@@ -12,8 +12,7 @@ use serde_json::json;
 
 use super::{Admin, Peer};
 use crate::access::{Caller, Operator};
-use crate::api::{Api, Listing, Refused, answered};
-use crate::clock::Timestamp;
+use crate::api::{Api, Listing, Refused, answered, moment};
 use crate::fault::{Code, Fault};
 use crate::store::{Filter, Scope};
 use crate::telemetry::audit::{Action, Event, Trace, Who};
@@ -25,10 +24,10 @@ pub(super) struct Asked {
     bot: Option<String>,
     contact: Option<String>,
     client: Option<String>,
-    from: Option<u64>,
-    to: Option<u64>,
+    from: Option<String>,
+    to: Option<String>,
     cursor: Option<String>,
-    limit: Option<u32>,
+    limit: Option<String>,
 }
 
 /// `POST /v1/bots/{bot}/sessions`
@@ -88,8 +87,8 @@ pub(super) async fn list(
     let filter = Filter {
         bots: bots.map(|bot| vec![bot]),
         subject: subject(&api, asked.contact.as_deref(), asked.client.as_deref())?,
-        opened_after: asked.from.map(Timestamp::from_millis),
-        opened_before: asked.to.map(Timestamp::from_millis),
+        opened_after: moment("from", asked.from.as_deref())?,
+        opened_before: moment("to", asked.to.as_deref())?,
     };
     let page = api.page(Listing { filter, cursor: asked.cursor, limit: asked.limit }).await?;
     Ok(answered(StatusCode::OK, &page))

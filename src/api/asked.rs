@@ -1,12 +1,12 @@
 //! What a vendor's own client asks for when it opens a session: found in headers, query and body, where the profile says.
 
 use http::HeaderMap;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::members::{members, take, value};
 use crate::fault::{Code, Fault};
 use crate::proxy::parameter;
-use crate::session::RawWish;
+use crate::session::{RawWish, is_email};
 use crate::vendor::{Accept, Meta, Place};
 
 /// A session call as it came.
@@ -115,15 +115,17 @@ fn contact(place: &Place, given: Value) -> Result<Value, Fault> {
     match &given {
         Value::String(text) if text.trim_start().starts_with('{') => parsed(place, given),
         Value::String(text) if text.is_empty() => Ok(Value::Null),
-        Value::String(text) => Ok(serde_json::json!({ "email": text })),
+        Value::String(text) if text.trim().is_empty() || is_email(text.trim()) => Ok(json!({ "email": text })),
+        Value::String(_) => {
+            let wanted = "must be an email address such as jo@example.com, or JSON with name, email and phone";
+            Err(Fault::new(Code::InvalidContact, format!("`{}` {wanted}", place.name())))
+        }
         _ => Ok(given),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn query() -> Place {
@@ -141,6 +143,15 @@ mod tests {
         }
         let deep = format!(r#"{{"name":{}{}}}"#, "[".repeat(64), "]".repeat(64));
         assert!(read(&deep).unwrap_err().contains("too deep"));
+    }
+
+    #[test]
+    fn a_contact_that_is_none_is_told_by_the_place_where_it_stands() {
+        let place = Place::Header("gkc_customerId".parse().unwrap());
+        let refused = contact(&place, Value::from("cust1")).unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidContact);
+        assert!(refused.detail().starts_with("`gkc_customerid` must be an email address"), "{}", refused.detail());
+        assert_eq!(contact(&place, Value::from(" ")).unwrap(), json!({"email": " "}), "which means absent");
     }
 
     #[test]

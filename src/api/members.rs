@@ -10,8 +10,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 use serde_json::{Map, Value};
 
 use crate::fault::{Code, Fault};
-use crate::proxy::{DEEPEST, is_too_deep};
-use crate::secret::SHORTEST;
+use crate::proxy::{DEEPEST, is_too_deep, shown_name};
 
 /// The members of a JSON body, which must be an object; an empty body is an empty object.
 pub(super) fn members(body: &[u8]) -> Result<Map<String, Value>, Fault> {
@@ -53,14 +52,9 @@ fn read(text: &[u8]) -> Result<Value, Unread> {
     let mut parser = serde_json::Deserializer::from_slice(text);
     let parsed = Strict { twice: &twice }.deserialize(&mut parser).and_then(|value| parser.end().map(|()| value));
     parsed.map_err(|error| match twice.into_inner() {
-        Some(name) => Unread::Refused(format!("has `{}` twice in one object; send each name once", shown(&name))),
+        Some(name) => Unread::Refused(format!("has `{}` twice in one object; send each name once", shown_name(&name))),
         None => Unread::NotJson(error),
     })
-}
-
-/// A name that a caller wrote, for an error. The log has it, too, and no secret is so short.
-fn shown(name: &str) -> String {
-    name.escape_default().take(SHORTEST - 1).collect()
 }
 
 /// Takes the member of this name, in whatever case it is written; in two cases at once it is refused.

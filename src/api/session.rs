@@ -29,7 +29,7 @@ const LONGEST_BODY: u64 = 4 << 10;
 /// Sessions on a page, where the caller does not say.
 const PAGE: u32 = 50;
 /// And at most.
-const LONGEST_PAGE: u32 = 200;
+pub const LONGEST_PAGE: u32 = 200;
 
 /// Who asks about a session, and has proven it.
 enum Holder {
@@ -146,10 +146,10 @@ fn duration(grant: &HoldGrant, mut fields: Map<String, Value>) -> Result<Duratio
 pub(super) struct Asked {
     bot: Option<String>,
     contact: Option<String>,
-    from: Option<u64>,
-    to: Option<u64>,
+    from: Option<String>,
+    to: Option<String>,
     cursor: Option<String>,
-    limit: Option<u32>,
+    limit: Option<String>,
 }
 
 /// Which page of which sessions.
@@ -160,7 +160,21 @@ pub struct Listing {
     /// The `next` of the page before.
     pub cursor: Option<String>,
     /// How many at most, if the caller says it.
-    pub limit: Option<u32>,
+    pub limit: Option<String>,
+}
+
+/// The moment that the parameter `name` says.
+///
+/// # Errors
+///
+/// It is none.
+pub fn moment(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, Fault> {
+    let Some(text) = text else { return Ok(None) };
+    let millis = text.parse().map_err(|_no_number| {
+        let detail = format!("`{name}` must be a time in milliseconds since 1970, such as 1795244084000");
+        Fault::new(Code::BadRequest, detail)
+    })?;
+    Ok(Some(Timestamp::from_millis(millis)))
 }
 
 /// `GET /v1/sessions`
@@ -176,8 +190,8 @@ pub(super) async fn list(asked: Result<Query<Asked>, QueryRejection>, call: Call
     let filter = Filter {
         bots: Some(bots.iter().map(|bot| bot.name.clone()).collect()),
         subject: asked.contact.as_deref().map(|contact| api.subject_of(&client.name, contact)).transpose()?,
-        opened_after: asked.from.map(Timestamp::from_millis),
-        opened_before: asked.to.map(Timestamp::from_millis),
+        opened_after: moment("from", asked.from.as_deref())?,
+        opened_before: moment("to", asked.to.as_deref())?,
     };
     let page = api.page(Listing { filter, cursor: asked.cursor, limit: asked.limit }).await?;
     Ok(answered(StatusCode::OK, &page))
@@ -214,10 +228,10 @@ impl Api {
         let Listing { filter, cursor, limit } = listing;
         let wrong = || Fault::new(Code::BadRequest, "`cursor` must be the `next` of an answer, unchanged");
         let cursor = cursor.as_deref().map(|text| Cursor::parse(text).ok_or_else(wrong)).transpose()?;
-        let most = limit.unwrap_or(PAGE);
-        if !(1..=LONGEST_PAGE).contains(&most) {
+        let most = limit.map_or(Some(PAGE), |limit| limit.parse().ok());
+        let Some(most) = most.filter(|most| (1..=LONGEST_PAGE).contains(most)) else {
             return Err(Fault::new(Code::BadRequest, format!("`limit` must be from 1 to {LONGEST_PAGE}")));
-        }
+        };
         let page = self.ledger.sessions(filter, cursor, most).await?;
         let sessions: Vec<Value> = page.records.iter().map(|record| self.shown(record)).collect();
         let next = page.next.map(|cursor| cursor.to_string());

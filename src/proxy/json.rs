@@ -32,6 +32,21 @@ pub const DEEPEST: usize = 64;
 /// error, too.
 const SHOWN: usize = crate::secret::SHORTEST - 1;
 
+/// As many of a name in plain letters.
+const SHOWN_PLAIN: usize = 64;
+
+/// A name that a client wrote, as an error shows it: escaped, and its beginning where it is long. A secret may stand where a name
+/// belongs, so that more than the first few is shown of letters and `_` alone, which no credential of ours is.
+pub fn shown_name(name: &str) -> String {
+    let is_plain = name.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_') && !name.starts_with("ksc_");
+    let mut letters = name.escape_default();
+    let mut shown: String = letters.by_ref().take(if is_plain { SHOWN_PLAIN } else { SHOWN }).collect();
+    if letters.next().is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
 /// What is done to the members of a body.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Rules<'r> {

@@ -1,6 +1,6 @@
 //! The query of a call: parsed, decoded, and written anew from what the route names.
 
-use super::json::fold;
+use super::json::{fold, shown_name};
 use crate::fault::{Code, Fault};
 use crate::net::{percent_decode, percent_encode};
 use crate::vendor::{Query, Route, Template, Values};
@@ -69,7 +69,7 @@ pub fn parameter(query: Option<&str>, name: &str) -> Result<Option<String>, Faul
     let mut found = None;
     for (known, value) in pairs(query.unwrap_or_default()) {
         if decode(known)?.eq_ignore_ascii_case(name) && found.replace(decode(value)?).is_some() {
-            return Err(twice());
+            return Err(twice(name));
         }
     }
     Ok(found)
@@ -86,8 +86,8 @@ fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
     query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
 
-fn twice() -> Fault {
-    Fault::new(Code::BadRequest, "the query has a parameter twice")
+fn twice(name: &str) -> Fault {
+    Fault::new(Code::BadRequest, format!("the query has `{}` twice; send it once", shown_name(name)))
 }
 
 fn rewrite_into(query: &str, rules: &Rules<'_>, path: &mut String) -> Result<(), Fault> {
@@ -107,7 +107,7 @@ fn rewrite_into(query: &str, rules: &Rules<'_>, path: &mut String) -> Result<(),
             continue;
         }
         if seen.iter().any(|other| other.eq_ignore_ascii_case(&name)) {
-            return Err(twice());
+            return Err(twice(&name));
         }
         if !is_ours {
             write(&name, &value);
@@ -203,7 +203,9 @@ mod tests {
         assert_eq!(parameter(Some("a=1"), "t").unwrap(), None);
         assert_eq!(parameter_as_written(Some("a=1&t=%26b=c&t=2"), "t"), "%26b=c");
         assert_eq!((parameter_as_written(Some("T=1"), "t"), parameter_as_written(None, "t")), ("", ""));
-        assert!(parameter(Some("t=1&T=1"), "t").is_err() && parameter(Some("t=%"), "t").is_err());
+        assert!(parameter(Some("t=%"), "t").is_err());
+        let twice = parameter(Some("t=1&T=1"), "t").unwrap_err();
+        assert_eq!(twice.detail(), "the query has `t` twice; send it once");
     }
 
     #[test]

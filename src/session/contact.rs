@@ -5,7 +5,7 @@ use phonenumber::{Mode, country};
 use serde_json::{Map, Value};
 
 use crate::fault::{Code, Fault};
-use crate::secret::SHORTEST;
+use crate::proxy::shown_name;
 use crate::token::Contact;
 
 /// Longer names are no names.
@@ -27,8 +27,7 @@ pub(super) fn read(value: Option<&Value>) -> Result<Contact, Fault> {
         Some(_) => return Err(wrong("`contact` must be an object with name, email and phone")),
     };
     if let Some(other) = members.keys().find(|name| !matches!(name.as_str(), "name" | "email" | "phone")) {
-        // The log has it, too, and no secret is so short.
-        let shown: String = other.escape_default().take(SHORTEST - 1).collect();
+        let shown = shown_name(other);
         return Err(wrong(format!("`contact.{shown}` is unknown; a contact has name, email and phone")));
     }
     Ok(Contact {
@@ -74,9 +73,13 @@ fn name(text: &str) -> Result<String, Fault> {
     Ok(text.to_owned())
 }
 
+/// Whether `text` can be the email address of a contact.
+pub fn is_email(text: &str) -> bool {
+    text.len() <= LONGEST_EMAIL && EmailAddress::is_valid(text) && !text.contains(['<', '"', '['])
+}
+
 fn email(text: &str) -> Result<String, Fault> {
-    let is_address = text.len() <= LONGEST_EMAIL && EmailAddress::is_valid(text) && !text.contains(['<', '"', '[']);
-    if !is_address {
+    if !is_email(text) {
         return Err(wrong("`contact.email` must be an email address such as jo@example.com"));
     }
     Ok(text.to_owned())

@@ -148,6 +148,21 @@ fn a_long_name_is_cut_in_the_error() {
     );
 }
 
+#[test]
+fn a_name_is_shown_as_far_as_it_can_be_no_secret_and_a_cut_is_marked() {
+    for (name, shown) in [
+        ("DurationInSeconds", "DurationInSeconds"),
+        ("duration_in_seconds", "duration_in_seconds"),
+        ("durationInSecs1", "durationInSecs1"),
+        ("ksc_website_abcdefghijklmnop", "ksc_website_abc…"),
+        ("0123456789abcdef", "0123456789abcde…"),
+        ("a\u{202e}\n", "a\\u{202e}\\n"),
+        (&"x".repeat(65), &format!("{}…", "x".repeat(64))),
+    ] {
+        assert_eq!(shown_name(name), shown);
+    }
+}
+
 /// A name in random case, each letter perhaps escaped: what it says and how it is written.
 fn written(name: impl Strategy<Value = String>) -> impl Strategy<Value = (String, String)> {
     (name, vec((any::<bool>(), 0_u8..4), 12)).prop_map(|(name, styles)| {
