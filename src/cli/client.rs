@@ -9,7 +9,7 @@ use crate::id::Entropy;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Make a client credential: the secret, shown once, and the block for the configuration.
+    /// Make a client's credential, or the operators': the secret, shown once, and the block for the configuration.
     #[command(after_help = "Example:\n  keystile client new website")]
     New {
         /// The client's name.
@@ -34,7 +34,9 @@ pub(super) fn run(command: &Command) -> Outcome {
         say(format!(
             "The secret of client {name}. It is shown this once; keep it where your server keeps its secrets:\n\n  \
              {secret}\n\nFor the configuration:\n\n[clients.{name}]\nsecret_sha256 = \"{digest}\"\n\n\
-             and `owners = [\"{name}\"]` at the bots that it may mint for."
+             and `owners = [\"{name}\"]` at the bots that it may mint for.\n\n\
+             If it is the operators' secret, the digest stands under [admin] instead, and no bot has it as owner:\n\n\
+             [admin]\nsecret_sha256 = \"{digest}\""
         ));
     }
     Outcome::Done

@@ -5,13 +5,14 @@ mod when;
 
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand, value_parser};
 use http::Method;
 use serde_json::{Map, Value, json};
 
 use self::reach::{Gateway, Reach};
 use self::when::When;
 use super::{Outcome, say};
+use crate::api::LONGEST_PAGE;
 use crate::clock::{Clock, Timestamp};
 use crate::document::parse_duration;
 use crate::net::percent_encode;
@@ -34,10 +35,12 @@ pub(super) enum Command {
         reach: Reach,
     },
     /// End a session, or all of a bot or a contact that are open now.
-    #[command(after_help = "Example:\n  keystile session revoke --contact ada@example.com --client website")]
+    #[command(
+        after_help = "Example:\n  keystile session revoke --contact ada@example.com --client website",
+        group = ArgGroup::new("ended").required(true).args(["id", "bot", "contact"])
+    )]
     Revoke {
         /// Its id.
-        #[arg(required_unless_present_any = ["bot", "contact"], conflicts_with_all = ["bot", "contact"])]
         id: Option<String>,
         #[command(flatten)]
         whose: Whose,
@@ -85,7 +88,7 @@ pub(super) struct List {
     #[arg(long, value_name = "WHEN", value_parser = When::parse)]
     to: Option<When>,
     /// How many on a page, 1 to 200.
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = value_parser!(u32).range(1..=i64::from(LONGEST_PAGE)))]
     limit: Option<u32>,
     /// The `next` of the page before.
     #[arg(long)]

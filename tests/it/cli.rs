@@ -176,6 +176,8 @@ fn client_new_shows_a_secret_and_the_digest_that_goes_with_it() {
     let text = said(&run(&["client", "new", "website"]));
     assert!(text.contains("[clients.website]\nsecret_sha256 = \"") && text.contains("  ksc_website_"), "{text}");
     assert!(!text.contains(secret), "a second secret is another one");
+    let (client, operators) = text.split_once("[admin]\nsecret_sha256 = ").unwrap();
+    assert!(client.contains(operators.trim()), "the digest is the same: {text}");
 }
 
 #[test]

@@ -187,7 +187,7 @@ async fn a_mint_that_cannot_be_ends_with_1_and_one_that_is_no_command_with_2() {
         (&["--bot", "nosuch"][..], "404: there is no bot of this name"),
         (&["--bot", "support", "--client", "stranger"], "400: `client` must be a client that owns the bot"),
         (&["--bot", "support", "--client", "nobody"], "400: `client` must be a client that owns the bot"),
-        (&["--bot", "support", "--ttl", "1m"], "400: `durationInSeconds` must be an integer from 1800"),
+        (&["--bot", "support", "--ttl", "1m"], "400: `--ttl` (`durationInSeconds`) must be an integer from 1800"),
         (&["--bot", "support", "--email", "none"], "400: "),
         (&["--bot", "support", "--origin", "https://evil.example.com"], "400: `origin` must be one of the bot's"),
     ] {
@@ -195,8 +195,19 @@ async fn a_mint_that_cannot_be_ends_with_1_and_one_that_is_no_command_with_2() {
         assert_eq!((output.status.code(), said(&output).as_str()), (Some(1), ""), "{arguments:?}");
         assert!(complained(&output).contains(why), "{arguments:?}: {}", complained(&output));
     }
-    for misuse in [&["mint"][..], &["mint", "--bot", "support", "--ttl", "soon"], &["list", "--from", "yesterday"]] {
-        assert_eq!(operated.run(misuse).status.code(), Some(2), "{misuse:?}");
+    for (misuse, why) in [
+        (&["mint"][..], "--bot <BOT>"),
+        (&["mint", "--bot", "support", "--ttl", "soon"], "30m"),
+        (&["list", "--from", "yesterday"], "how long ago"),
+        (&["list", "--limit", "0"], "1..=200"),
+        (&["list", "--limit", "201"], "1..=200"),
+        (&["revoke"], "<ID|--bot <BOT>|--contact <CONTACT>>"),
+        (&["revoke", "s1", "--bot", "support"], "cannot be used with"),
+        (&["revoke", "--bot", "support", "--contact", "a@b.co", "--client", "website"], "cannot be used with"),
+    ] {
+        let output = operated.run(misuse);
+        assert_eq!(output.status.code(), Some(2), "{misuse:?}");
+        assert!(complained(&output).contains(why), "{misuse:?}: {}", complained(&output));
     }
 }
 

@@ -27,6 +27,9 @@ const VARIABLE: &str = "KEYSTILE_ADMIN";
 /// The gateway waits some seconds for its store, and for a vendor two minutes at most.
 const PATIENCE: Duration = Duration::from_secs(130);
 
+/// What the gateway calls the life of a token, which a command has by another name.
+const DURATION: &str = "`durationInSeconds`";
+
 /// How a running gateway is reached.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Reach {
@@ -111,7 +114,8 @@ impl Gateway {
             Ok((status, answer)) if status.is_success() => Ok(answer),
             Ok((status, answer)) => {
                 let detail = answer.get("detail").and_then(Value::as_str).unwrap_or("the answer says nothing more");
-                complain(format!("keystile: {}: {}", status.as_u16(), harmless(detail)));
+                let detail = detail.replace(DURATION, "`--ttl` (`durationInSeconds`)");
+                complain(format!("keystile: {}: {}", status.as_u16(), harmless(&detail)));
                 Err(Outcome::Failed)
             }
             Err(error) => {
