@@ -10,7 +10,7 @@ mod profile;
 mod read;
 mod template;
 
-pub use self::options::{Declared, Names, Options, declared, given};
+pub use self::options::{Declared, Names, Options, declared};
 pub use self::path::{Captures, Found, PathError, Pattern, Segment, Table, check, is_value};
 pub use self::place::Place;
 pub use self::profile::{

@@ -796,3 +796,72 @@ fn a_session_that_could_use_up_its_bot_is_a_doubt_and_no_problem() {
         has(&found[0], &["test.toml:", "bots.staff.limits.per_session: is ", "one session could use up the bot"]);
     }
 }
+
+/// The good configuration with another vendor of this profile and these options.
+fn with_options(profile: &str, options: &str) -> String {
+    format!(
+        "{GOOD}\n[vendors.other]\nprofile = \"{profile}\"\nbase_url = \"https://other.example.com\"\nmount = \"/other\"\n\
+         keys = [{{ env = \"KEY\" }}]\noptions = {{ {options} }}\n"
+    )
+}
+
+#[test]
+fn a_wrong_option_is_one_problem_at_the_users_own_line() {
+    for (options, path, says) in [
+        ("key_header = \"X Y\"", "key_header", &["does not fit in the profile: profile genesys:", "`X Y` is not"][..]),
+        ("key_header = \"\"", "key_header", &["is empty, and needs a value in the profile: profile genesys:"]),
+        ("customer = \"{foo}\"", "customer", &["`{foo}`", "{contact.email}", "no other placeholders"]),
+        ("customer = \"{key}\"", "customer", &["`{key}`", "no other placeholders"]),
+    ] {
+        let text = with_options("genesys", options);
+        let found = problems(&text);
+        assert_eq!(found.len(), 1, "{options}: {found:#?}");
+        let line = text.lines().count();
+        has(&found[0], &[&format!("test.toml:{line}: vendors.other.options.{path}: ")]);
+        has(&found[0], says);
+        let bot =
+            "\n[bots.other]\nvendor = \"other\"\nvendor_id = \"1\"\nvisibility = \"private\"\nowners = [\"website\"]";
+        let text = format!("{}{bot}\noptions = {{ {options} }}\n", with_options("genesys", ""));
+        let found = problems(&text);
+        assert!(!found.is_empty(), "{options}");
+        has(&found[0], &[&format!("test.toml:{}: bots.other.options.{path}: ", text.lines().count())]);
+        has(&found[0], says);
+    }
+    let both = problems(&with_options("genesys", "key_header = \"X Y\", customer = \"{foo}\""));
+    assert_eq!(both.len(), 2, "{both:#?}");
+}
+
+#[test]
+fn what_is_wrong_with_a_profile_is_not_laid_to_its_options() {
+    let folder = folder();
+    let profile = "title = \"Own\"\n[options]\nkey_header = { default = \"X-Key\" }\n[[route]]\ncall = \"GET /own\"\n\
+                   set.header = { \"{option.key_header}\" = \"{kee}\" }\n";
+    std::fs::write(folder.path().join("own.toml"), profile).unwrap();
+    let found = problems_in(folder.path(), &with_options("./own.toml", "key_header = \"X-Other\""));
+    assert_eq!(found.len(), 1, "{found:#?}");
+    has(&found[0], &["./own.toml:6: route[0].set.header.", "{kee} is not a placeholder"]);
+    // Nor to those of a bot, where the vendor's own reading goes on.
+    std::fs::write(folder.path().join("own.toml"), profile.replace("{kee}", "{bot}").replace("call", "mood = 1\ncall"))
+        .unwrap();
+    let bot = "[bots.other]\nvendor = \"other\"\nvendor_id = \"1\"\nvisibility = \"private\"\nowners = [\"website\"]\n\
+               options = { key_header = \"X-Bots\" }\n";
+    let found = problems_in(folder.path(), &format!("{}{bot}", with_options("./own.toml", "")));
+    assert_eq!(found.len(), 1, "{found:#?}");
+    has(&found[0], &["./own.toml:5: route[0].mood: is not a key here"]);
+}
+
+#[test]
+fn an_option_has_the_type_of_its_default() {
+    for (profile, options, says) in [
+        ("openai", "max_output_tokens = \"abc\"", "must be an integer, as its default 4096 is, not a string"),
+        ("openai", "max_output_tokens = -1", "must not be negative; its default is 4096"),
+        ("openai", "max_output_tokens = true", "must be an integer, as its default 4096 is, not true or false"),
+        ("genesys", "tenant = 5", "must be a string, as its default \"\" is, not an integer"),
+        ("genesys", "tenant = []", "must be a string, an integer, true or false"),
+    ] {
+        let found = problems(&with_options(profile, options));
+        assert_eq!(found.len(), 1, "{options}: {found:#?}");
+        has(&found[0], &["test.toml:", "vendors.other.options.", says]);
+    }
+    assert_eq!(problems(&with_options("openai", "max_output_tokens = 100")), [""; 0]);
+}

@@ -27,6 +27,28 @@ pub struct Declared {
     pub default: Option<Value>,
 }
 
+impl Declared {
+    /// What stands for it where its own value is not looked at: its default, or its name.
+    pub fn stand_in(&self) -> Value {
+        self.default.clone().unwrap_or_else(|| Value::from(format!("option.{}", self.name)))
+    }
+
+    /// Reads a value that is given to it: one of the type that its default has, and negative only where that is.
+    pub fn given(&self, value: &Place<'_>) -> Option<Value> {
+        let given = plain(value)?;
+        let Some(default) = &self.default else { return Some(given) };
+        let is_negative = |number: &Value| number.as_i64().is_some_and(i64::is_negative);
+        if kind(&given) != kind(default) {
+            value.problem(format!("must be {}, as its default {default} is, not {}", kind(default), kind(&given)));
+        } else if is_negative(&given) && !is_negative(default) {
+            value.problem(format!("must not be negative; its default is {default}"));
+        } else {
+            return Some(given);
+        }
+        None
+    }
+}
+
 /// What a template may name besides the placeholders that every profile has.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Names<'n> {
@@ -70,7 +92,7 @@ pub(super) fn option(name: &str, value: &Place<'_>) -> Option<Declared> {
     if !is_name {
         value.problem("an option's name is made of letters, digits and _");
     }
-    let default = table.get("default").map(|value| given(&value));
+    let default = table.get("default").map(|value| plain(&value));
     let default = match default {
         None => None,
         Some(default) => Some(default?),
@@ -78,12 +100,20 @@ pub(super) fn option(name: &str, value: &Place<'_>) -> Option<Declared> {
     is_name.then(|| Declared { name: name.to_owned(), default })
 }
 
-/// Reads the value of an option.
-pub fn given(value: &Place<'_>) -> Option<Value> {
+/// A value that an option can have.
+fn plain(value: &Place<'_>) -> Option<Value> {
     let given = value.json()?;
     let is_plain = given.is_string() || given.is_number() || given.is_boolean();
     if !is_plain {
         value.problem("must be a string, an integer, true or false");
     }
     is_plain.then_some(given)
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "an integer",
+        _ => "a string",
+    }
 }

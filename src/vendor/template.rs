@@ -200,14 +200,13 @@ impl Template {
         if name.starts_with("gateway") {
             return Ok(Self(vec![Piece::Literal(text)]));
         }
-        let template = Self::parse(&text, &Names::default())?;
-        if !template.variables().all(Variable::is_for_options) {
-            return Err(format!(
+        let template = Self::parse(&text, &Names::default()).ok();
+        template.filter(|template| template.variables().all(Variable::is_for_options)).ok_or_else(|| {
+            format!(
                 "{{{name}}} is `{text}`: the value of an option may hold {{bot}} {{session}} {{sub}} {{visit}} {{ttl}} \
-                 and what is known of the contact, and no other placeholders"
-            ));
-        }
-        Ok(template)
+                 and {{contact}} {{contact.name}} {{contact.email}} {{contact.phone}}, and no other placeholders"
+            )
+        })
     }
 
     /// The text, if it is one without placeholders.

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::is_enabled;
 use crate::bot::Mount;
-use crate::document::{Environment, Problems, Rate, Table, Value};
+use crate::document::{Environment, Problem, Problems, Rate, Table, Value};
 use crate::secret::{Secret, same};
 use crate::upstream::{self, Upstream};
-use crate::vendor::{self, Options, Place, Profile};
+use crate::vendor::{self, Declared, Options, Place, Profile};
 
 /// One vendor.
 #[derive(Debug)]
@@ -40,17 +40,52 @@ struct Source {
 }
 
 impl Source {
-    fn read(&self, options: &Options, problems: &Problems) -> Option<Profile> {
-        vendor::read(&self.name, &self.file, &self.text, options, problems)
+    /// The profile with these options, and what is wrong with it anyhow. What is wrong because of one that is given is
+    /// noted there, and once, however many places of the profile it stands in: that shows by what is right with `instead`.
+    fn read(
+        &self,
+        options: &Options,
+        given: &[Given<'_>],
+        instead: impl Fn(&Declared) -> serde_json::Value,
+    ) -> (Option<Profile>, Vec<Problem>) {
+        let (profile, mut found) = self.attempt(options);
+        for given in given {
+            if found.is_empty() {
+                break;
+            }
+            let mut others = options.clone();
+            others.values.insert(given.option.name.clone(), instead(&given.option));
+            let (_, without) = self.attempt(&others);
+            let (left, its): (Vec<Problem>, _) = found.into_iter().partition(|problem| without.contains(problem));
+            if let Some(problem) = its.first() {
+                let how = if given.value == "" { "is empty, and needs a value" } else { "does not fit" };
+                given.place.problem(format!("{how} in the profile: {problem}"));
+            }
+            found = left;
+        }
+        (profile, found)
     }
+
+    fn attempt(&self, options: &Options) -> (Option<Profile>, Vec<Problem>) {
+        let problems = Problems::default();
+        let profile = vendor::read(&self.name, &self.file, &self.text, options, &problems);
+        (profile, problems.into_sorted())
+    }
+}
+
+/// An option to which a value is given, and where.
+struct Given<'d> {
+    option: Declared,
+    value: serde_json::Value,
+    place: Value<'d>,
 }
 
 impl VendorSettings {
     /// The profile with a bot's own options; nothing, if the bot has none. What is wrong with them is noted.
     pub(super) fn with_options_of(&self, given: Option<&Value<'_>>, bot: &Table<'_>) -> Option<Arc<Profile>> {
-        let values = read_options(&self.source.text, given);
+        let given = read_options(&self.source.text, given);
         let mut options = self.options.clone();
-        options.values.extend(values);
+        options.values.extend(values_of(&given));
         for option in vendor::declared(&self.source.text) {
             if option.default.is_none() && !options.values.contains_key(&option.name) {
                 bot.problem(
@@ -65,8 +100,9 @@ impl VendorSettings {
         if options == self.options {
             return None;
         }
-        let problems = Problems::default();
-        let profile = self.source.read(&options, &problems);
+        let vendors = |option: &Declared| self.options.values.get(&option.name).cloned();
+        let (profile, problems) =
+            self.source.read(&options, &given, |option| vendors(option).unwrap_or_else(|| option.stand_in()));
         if profile.as_ref().is_some_and(|profile| slots(profile) != slots(&self.profile)) {
             bot.problem(
                 "options",
@@ -77,7 +113,9 @@ impl VendorSettings {
                 ),
             );
         }
-        for problem in problems.into_sorted() {
+        // What is wrong with the profile itself has been told of the vendor.
+        let known = if problems.is_empty() { Vec::new() } else { self.source.attempt(&self.options).1 };
+        for problem in problems.iter().filter(|problem| !known.contains(problem)) {
             bot.problem("options", format!("do not fit into the profile: {problem}"));
         }
         profile.map(Arc::new)
@@ -113,10 +151,12 @@ impl Reader<'_> {
         let options = table.get("options");
         let is_enabled = is_enabled(&table);
         let source = source?;
-        let values = read_options(&source.text, options.as_ref());
+        let given_options = read_options(&source.text, options.as_ref());
         let mount = mount?;
-        let options = Options { values, gateway: gateway(self.public_url, &mount) };
-        let profile = source.read(&options, self.problems)?;
+        let options = Options { values: values_of(&given_options), gateway: gateway(self.public_url, &mount) };
+        let (profile, problems) = source.read(&options, &given_options, Declared::stand_in);
+        problems.iter().for_each(|found| self.problems.add(&found.file, found.line, &found.path, &*found.message));
+        let profile = profile?;
         let base_url = match (&given, &profile.base_url) {
             (Some(value), _) => value.text()?.to_owned(),
             (None, Some(url)) => url.clone(),
@@ -154,18 +194,22 @@ impl Reader<'_> {
 }
 
 /// The options that are given, of those that the profile declares; others are problems.
-fn read_options(profile: &str, given: Option<&Value<'_>>) -> BTreeMap<String, serde_json::Value> {
-    let Some(table) = given.and_then(Value::table) else { return BTreeMap::new() };
+fn read_options<'d>(profile: &str, given: Option<&Value<'d>>) -> Vec<Given<'d>> {
+    let Some(table) = given.and_then(Value::table) else { return Vec::new() };
     let declared = vendor::declared(profile);
     if declared.is_empty() && !table.named().is_empty() {
         table.value().problem("the profile has no options");
-        return BTreeMap::new();
+        return Vec::new();
     }
-    let read = |name: String| {
-        let value = vendor::given(&table.get(&name)?)?;
-        Some((name, value))
+    let read = |option: Declared| {
+        let place = table.get(&option.name)?;
+        Some(Given { value: option.given(&place)?, option, place })
     };
-    declared.into_iter().filter_map(|option| read(option.name)).collect()
+    declared.into_iter().filter_map(read).collect()
+}
+
+fn values_of(given: &[Given<'_>]) -> BTreeMap<String, serde_json::Value> {
+    given.iter().map(|given| (given.option.name.clone(), given.value.clone())).collect()
 }
 
 /// Where the vendor's paths stand, for whoever is far away.
