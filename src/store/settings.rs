@@ -126,6 +126,14 @@ fn place(value: &Value<'_>, environment: &Environment, password: Option<Secret>,
             value.problem(format!("must name a file after `sqlite:`, such as \"{DEFAULT_URL}\""));
             return None;
         }
+        // What SQLite has other meanings for; a store in memory would be another one to each connection.
+        if path.starts_with(':') || path.starts_with("file:") {
+            value.problem(format!(
+                "must be the path of a file after `sqlite:`, such as \"{DEFAULT_URL}\": there is no store in memory, and \
+                 none by a URI"
+            ));
+            return None;
+        }
         return Some(Place::Sqlite(environment.path(path)));
     }
     let place = RedisPlace::parse(text, password).map_err(|wrong| value.problem(wrong)).ok()?;
@@ -242,6 +250,16 @@ mod tests {
             assert_eq!(problems.len(), 1, "{problems:?}");
             assert!(!format!("{settings:?} {problems:?}").contains("hunter2"), "{problems:?}");
         }
+    }
+
+    #[test]
+    fn a_store_in_memory_or_by_a_uri_is_refused() {
+        for wrong in ["sqlite::memory:", "sqlite:file:x.db?mode=memory", "sqlite:file::memory:?cache=shared"] {
+            let (_, problems) = read(&format!("url = \"{wrong}\"\n"));
+            assert_eq!(problems.len(), 1, "{wrong}: {problems:?}");
+            assert!(problems[0].contains("\"sqlite:keystile.db\": there is no store in memory"), "{problems:?}");
+        }
+        assert_eq!(read("url = \"sqlite:./file:x.db\"\n").1, [""; 0]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
@@ -33,11 +33,17 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
             "{shown} can be read or written by everybody (mode {mode:04o}), and it holds contacts; run: chmod 600 {shown}"
         )));
     }
-    // Neither created by SQLite, which asks the umask, nor taken for a URI.
+    // Not created by SQLite, which asks the umask.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(|error| unusable(&error))?;
+    let connection = Connection::open_with_flags(plain(path), flags).map_err(|error| unusable(&error))?;
     configure(&connection).map_err(|error| unusable(&error))?;
     Ok(connection)
+}
+
+/// The same file by a name that SQLite takes for no more than that: it reads `:memory:` as a store of this connection alone,
+/// and as it is built here what begins with `file:` as a URI, whatever the flags say.
+fn plain(path: &Path) -> PathBuf {
+    if path.is_relative() { Path::new(".").join(path) } else { path.to_owned() }
 }
 
 /// The journal beside the file gets the file's mode from SQLite.
@@ -55,4 +61,25 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "wal_autocheckpoint", JOURNAL_PAGES)?;
     // With WAL, NORMAL would not sync at a commit.
     connection.pragma_update(None, "synchronous", "FULL")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A relative name would need a folder of the process's own.
+    #[test]
+    fn a_relative_path_is_never_read_as_a_uri_or_as_memory() {
+        for name in [":memory:", "file:x.db?mode=memory", "file::memory:", "keystile.db"] {
+            let plain = plain(Path::new(name));
+            assert_eq!(plain.to_str(), Some(&*format!("./{name}")));
+        }
+        assert_eq!(plain(Path::new("/var/lib/x.db")), Path::new("/var/lib/x.db"));
+        let folder = tempfile::tempdir().unwrap();
+        for name in [":memory:", "file:x.db?mode=memory"] {
+            let path = folder.path().join(name);
+            open(&path).unwrap().execute_batch("CREATE TABLE kept (id)").unwrap();
+            open(&path).unwrap().execute_batch("INSERT INTO kept VALUES (1)").unwrap();
+        }
+    }
 }
