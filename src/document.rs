@@ -260,6 +260,12 @@ impl<'d> Value<'d> {
         }
     }
 
+    /// Whether it is an array with this string in it.
+    pub fn holds(&self, text: &str) -> bool {
+        let is_it = |item: &Node| matches!(&item.kind, Kind::Text(found) if found == text);
+        matches!(&self.node.kind, Kind::Array(items) if items.iter().any(is_it))
+    }
+
     /// Whether it is a table.
     pub fn is_table(&self) -> bool {
         matches!(self.node.kind, Kind::Table(_))

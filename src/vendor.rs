@@ -17,5 +17,7 @@ pub use self::profile::{
     Accept, Allow, BotId, ErrorShape, Expired, Failure, Fields, HeaderPattern, Identify, KeyAnswers, Meta, Open,
     Profile, Query, Renew, Reply, Route, SessionSource, SessionType, Set, Strip, Target, Who,
 };
+#[cfg(test)]
+pub(crate) use self::read::reserved_headers;
 pub use self::read::{built_in, built_in_names, read};
 pub use self::template::{Proven, Shape, Template, Values, Variable};

@@ -810,6 +810,8 @@ fn a_wrong_option_is_one_problem_at_the_users_own_line() {
     for (options, path, says) in [
         ("key_header = \"X Y\"", "key_header", &["does not fit in the profile: profile genesys:", "`X Y` is not"][..]),
         ("key_header = \"\"", "key_header", &["is empty, and needs a value in the profile: profile genesys:"]),
+        ("key_header = \"gkc_agentId\", agent = \"a\"", "key_header", &["`gkc_agentid` is set twice"]),
+        ("session_id = \"a~b\"", "session_id", &["`/a~b` must be a JSON pointer"]),
         ("customer = \"{foo}\"", "customer", &["`{foo}`", "{contact.email}", "no other placeholders"]),
         ("customer = \"{key}\"", "customer", &["`{key}`", "no other placeholders"]),
     ] {
@@ -864,4 +866,28 @@ fn an_option_has_the_type_of_its_default() {
         has(&found[0], &["test.toml:", "vendors.other.options.", says]);
     }
     assert_eq!(problems(&with_options("openai", "max_output_tokens = 100")), [""; 0]);
+}
+
+/// The profile's list is for whoever writes one; what is kept back is decided where calls are rewritten.
+#[test]
+fn no_header_passes_that_a_profile_may_not_list() {
+    struct Nothing;
+    impl crate::vendor::Values for Nothing {
+        fn value(&self, _: &crate::vendor::Variable) -> Option<std::borrow::Cow<'_, serde_json::Value>> {
+            None
+        }
+    }
+    let (problems, given) = (Problems::default(), crate::vendor::Options::default());
+    let text = "title = \"T\"\n[[route]]\ncall = \"POST /talk\"\nallow.header = \"*\"\n";
+    let profile = crate::vendor::read("test", "test.toml", text, &given, &problems).unwrap();
+    let (authority, mine) = (http::HeaderValue::from_static("host"), http::HeaderValue::from_static("the client's"));
+    let passed = |name: &str| {
+        let from = http::HeaderMap::from_iter([(http::HeaderName::try_from(name).unwrap(), mine.clone())]);
+        let sent = crate::proxy::internal::headers(&profile.routes[0], &Nothing, &authority, None, &from).unwrap();
+        sent.values().any(|value| *value == mine)
+    };
+    assert!(passed("x-note"));
+    for name in crate::vendor::reserved_headers() {
+        assert!(!passed(&name) && !passed(&name.replace('-', "_")), "{name}");
+    }
 }

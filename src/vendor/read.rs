@@ -4,16 +4,21 @@ mod accept;
 mod error;
 mod open;
 mod parts;
+mod reserved;
 mod route;
 mod set;
+
+use http::Uri;
 
 use self::accept::accept;
 use self::error::error_shape;
 use self::open::{identify, open, renew};
 use self::route::route;
 use super::options::{self, Names, Options};
+use super::path;
 use super::profile::{BotId, Profile};
-use crate::document::{Document, Problems, Value};
+use crate::document::{Document, Problems, Table, Value};
+use crate::text::quoted_url;
 
 /// The profiles that come with the gateway.
 const BUILT_IN: &[(&str, &str)] = &[
@@ -42,12 +47,13 @@ pub fn read(name: &str, file: &str, text: &str, given: &Options, problems: &Prob
     let document = Document::parse(file, text, problems)?;
     let root = document.root(problems);
     let title = root.required("title", "the vendor's name, for people").and_then(|value| value.text());
-    let base_url = root.get("base_url").and_then(|value| value.text()).map(str::to_owned);
+    let base_url = root.get("base_url").map(|value| base_url(&value));
     let bot_id = root.get("bot_id").map_or(Some(BotId::Text), |value| bot_id(&value));
     let options = options(root.section("options").named(), given);
     let names = Names { segments: &[], options: Some(&options) };
     let open = root.get("open").map(|value| open(&value, &names));
-    let accept = root.get("accept").map(|value| accept(&value, &names));
+    let accepting = root.get("accept");
+    let accept = accepting.as_ref().map(|value| accept(value, &names));
     let identify = root.get("identify").map(|value| identify(&value, &names));
     let renew = root.get("renew").map(|value| renew(&value, &names));
     let error = root.get("error").map(|value| error_shape(&value));
@@ -55,11 +61,12 @@ pub fn read(name: &str, file: &str, text: &str, given: &Options, problems: &Prob
     let identifying = identify.as_ref().and_then(Option::as_ref).map(|identify| &identify.target);
     let credential = accept.as_ref().and_then(Option::as_ref).map(|accept| &accept.credential);
     let routes: Vec<_> = items.iter().map(|item| route(item, identifying, credential, &names)).collect();
+    check_calls(accepting.as_ref(), &items);
     let (error, key_answers) = turn(error)?.unwrap_or_default();
     Some(Profile {
         name: name.to_owned(),
         title: title?.to_owned(),
-        base_url,
+        base_url: turn(base_url)?,
         bot_id: bot_id?,
         open: turn(open)?,
         accept: turn(accept)?,
@@ -86,6 +93,47 @@ fn turn<T>(section: Option<Option<T>>) -> Option<Option<T>> {
     section.map_or(Some(None), |read| read.map(Some))
 }
 
+/// Where the API is. Whether it may be reached so is for the configuration to say.
+fn base_url(value: &Value<'_>) -> Option<String> {
+    let text = value.text()?;
+    let uri = text.parse::<Uri>().ok().filter(|uri| uri.query().is_none());
+    let is_web = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https"));
+    let Some(authority) = uri.filter(is_web).and_then(|uri| uri.authority().cloned()) else {
+        let shown = quoted_url(text);
+        value.problem(format!("{shown} must be a URL such as \"https://api.example.com\", without a query"));
+        return None;
+    };
+    if authority.as_str().contains('@') {
+        value.problem("a URL with a user or password in it is refused: credentials go into `keys` of [vendors.NAME]");
+        return None;
+    }
+    // Behind an IPv6 address the bracket is no part of a port.
+    let port = authority.as_str().rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'));
+    if port.is_some() && authority.port_u16().is_none() {
+        value.problem(format!("`{text}` has a port that does not exist"));
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+/// Notes calls that are there twice: with one method and at one path, whatever their placeholders are called. What else is
+/// wrong beside them does not matter here.
+fn check_calls(accept: Option<&Value<'_>>, routes: &[Value<'_>]) {
+    let mut calls = path::Table::default();
+    let accept = accept.map(|value| ("[accept]".to_owned(), value));
+    let routes = routes.iter().map(|value| (format!("the route of line {}", value.line()), value));
+    for (whose, value) in accept.into_iter().chain(routes) {
+        let table = Some(value).filter(|value| value.is_table()).and_then(Value::table);
+        let call = table.iter().flat_map(Table::named).find(|(name, _)| *name == "call");
+        if let Some((_, call)) = call
+            && let Some(pattern) = call.as_text().and_then(|text| path::Pattern::parse(text).ok())
+            && let Err(other) = calls.insert(&pattern, whose)
+        {
+            call.problem(format!("`{}` is also the call of {other}; one of the two goes", pattern.as_str()));
+        }
+    }
+}
+
 fn bot_id(value: &Value<'_>) -> Option<BotId> {
     match value.text()? {
         "text" => Some(BotId::Text),
@@ -96,6 +144,9 @@ fn bot_id(value: &Value<'_>) -> Option<BotId> {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) use self::reserved::samples as reserved_headers;
 
 #[cfg(test)]
 mod tests;

@@ -94,7 +94,7 @@ scrub = "none"
 
 [error]
 json  = { ok = false, problem = { code = "{code}", text = "Parley: {message}" } }
-codes = { 401 = "WHO", 403 = 40300 }
+codes = { 401 = "WHO", 403 = "WRONG" }
 key   = [402]
 "#;
 
@@ -238,8 +238,8 @@ async fn what_the_profile_does_not_let_pass_is_refused_in_its_own_words() {
         (say(json!({"pass": token, "text": "x".repeat(3000)})), 413, json!("body_too_large")),
         (say(json!({"pass": gateway.owner.expose()})), 401, json!("WHO")),
         (say(json!({"text": "hi"})), 401, json!("WHO")),
-        (gateway.post("/p/rooms/78/say").bearer_auth(token).json(&json!({})), 403, json!(40300)),
-        (gateway.call(Method::GET, "/p/bots/1/rooms").bearer_auth(token), 403, json!(40300)),
+        (gateway.post("/p/rooms/78/say").bearer_auth(token).json(&json!({})), 403, json!("WRONG")),
+        (gateway.call(Method::GET, "/p/bots/1/rooms").bearer_auth(token), 403, json!("WRONG")),
         (gateway.call(Method::PUT, "/p/rooms/77/say").bearer_auth(token), 405, json!("method_not_allowed")),
     ] {
         let (told, mut body) = read(call.send().await.unwrap()).await;

@@ -8,7 +8,7 @@ use crate::document::{Table, Value};
 /// Reads `[error]`.
 pub(super) fn error_shape(value: &Value<'_>) -> Option<(Option<ErrorShape>, KeyAnswers)> {
     let table = value.table()?;
-    let json = table.get("json").map(|value| value.json());
+    let json = table.get("json").map(|value| body(&value));
     let codes = entries(&table, "codes", |name, item| {
         let status = name.parse().ok().filter(|status| (400..600).contains(status));
         if status.is_none() {
@@ -19,6 +19,7 @@ pub(super) fn error_shape(value: &Value<'_>) -> Option<(Option<ErrorShape>, KeyA
     let expired = table.get("expired").map(|value| expired(&value));
     let key = key_answers(&table)?;
     let (codes, expired) = (codes?, turn(expired)?);
+    check_types(&table);
     match json {
         Some(json) => Some((Some(ErrorShape { json: json?, codes: codes.into_iter().collect(), expired }), key)),
         None if !codes.is_empty() || expired.is_some() => {
@@ -27,6 +28,42 @@ pub(super) fn error_shape(value: &Value<'_>) -> Option<(Option<ErrorShape>, KeyA
             None
         }
         None => Some((None, key)),
+    }
+}
+
+/// The body of an error.
+fn body(value: &Value<'_>) -> Option<serde_json::Value> {
+    let json = value.json()?;
+    let wrong = wrong_text(&json);
+    if let Some(text) = wrong {
+        value.problem(format!("`{text}`: the placeholders of an error are {{message}} and {{code}}, and no others"));
+    }
+    wrong.is_none().then_some(json)
+}
+
+/// A text with a brace that is not of one of the two placeholders.
+fn wrong_text(json: &serde_json::Value) -> Option<&str> {
+    use serde_json::Value as Json;
+    match json {
+        Json::String(text) => {
+            let rest = text.replace("{message}", "").replace("{code}", "");
+            rest.contains(['{', '}']).then_some(text)
+        }
+        Json::Array(items) => items.iter().find_map(wrong_text),
+        Json::Object(members) => members.values().find_map(wrong_text),
+        _ => None,
+    }
+}
+
+/// Notes codes of another type than the first one's: the vendor's clients read them all alike.
+fn check_types(table: &Table<'_>) {
+    let codes = table.section("codes").named().into_iter();
+    let expired = table.section("expired").named().into_iter().filter(|(name, _)| *name == "code");
+    let all: Vec<Value<'_>> = codes.chain(expired).map(|(_, value)| value).collect();
+    let is_text = |value: &Value<'_>| value.as_text().is_some();
+    for other in all.iter().filter(|value| all.first().is_some_and(|first| is_text(first) != is_text(value))) {
+        let kind = if is_text(other) { "an integer" } else { "a string" };
+        other.problem(format!("must be {kind}, as the codes before it are: all are of one type"));
     }
 }
 

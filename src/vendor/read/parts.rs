@@ -50,8 +50,11 @@ pub(super) fn parse_target(text: &str, names: &Names<'_>) -> Result<Target, Stri
 pub(super) fn pointer(table: &Table<'_>, key: &str, names: &Names<'_>) -> Option<Option<String>> {
     let Some(value) = table.get(key) else { return Some(None) };
     let text = noted(&value, Template::parse(value.text()?, names))?.as_fixed().unwrap_or_default();
-    if !text.starts_with('/') {
-        value.problem(format!("`{text}` must be a JSON pointer (RFC 6901), such as \"/data/id\""));
+    // `~0` stands for `~` and `~1` for `/`; any other would point nowhere.
+    let is_escaped = text.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
+    if !text.starts_with('/') || !is_escaped {
+        let tilde = if is_escaped { "" } else { "; a `~` in a name is written `~0`, a `/` `~1`" };
+        value.problem(format!("`{text}` must be a JSON pointer (RFC 6901), such as \"/data/id\"{tilde}"));
         return None;
     }
     Some(Some(text))
@@ -67,7 +70,14 @@ pub(super) fn places(value: &Value<'_>, names: &Names<'_>) -> Option<Vec<Place>>
 
 /// A list of names.
 pub(super) fn names_of(value: &Value<'_>) -> Option<Vec<String>> {
-    Some(value.texts()?.into_iter().map(str::to_owned).collect())
+    let name = |text: &str| {
+        let is_whole = !text.ends_with('*');
+        if !is_whole {
+            value.problem(format!("`{text}`: only a header's name may end in `*`; write the names themselves"));
+        }
+        is_whole.then(|| text.to_owned())
+    };
+    all(value.texts()?.into_iter().map(name))
 }
 
 /// A list of headers' names, or of their beginnings.
@@ -75,10 +85,20 @@ pub(super) fn header_patterns(value: &Value<'_>) -> Option<Vec<HeaderPattern>> {
     let pattern = |text: &str| {
         let (name, prefix) = text.strip_suffix('*').map_or((text, false), |name| (name, true));
         let valid = HeaderName::from_bytes(name.as_bytes()).is_ok();
+        if name.contains('*') {
+            value.problem(format!("`{text}`: a `*` may only end a name"));
+            return None;
+        }
         if !valid {
             value.problem(format!("`{text}` is not a header's name, nor the beginning of one and `*`"));
         }
         valid.then(|| HeaderPattern { name: name.to_ascii_lowercase(), prefix })
     };
-    value.texts()?.into_iter().map(pattern).collect()
+    all(value.texts()?.into_iter().map(pattern))
+}
+
+/// All of them; nothing if one is. All are read before the first failure counts, so that all are reported.
+pub(super) fn all<T>(read: impl Iterator<Item = Option<T>>) -> Option<Vec<T>> {
+    let read: Vec<Option<T>> = read.collect();
+    read.into_iter().collect()
 }

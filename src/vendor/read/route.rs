@@ -6,6 +6,7 @@ use super::super::place::Place;
 use super::super::profile::{Allow, HeaderPattern, Query, Route, Strip, Target, Who};
 use super::super::template::{Shape, Variable};
 use super::parts::{header_patterns, names_of, noted, parse_target, pattern, places};
+use super::reserved::is_reserved;
 use super::set::{entries, set};
 use super::turn;
 use crate::document::{Table, Value};
@@ -150,27 +151,52 @@ fn strip(table: &Table<'_>) -> Option<Strip> {
 /// What passes, and whether it is said for the body.
 fn allow(table: &Table<'_>) -> (Option<Allow>, bool) {
     let section = table.section("allow");
-    let is_all = |value: &Value<'_>| value.as_text() == Some("*");
     let header = match section.get("header") {
         None => Some(None),
         // All: every name begins with nothing.
-        Some(value) if is_all(&value) => Some(Some(vec![HeaderPattern { name: String::new(), prefix: true }])),
-        Some(value) => header_patterns(&value).map(Some),
+        Some(value) => {
+            let all = || vec![HeaderPattern { name: String::new(), prefix: true }];
+            all_or(&value, all, passing_headers).map(Some)
+        }
     };
     let query = match section.get("query") {
         None => Some(Query::Named(Vec::new())),
-        Some(value) if is_all(&value) => Some(Query::All),
-        Some(value) => names_of(&value).map(Query::Named),
+        Some(value) => all_or(&value, || Query::All, |value| names_of(value).map(Query::Named)),
     };
     let body = section.get("body");
     let says_body = body.is_some();
     let body = match body {
         None => Some(None),
-        Some(value) if is_all(&value) => Some(None),
-        Some(value) => names_of(&value).map(Some),
+        Some(value) => all_or(&value, || None, |value| names_of(value).map(Some)),
     };
     let allow = || Some(Allow { header: header?, query: query?, body: body? });
     (allow(), says_body)
+}
+
+/// `"*"`, which is all, or a list of names, in which it is none.
+fn all_or<T>(value: &Value<'_>, all: impl FnOnce() -> T, list: impl FnOnce(&Value<'_>) -> Option<T>) -> Option<T> {
+    if value.as_text() == Some("*") {
+        return Some(all());
+    }
+    if value.holds("*") {
+        value.problem("`*` is no name in a list; write \"*\" without the list to let all pass");
+        return None;
+    }
+    list(value)
+}
+
+/// Headers that a route lets pass; those that never do are not its to list.
+fn passing_headers(value: &Value<'_>) -> Option<Vec<HeaderPattern>> {
+    let patterns = header_patterns(value)?;
+    let mut can_pass = true;
+    for pattern in patterns.iter().filter(|pattern| is_reserved(&pattern.name, pattern.prefix)) {
+        value.problem(format!(
+            "`{pattern}` never passes: credentials, cookies, origins and what is about the connection are kept back; take \
+             it out, and write with set.header what the vendor needs"
+        ));
+        can_pass = false;
+    }
+    can_pass.then_some(patterns)
 }
 
 impl Route {

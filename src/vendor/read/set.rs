@@ -5,7 +5,7 @@ use http::{HeaderName, HeaderValue};
 use super::super::options::Names;
 use super::super::profile::Set;
 use super::super::template::{Shape, Template, Variable};
-use super::parts::noted;
+use super::parts::{all, noted};
 use crate::document::{Table, Value};
 
 /// Headers that the gateway or HTTP itself writes: a profile cannot.
@@ -28,6 +28,15 @@ pub(super) fn set(table: &Table<'_>, names: &Names<'_>) -> Option<Set> {
         ours.then(|| Some((name.to_owned(), shape)))
     });
     let (header, query, body) = (header?, query?, body?);
+    let headers = header.iter().map(|entry| entry.as_ref().map_or("", |(name, _)| name.as_str()));
+    let is_apart = [
+        are_apart(&section, "header", headers),
+        are_apart(&section, "query", query.iter().flatten().map(|(name, _)| name.as_str())),
+        are_apart(&section, "body", body.iter().flatten().map(|(name, _)| name.as_str())),
+    ];
+    if is_apart.contains(&false) {
+        return None;
+    }
     Some(Set {
         header: header.into_iter().flatten().collect(),
         query: query.into_iter().flatten().collect(),
@@ -67,13 +76,27 @@ fn for_vendor(value: &Value<'_>, template: Result<Template, String>) -> Option<T
     ours.then_some(template)
 }
 
+/// Whether no two `names`, which the entries of the table at `key` have in their order, differ in case alone: a vendor
+/// could take one for the other, and of a header would get one only. One that is not written is empty.
+fn are_apart<'n>(section: &Table<'_>, key: &str, names: impl Iterator<Item = &'n str>) -> bool {
+    let mut seen: Vec<&str> = Vec::new();
+    let mut are_apart = true;
+    let table = section.get(key).filter(Value::is_table).and_then(|value| value.table());
+    for ((_, value), name) in table.iter().flat_map(Table::named).zip(names) {
+        if !name.is_empty() && seen.iter().any(|other| other.eq_ignore_ascii_case(name)) {
+            value.problem(format!("`{name}` is set twice: case does not tell names apart; write it once"));
+            are_apart = false;
+        }
+        seen.push(name);
+    }
+    are_apart
+}
+
 /// The entries of the table at `key`, each read; nothing if one of them is wrong.
 pub(super) fn entries<T>(
     section: &Table<'_>,
     key: &str,
     read: impl Fn(&str, &Value<'_>) -> Option<T>,
 ) -> Option<Vec<T>> {
-    // All are read before the first failure counts, so that all are reported.
-    let entries: Vec<Option<T>> = section.section(key).named().iter().map(|(name, value)| read(name, value)).collect();
-    entries.into_iter().collect()
+    all(section.section(key).named().iter().map(|(name, value)| read(name, value)))
 }

@@ -313,3 +313,132 @@ fn a_get_has_no_body_to_write_into() {
     );
     has(&found, &["route[0].call", "has no body"]);
 }
+
+#[test]
+fn an_error_has_no_other_placeholders_than_its_message_and_code() {
+    for wrong in ["{status}", "{message", "message}", "{ message }", "{}"] {
+        let found = problem("\"{message}\"", &format!("[\"{{code}}: {{message}}\", {{ a = \"{wrong}\" }}]"));
+        has(&found, &["plain.toml:29: error.json", wrong, "{message} and {code}, and no others"]);
+    }
+    assert_eq!(problems(&GOOD.replace("\"{message}\"", "\"{code}: {message}\"")), [""; 0]);
+}
+
+#[test]
+fn the_codes_of_errors_are_of_one_type() {
+    let codes = "{ 401 = \"UNAUTHENTICATED\" }";
+    has(
+        &problem(codes, "{ 401 = \"A\", 404 = 404 }"),
+        &["plain.toml:30: error.codes.404: must be a string, as the codes before"],
+    );
+    has(&problem(codes, "{ 401 = 401, 404 = \"B\" }"), &["error.codes.404: must be an integer"]);
+    has(
+        &problem(codes, "{ 401 = 401 }\nexpired = { status = 403, code = \"B\" }"),
+        &["plain.toml:31: error.expired.code: must be an integer"],
+    );
+    assert_eq!(problems(&GOOD.replace(codes, "{ 401 = 1, 404 = 2 }")), [""; 0]);
+}
+
+#[test]
+fn what_is_set_is_set_once_whatever_its_case() {
+    has(
+        &problem("{ Authorization = \"Bearer {key}\" }", "{ X-Key = \"{key}\", x-key = \"fixed\" }"),
+        &["plain.toml:6: open.set.header.x-key: `x-key` is set twice", "case does not tell names apart"],
+    );
+    has(
+        &problem("{ ttl = \"{ttl}\" }", "{ SessionID = \"1\", sessionId = \"2\" }"),
+        &["plain.toml:7: open.set.body.sessionId: `sessionId` is set twice"],
+    );
+    has(&problem("{ key = \"{key}\" }", "{ key = \"{key}\", KEY = \"2\" }"), &["route[1].set.query.KEY", "set twice"]);
+    // Through an option, too, and none where its option is empty.
+    for (value, count) in [("authorization", 1), ("x-other", 0), ("", 0)] {
+        let text = GOOD
+            .replace("[open]", &format!("[options]\nname = {{ default = \"{value}\" }}\n\n[open]"))
+            .replace("Bearer {key}\" }", "Bearer {key}\", \"{option.name}\" = \"2\" }");
+        assert_eq!(problems(&text).len(), count, "{value}: {:?}", problems(&text));
+    }
+}
+
+#[test]
+fn a_star_may_only_end_a_headers_name() {
+    let allow = "header = []";
+    for wrong in ["x-*-id", "*-id", "x-**"] {
+        has(
+            &problem(allow, &format!("header = [\"{wrong}\"]")),
+            &["route[1].allow.header", wrong, "a `*` may only end a name"],
+        );
+        let strip = problem("to = ", &format!("strip.header = [\"{wrong}\"]\nto = "));
+        has(&strip, &["plain.toml:20: route[0].strip.header", wrong, "a `*` may only end a name"]);
+    }
+    for key in ["strip.query", "strip.body", "refuse.body"] {
+        let found = problem("to = ", &format!("{key} = [\"good\", \"x_*\"]\nto = "));
+        has(&found, &[&format!("route[0].{key}: `x_*`: only a header's name may end in `*`")]);
+    }
+    has(&problem("body = [\"text\"]", "body = [\"x_*\"]"), &["route[1].allow.body: `x_*`"]);
+}
+
+#[test]
+fn a_star_in_a_list_is_not_all() {
+    let allow = "allow = { header = [], body = [\"text\"] }";
+    for (key, list) in
+        [("header", "{ header = [\"*\"], body = [] }"), ("body", "{ header = [], body = [\"text\", \"*\"] }")]
+    {
+        let found = problem(allow, &format!("allow = {list}"));
+        has(&found, &[&format!("plain.toml:26: route[1].allow.{key}"), "write \"*\" without the list"]);
+    }
+    let found = problem(allow, "allow = { header = [], query = [\"*\"], body = [] }");
+    has(&found, &["route[1].allow.query", "write \"*\" without the list"]);
+}
+
+#[test]
+fn a_header_that_never_passes_is_not_allowed() {
+    for wrong in reserved::samples().chain(["Authorization", "Cookie", "Sec-*", "X_Real_IP"].map(str::to_owned)) {
+        let found = problem("header = []", &format!("header = [\"{wrong}\"]"));
+        has(&found, &["route[1].allow.header", &format!("`{}` never passes", wrong.to_ascii_lowercase())]);
+    }
+    for fine in ["x-*", "a*", "accept-language", "x-forward"] {
+        assert_eq!(problems(&GOOD.replace("header = []", &format!("header = [\"{fine}\"]"))), [""; 0], "{fine}");
+    }
+    let two = problems(&GOOD.replace("header = []", "header = [\"Authorization\", \"Cookie\"]"));
+    assert_eq!(two.len(), 2, "{two:?}");
+}
+
+#[test]
+fn a_pointer_is_one_of_rfc_6901() {
+    for wrong in ["/session/~2", "/~", "/a~/b"] {
+        for (from, path) in [("\"/data/id\"", "open.session"), ("\"/data/token\"", "open.vendor_token")] {
+            has(&problem(from, &format!("\"{wrong}\"")), &[path, wrong, "RFC 6901", "`~0`", "`~1`"]);
+        }
+    }
+    let failure = problem("vendor_token =", "failure = { when = \"/a~b\" }\nvendor_token =");
+    has(&failure, &["plain.toml:9: open.failure.when", "RFC 6901"]);
+    assert_eq!(problems(&GOOD.replace("/data/id", "/da~1ta/~0id/0")), [""; 0]);
+}
+
+#[test]
+fn a_profiles_own_base_url_is_checked_where_it_stands() {
+    let good = "\"https://api.example.com\"";
+    for (wrong, says) in [
+        ("api.example.com", "must be a URL such as \"https://api.example.com\""),
+        ("ftp://api.example.com", "must be a URL"),
+        ("https://api.example.com?key=1", "without a query"),
+        ("https://user:word@api.example.com", "a user or password"),
+        ("https://api.example.com:99999", "a port that does not exist"),
+    ] {
+        has(&problem(good, &format!("\"{wrong}\"")), &["plain.toml:2: base_url: ", says]);
+    }
+    for right in ["http://127.0.0.1:9000/v2", "https://[::1]:8443", "http://api.example.com"] {
+        assert_eq!(problems(&GOOD.replace(good, &format!("\"{right}\""))), [""; 0], "{right}");
+    }
+}
+
+#[test]
+fn a_call_is_in_a_profile_once() {
+    let found = problem("\"POST /search\"", "\"POST /Bots/{session}/open\"");
+    has(&found, &["plain.toml:24: route[1].call", "`POST /Bots/{session}/open` is also the call of [accept]"]);
+    let found = problem("\"POST /search\"", "\"POST /chat/{bot}/messages/{id}\"");
+    has(&found, &["plain.toml:24: route[1].call", "is also the call of the route of line 18"]);
+    let also_wrong =
+        GOOD.replace("\"POST /search\"", "\"POST /bots/{bot}/open\"\nwho = \"nobody\"").replace("201", "302");
+    assert_eq!(problems(&also_wrong).len(), 3, "{:?}", problems(&also_wrong));
+    assert_eq!(problems(&GOOD.replace("\"POST /search\"", "\"PUT /bots/{bot}/open\"")), [""; 0]);
+}
