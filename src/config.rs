@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::admin;
 use crate::bot;
-use crate::document::{Document, Environment, Problem, Problems, Table};
+use crate::document::{Document, Environment, Problem, Problems, Table, utf8};
 use crate::gateway;
 use crate::id::hex;
 use crate::listen;
@@ -102,9 +102,15 @@ pub fn load(file: &Path) -> Result<Settings, ConfigError> {
 /// The same, and the files that it is made of besides its own, also where something is wrong in it or in them.
 pub fn load_and_name(file: &Path) -> (Result<Settings, ConfigError>, Vec<PathBuf>) {
     let (name, environment) = (file.display().to_string(), Environment::process(folder_of(file)));
-    let text = std::fs::read_to_string(file).map_err(|source| ConfigError::Unreadable { file: name.clone(), source });
-    let loaded = text.and_then(|text| parse(&name, &text, &environment));
+    let loaded = text_of(file, &name).and_then(|text| parse(&name, &text, &environment));
     (loaded, environment.inputs())
+}
+
+/// What is in the file, which problems call `name`.
+fn text_of(file: &Path, name: &str) -> Result<String, ConfigError> {
+    let bytes = std::fs::read(file).map_err(|source| ConfigError::Unreadable { file: name.to_owned(), source })?;
+    let problems = Problems::default();
+    utf8(name, bytes, &problems).ok_or_else(|| ConfigError::Problems(problems.into_sorted()))
 }
 
 /// Relative paths in `config/keystile.toml` start from the folder above `config`, where the project is; those of a file
@@ -126,8 +132,7 @@ fn folder_of(file: &Path) -> &Path {
 /// The file cannot be read, or what is wrong in `[server]` and `[tokens]`.
 pub fn load_tokens(file: &Path) -> Result<(token::Settings, String), ConfigError> {
     let name = file.display().to_string();
-    let text =
-        std::fs::read_to_string(file).map_err(|source| ConfigError::Unreadable { file: name.clone(), source })?;
+    let text = text_of(file, &name)?;
     let problems = Problems::default();
     let settings = read(&name, &text, &Environment::process(folder_of(file)), &problems);
     let mut problems = problems.into_sorted();
@@ -163,8 +168,7 @@ pub fn load_audit(file: &Path) -> Result<audit::Settings, ConfigError> {
 /// The settings of a file in which this section has no problem; other sections may.
 fn load_section(file: &Path, section: &str) -> Result<Settings, ConfigError> {
     let name = file.display().to_string();
-    let text =
-        std::fs::read_to_string(file).map_err(|source| ConfigError::Unreadable { file: name.clone(), source })?;
+    let text = text_of(file, &name)?;
     let problems = Problems::default();
     let settings = read(&name, &text, &Environment::process(folder_of(file)), &problems);
     let mut problems = problems.into_sorted();

@@ -167,6 +167,25 @@ impl Document {
     }
 }
 
+/// The text of `file`; what is not UTF-8 is noted, and nothing comes back.
+pub fn utf8(file: &str, bytes: Vec<u8>, problems: &Problems) -> Option<String> {
+    let error = match String::from_utf8(bytes) {
+        Ok(text) => return Some(text),
+        Err(error) => error,
+    };
+    let (good, rest) = error.as_bytes().split_at(error.utf8_error().valid_up_to());
+    let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let column = good.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
+    let byte = rest.first().copied().unwrap_or_default();
+    problems.add(
+        file,
+        line,
+        "",
+        format!("not UTF-8, which TOML must be: byte {column} of this line is 0x{byte:02X}; save the file as UTF-8"),
+    );
+    None
+}
+
 /// Where the lines of a text end. Counted once: a count for each value would take quadratic time.
 struct Lines(Vec<usize>);
 
@@ -252,6 +271,11 @@ impl<'d> Value<'d> {
         }
     }
 
+    /// A string; `wanted` says what kind of one, with an example.
+    pub fn text_of(&self, wanted: &str) -> Option<&'d str> {
+        self.as_text().or_else(|| self.mismatch(wanted))
+    }
+
     /// A string, if it is one; nothing is noted otherwise.
     pub fn as_text(&self) -> Option<&'d str> {
         match &self.node.kind {
@@ -311,6 +335,20 @@ impl<'d> Value<'d> {
             ),
             _ => self.mismatch("an array"),
         }
+    }
+
+    /// A string by itself, or the items of an array of them.
+    pub fn one_or_items(&self) -> Option<Vec<Value<'d>>> {
+        match &self.node.kind {
+            Kind::Text(_) => Some(vec![self.clone()]),
+            Kind::Array(_) => self.items(),
+            _ => self.mismatch("a string or an array of strings"),
+        }
+    }
+
+    /// The strings of either.
+    pub fn one_or_texts(&self) -> Option<Vec<&'d str>> {
+        self.one_or_items()?.iter().map(Value::text).collect()
     }
 
     /// The items of an array of strings.
@@ -524,6 +562,42 @@ mod tests {
     fn what_is_not_toml_is_a_problem_with_a_line() {
         let found = problems_of("a = 1\nb = = 2\n", |_| {});
         assert!(found[0].starts_with("test.toml:2: not TOML"), "{found:?}");
+    }
+
+    #[test]
+    fn what_is_not_utf8_is_a_problem_with_line_and_byte() {
+        let problems = Problems::default();
+        assert_eq!(utf8("test.toml", b"a = 1\nb = \"\xe4\"\n".to_vec(), &problems), None);
+        assert_eq!(utf8("test.toml", "b = \"ä\"".into(), &problems).as_deref(), Some("b = \"ä\""));
+        let found = problems.into_sorted();
+        assert_eq!(found.len(), 1);
+        let says = "test.toml:2: not UTF-8, which TOML must be: byte 6 of this line is 0xE4; save the file as UTF-8";
+        assert_eq!(found[0].to_string(), says);
+    }
+
+    #[test]
+    fn a_value_of_another_type_is_told_what_would_be_right() {
+        let found = problems_of("list = 5\nrate = 100\nplace = 8080\n", |root| {
+            root.get("list").and_then(|value| value.one_or_texts());
+            root.get("rate").and_then(|value| Rate::read(&value));
+            root.get("place").and_then(|value| value.text_of("a place such as \"here\""));
+        });
+        assert_eq!(
+            found,
+            [
+                "test.toml:1: list: must be a string or an array of strings, not an integer",
+                "test.toml:2: rate: must be a rate such as \"30/1m\", or \"off\", not an integer",
+                "test.toml:3: place: must be a place such as \"here\", not an integer",
+            ]
+        );
+        assert!(
+            problems_of("list = [\"a\"]\none = \"a\"\n", |root| {
+                for key in ["list", "one"] {
+                    assert_eq!(root.get(key).and_then(|value| value.one_or_texts()), Some(vec!["a"]));
+                }
+            })
+            .is_empty()
+        );
     }
 
     #[test]

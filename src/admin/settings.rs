@@ -10,6 +10,8 @@ use crate::document::{Environment, Table, Value};
 /// Where operators and their probes call, unless the configuration says otherwise.
 const DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9090);
 
+const WANTED: &str = "an address and a port, such as \"127.0.0.1:9090\", \"unix:PATH\", or \"off\"";
+
 /// What a Unix socket's path is written after.
 const UNIX: &str = "unix:";
 
@@ -67,7 +69,7 @@ impl Settings {
 }
 
 fn place(value: &Value<'_>, environment: &Environment) -> Option<Place> {
-    let text = value.text()?;
+    let text = value.text_of(WANTED)?;
     if text == "off" {
         return None;
     }
@@ -76,16 +78,13 @@ fn place(value: &Value<'_>, environment: &Environment) -> Option<Place> {
         None => text.parse().ok().map(Place::Address),
     };
     if place.is_none() {
-        value.problem("must be an address and a port, such as \"127.0.0.1:9090\", \"unix:PATH\", or \"off\"");
+        value.problem(format!("must be {WANTED}"));
     }
     place
 }
 
 fn operator(value: &Value<'_>, table: &Table<'_>) -> Option<Client> {
-    let digests = match value.as_text() {
-        Some(one) => vec![one],
-        None => value.texts()?,
-    };
+    let digests = value.one_or_texts()?;
     doubt_placeholder(table, "secret_sha256", &digests, "admin");
     Client::new("admin", &digests, false).map_err(|message| value.problem(message)).ok()
 }
@@ -120,6 +119,19 @@ mod tests {
         let (_, problems) = read(&format!("listen = \"unix:/run/admin.sock\"\nsecret_sha256 = \"{digest}\""));
         assert!(problems.len() == 1 && problems[0].contains("asks for no secret"), "{problems:?}");
         assert_eq!(read("listen = \"unix:\"").1.len(), 1);
+    }
+
+    #[test]
+    fn a_value_of_another_type_is_told_what_would_be_right() {
+        let (_, problems) = read("listen = 9090\nsecret_sha256 = 5\n");
+        assert_eq!(
+            problems,
+            [
+                "test.toml:1: listen: must be an address and a port, such as \"127.0.0.1:9090\", \"unix:PATH\", or \"off\", \
+                 not an integer",
+                "test.toml:2: secret_sha256: must be a string or an array of strings, not an integer",
+            ]
+        );
     }
 
     #[test]

@@ -58,11 +58,15 @@ impl Origins {
     ///
     /// What is wrong with it, and what would be right.
     pub fn add(&mut self, text: &str) -> Result<(), String> {
-        let wrong = || {
-            format!(
+        let wrong = || match as_browsers_write(text) {
+            Some(right) => format!(
+                "`{text}` is not an origin as a browser writes it; write \"{right}\": lower case, without the scheme's own \
+                 port, without a path"
+            ),
+            None => format!(
                 "`{text}` is not an origin; write scheme, host and port as a browser does (\"https://www.example.com\"), \
                  or \"https://*.example.com\" for all its subdomains"
-            )
+            ),
         };
         if text == "*" {
             self.any = true;
@@ -134,6 +138,22 @@ fn split(text: &str) -> Option<(&str, &str)> {
     (is_scheme && is_authority && has_plain_port(scheme, authority)).then_some((scheme, authority))
 }
 
+/// The origin that is meant by what is nearly one.
+fn as_browsers_write(text: &str) -> Option<String> {
+    let lower = text.to_ascii_lowercase();
+    let (scheme, rest) = lower.split_once("://")?;
+    let (authority, _path) = rest.split_once('/').unwrap_or((rest, ""));
+    let own = match scheme {
+        "https" => ":443",
+        "http" => ":80",
+        _ => return None,
+    };
+    let authority = authority.strip_suffix(own).unwrap_or(authority);
+    let host = authority.strip_prefix("*.").unwrap_or(authority);
+    split(&format!("{scheme}://{host}"))?;
+    Some(format!("{scheme}://{authority}"))
+}
+
 /// No empty label; a port only where browsers write one: not the scheme's own (RFC 6454 §6.2).
 fn has_plain_port(scheme: &str, authority: &str) -> bool {
     if authority.starts_with('[') {
@@ -203,9 +223,22 @@ mod tests {
     #[test]
     fn an_origin_that_is_written_wrongly_says_what_would_be_right() {
         let mut origins = Origins::default();
-        for text in
-            ["www.example.com", "https://www.example.com/", "https://*", "https://a.*.com", "HTTPS://WWW.EXAMPLE.COM"]
-        {
+        for text in ["www.example.com", "https://*", "https://a.*.com", "ftp://a.example/", "https://a..com:443"] {
+            assert!(origins.add(text).is_err_and(|error| error.contains("is not an origin; write scheme")), "{text}");
+        }
+        for (text, right) in [
+            ("https://www.example.com/", "https://www.example.com"),
+            ("HTTPS://WWW.Example.com/chat", "https://www.example.com"),
+            ("https://www.example.com:443", "https://www.example.com"),
+            ("http://LOCALHOST:80", "http://localhost"),
+            ("https://WWW.example.com:8443", "https://www.example.com:8443"),
+            ("https://*.Example.com:443", "https://*.example.com"),
+        ] {
+            let error = origins.add(text).unwrap_err();
+            assert!(error.contains(&format!("as a browser writes it; write \"{right}\": lower case")), "{error}");
+            origins.add(right).unwrap();
+        }
+        for text in ["www.example.com", "https://www.example.com/", "https://*", "HTTPS://WWW.EXAMPLE.COM"] {
             assert!(origins.add(text).is_err_and(|error| error.contains("is not an origin")), "{text}");
         }
         assert!(origins.add("https://*.com").is_err_and(|error| error.contains("top-level domain")));

@@ -161,10 +161,7 @@ fn read_client(name: &str, value: &Value<'_>) -> Option<Client> {
     let browser = table.get("browser").is_some_and(|value| value.boolean().unwrap_or(false));
     let is_enabled = is_enabled(&table);
     let digests = table.required("secret_sha256", &format!("what `keystile client new {name}` prints"))?;
-    let texts = match digests.as_text() {
-        Some(one) => vec![one],
-        None => digests.texts()?,
-    };
+    let texts = digests.one_or_texts()?;
     let per_client = table.section("limits").get("per_client").and_then(|value| Rate::read(&value));
     client::doubt_placeholder(&table, "secret_sha256", &texts, name);
     let mut client = Client::new(name, &texts, browser).map_err(|message| digests.problem(message)).ok()?;
@@ -306,7 +303,11 @@ fn limits(table: &Table<'_>) -> (Limits, bool) {
     let count = |key: &str, default: u32| {
         section.get(key).map_or(Some(default), |value| match value.as_text() {
             Some("off") => None,
-            _ => value.integer(1, 100_000).and_then(|count| u32::try_from(count).ok()),
+            Some(_) => {
+                value.problem("must be an integer from 1 to 100000, without quotes, or \"off\"");
+                None
+            }
+            None => value.integer(1, 100_000).and_then(|count| u32::try_from(count).ok()),
         })
     };
     let upload = section.get("upload").and_then(|value| match value.as_text() {

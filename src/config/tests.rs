@@ -891,3 +891,35 @@ fn no_header_passes_that_a_profile_may_not_list() {
         assert!(!passed(&name) && !passed(&name.replace('-', "_")), "{name}");
     }
 }
+
+#[test]
+fn a_count_that_may_be_off_says_so() {
+    for (written, says) in [
+        (
+            "streams = \"4\"",
+            "bots.support.limits.streams: must be an integer from 1 to 100000, without quotes, or \"off\"",
+        ),
+        ("sessions_per_ip = \"no\"", "bots.support.limits.sessions_per_ip: must be an integer from 1 to 100000"),
+        ("per_bot = 600", "bots.support.limits.per_bot: must be a rate such as \"30/1m\", or \"off\", not an integer"),
+    ] {
+        has(&problem("owners = [", &format!("limits = {{ {written} }}\nowners = [")), &[says]);
+    }
+    let digest = GOOD.lines().find(|line| line.starts_with("secret_sha256")).unwrap();
+    has(&problem(digest, "secret_sha256 = 5"), &["must be a string or an array of strings, not an integer"]);
+}
+
+#[test]
+fn a_file_that_is_not_utf8_is_told_with_its_line() {
+    let folder = folder();
+    let (file, profile) = (folder.path().join("keystile.toml"), folder.path().join("own.toml"));
+    std::fs::write(&file, b"[server]\n# f\xfcr\n").unwrap();
+    for loaded in [load(&file).err(), load_tokens(&file).err(), load_admin(&file).err()] {
+        let Some(ConfigError::Problems(found)) = loaded else { panic!("{loaded:?}") };
+        assert_eq!(found.len(), 1, "{found:?}");
+        has(&found[0].to_string(), &["keystile.toml:2: not UTF-8", "byte 4 of this line is 0xFC"]);
+    }
+    std::fs::write(&profile, b"title = \"\xfc\"\n").unwrap();
+    let found = problems_in(folder.path(), &with_options("./own.toml", ""));
+    assert_eq!(found.len(), 1, "{found:?}");
+    has(&found[0], &["./own.toml:1: not UTF-8"]);
+}

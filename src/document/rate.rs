@@ -21,7 +21,7 @@ impl Rate {
 
     /// Reads `"30/1m"`, or `"off"`, which is no rate. What is neither is noted, and nothing comes back.
     pub fn read(value: &Value<'_>) -> Option<Option<Self>> {
-        let text = value.text()?;
+        let text = value.text_of("a rate such as \"30/1m\", or \"off\"")?;
         if text == "off" {
             return Some(None);
         }

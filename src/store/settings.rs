@@ -263,6 +263,15 @@ mod tests {
     }
 
     #[test]
+    fn the_number_of_a_database_is_told_its_bounds() {
+        for wrong in ["redis://localhost:6379/99999", "rediss://h/-1", "rediss+sentinel://a/main/x"] {
+            let (_, problems) = read(&format!("url = \"{wrong}\"\n"));
+            assert_eq!(problems.len(), 1, "{wrong}: {problems:?}");
+            assert!(problems[0].contains("the number of a database, from 0 to 65535"), "{problems:?}");
+        }
+    }
+
+    #[test]
     fn what_is_no_place_is_told_what_would_be_right() {
         for wrong in [
             "url = \"sqlite:\"",

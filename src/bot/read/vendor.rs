@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::is_enabled;
 use crate::bot::Mount;
-use crate::document::{Environment, Problem, Problems, Rate, Table, Value};
+use crate::document::{Environment, Problem, Problems, Rate, Table, Value, utf8};
 use crate::secret::{Secret, same};
 use crate::upstream::{self, Upstream};
 use crate::vendor::{self, Declared, Options, Place, Profile};
@@ -183,8 +183,11 @@ impl Reader<'_> {
             ));
             return None;
         }
-        match std::fs::read_to_string(self.environment.input(name)) {
-            Ok(text) => Some(Source { name: name.to_owned(), file: name.to_owned(), text }),
+        match std::fs::read(self.environment.input(name)) {
+            Ok(bytes) => {
+                let text = utf8(name, bytes, self.problems)?;
+                Some(Source { name: name.to_owned(), file: name.to_owned(), text })
+            }
             Err(error) => {
                 value.problem(format!("the profile {name} cannot be read: {error}"));
                 None

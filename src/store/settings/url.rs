@@ -109,7 +109,14 @@ fn user(authority: &str) -> Result<(Option<String>, &str), String> {
 fn topology(kind: &str, path: &str) -> Result<(Topology, i64), String> {
     let number = |text: &str| match text {
         "" => Ok(0),
-        text => text.parse::<u16>().map(i64::from).map_err(|error| format!("must end in a database's number: {error}")),
+        text => match text.parse::<u16>() {
+            Ok(number) => Ok(i64::from(number)),
+            Err(_error) => {
+                Err("must end in the number of a database, from 0 to 65535 (a Redis has 0 to 15, unless it is told \
+                                otherwise)"
+                    .to_owned())
+            }
+        },
     };
     match kind {
         "" => Ok((Topology::One, number(path)?)),

@@ -62,10 +62,7 @@ pub(super) fn pointer(table: &Table<'_>, key: &str, names: &Names<'_>) -> Option
 
 /// One place or a list of places, of which the first counts where something stands.
 pub(super) fn places(value: &Value<'_>, names: &Names<'_>) -> Option<Vec<Place>> {
-    match value.as_text() {
-        Some(text) => noted(value, Place::parse(text, names)).map(|place| vec![place]),
-        None => value.items()?.iter().map(|item| noted(item, Place::parse(item.text()?, names))).collect(),
-    }
+    all(value.one_or_items()?.iter().map(|item| noted(item, Place::parse(item.text()?, names))))
 }
 
 /// A list of names.
