@@ -3,6 +3,7 @@
 //! Each module reads its own section; this one puts them together and adds what shows only when all are known. After
 //! [`load`] nobody checks configuration again.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -205,13 +206,26 @@ pub fn read(file: &str, text: &str, environment: &Environment, problems: &Proble
     let admin = noted("admin", &root, environment, &mut said, |table| {
         let settings = admin::Settings::read(table, environment);
         check_apart(&settings, listen.address, table);
+        if let Some(admin::Place::Socket(path)) = &settings.place {
+            check_made(path, "listen", table);
+        }
         settings
     });
     let tokens =
         noted("tokens", &root, environment, &mut said, |table| token::Settings::read(table, environment.folder()));
-    let store = noted("store", &root, environment, &mut said, |table| store::Settings::read(table, environment));
+    let store = noted("store", &root, environment, &mut said, |table| {
+        let settings = store::Settings::read(table, environment);
+        if let store::Place::Sqlite(path) = &settings.place {
+            check_made(path, "url", table);
+        }
+        settings
+    });
     check_fleet(&listen, &store, &server);
-    let audit = noted("audit", &root, environment, &mut said, |table| audit::Settings::read(table, environment));
+    let audit = noted("audit", &root, environment, &mut said, |table| {
+        let settings = audit::Settings::read(table, environment);
+        settings.file.iter().for_each(|path| check_made(path, "file", table));
+        settings
+    });
     let traces = noted("traces", &root, environment, &mut said, |table| collector::Settings::read(table, environment));
     let bots = bot::Settings::read(&root, environment, problems, tokens.default_ttl, &gateway.public_url);
     let longest = bots.longest_body();
@@ -256,6 +270,23 @@ fn check_apart(admin: &admin::Settings, clients: SocketAddr, table: &Table<'_>) 
             "listen",
             format!("is {operators} by default, which server.listen takes: there is no admin listener; write another, or \"off\""),
         );
+    }
+}
+
+/// What is made at the start where it is not there needs a folder. That may be one which only the host has that the
+/// configuration is for, so its absence is a doubt.
+fn check_made(path: &Path, key: &str, table: &Table<'_>) {
+    if path.is_dir() {
+        return table.problem(key, format!("{} is a directory; name a file", path.display()));
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let is_absent = match std::fs::metadata(folder) {
+        Ok(metadata) => !metadata.is_dir(),
+        Err(error) => matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
+    };
+    if is_absent {
+        let shown = folder.display();
+        table.doubt(key, format!("there is no folder {shown}, and the gateway makes none: it would not start here"));
     }
 }
 

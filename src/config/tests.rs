@@ -923,3 +923,32 @@ fn a_file_that_is_not_utf8_is_told_with_its_line() {
     assert_eq!(found.len(), 1, "{found:?}");
     has(&found[0], &["./own.toml:1: not UTF-8"]);
 }
+
+#[test]
+fn a_place_where_no_file_can_be_made_is_told_before_the_start() {
+    let folder = folder();
+    std::fs::write(folder.path().join("file"), "").unwrap();
+    std::fs::create_dir(folder.path().join("there")).unwrap();
+    let places = [("store", "url", "sqlite:"), ("audit", "file", ""), ("admin", "listen", "unix:")];
+    for (section, key, before) in places {
+        let text =
+            |path: &str| GOOD.replacen("[server]", &format!("[{section}]\n{key} = \"{before}{path}\"\n[server]"), 1);
+        let found = problems_in(folder.path(), &text("there"));
+        assert_eq!(found.len(), 1, "{found:?}");
+        has(&found[0], &[&format!("test.toml:3: {section}.{key}: "), "there is a directory; name a file"]);
+        let doubts = |path: &str| {
+            let settings = parse("test.toml", &text(path), &environment(folder.path())).unwrap();
+            settings.doubts.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        for absent in ["nowhere/x", "file/x"] {
+            let found = doubts(absent);
+            assert_eq!(found.len(), 1, "{found:?}");
+            has(&found[0], &[&format!("test.toml:3: {section}.{key}: there is no folder "), "would not start here"]);
+        }
+        for fine in ["there/x", "x"] {
+            assert_eq!(doubts(fine), [""; 0], "{fine}");
+        }
+    }
+    let made = std::fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!(made, 2, "it looked, and made nothing");
+}
