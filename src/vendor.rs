@@ -8,6 +8,7 @@ mod path;
 mod place;
 mod profile;
 mod read;
+mod reserved;
 mod template;
 
 pub use self::options::{Declared, Names, Options, declared};
@@ -17,7 +18,6 @@ pub use self::profile::{
     Accept, Allow, BotId, ErrorShape, Expired, Failure, Fields, HeaderPattern, Identify, KeyAnswers, Meta, Open,
     Profile, Query, Renew, Reply, Route, SessionSource, SessionType, Set, Strip, Target, Who,
 };
-#[cfg(test)]
-pub(crate) use self::read::reserved_headers;
 pub use self::read::{built_in, built_in_names, read};
+pub use self::reserved::is_reserved;
 pub use self::template::{Proven, Shape, Template, Values, Variable};

@@ -78,7 +78,7 @@ impl Api {
     ) -> Result<Minted, Fault> {
         let minted = match once {
             Some(MadeOnce { once, share }) => {
-                let (limiter, clock) = (Arc::clone(&self.limiter), self.clock.clone());
+                let (limiter, clock, opening) = (Arc::clone(&self.limiter), self.clock.clone(), Box::pin(opening));
                 let opening = async move {
                     let mut minted = opening.await?;
                     let length = minted.response.body().len();

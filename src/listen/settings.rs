@@ -41,7 +41,7 @@ impl Settings {
     /// Reads them; what is wrong is noted.
     pub fn read(table: &Table<'_>, timeouts: &Table<'_>, limits: &Table<'_>, environment: &Environment) -> Self {
         let address = table.get("listen").and_then(|value| {
-            let address = value.text()?.parse().ok();
+            let address = value.text_of("an address and a port, such as \"127.0.0.1:8080\"")?.parse().ok();
             if address.is_none() {
                 value.problem("must be an address and a port, such as \"127.0.0.1:8080\" or \"[::]:8443\"");
             }

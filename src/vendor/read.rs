@@ -4,7 +4,6 @@ mod accept;
 mod error;
 mod open;
 mod parts;
-mod reserved;
 mod route;
 mod set;
 
@@ -144,9 +143,6 @@ fn bot_id(value: &Value<'_>) -> Option<BotId> {
         }
     }
 }
-
-#[cfg(test)]
-pub(crate) use self::reserved::samples as reserved_headers;
 
 #[cfg(test)]
 mod tests;

@@ -21,7 +21,7 @@ impl Default for Sample {
 impl Sample {
     /// Reads a share such as `"1%"`; what is wrong is noted.
     pub fn read(value: &Value<'_>) -> Option<Self> {
-        let share = parsed(value.text()?);
+        let share = parsed(value.text_of("a share of all traces, such as \"1%\"")?);
         if share.is_none() {
             value.problem("must be a share such as \"1%\" or \"0.05%\", from \"0%\" to \"100%\"");
         }

@@ -4,9 +4,9 @@ use super::super::options::Names;
 use super::super::path::{Pattern, Segment};
 use super::super::place::Place;
 use super::super::profile::{Allow, HeaderPattern, Query, Route, Strip, Target, Who};
+use super::super::reserved::is_reserved;
 use super::super::template::{Shape, Variable};
 use super::parts::{header_patterns, names_of, noted, parse_target, pattern, places};
-use super::reserved::is_reserved;
 use super::set::{entries, set};
 use super::turn;
 use crate::document::{Table, Value};
@@ -189,7 +189,7 @@ fn all_or<T>(value: &Value<'_>, all: impl FnOnce() -> T, list: impl FnOnce(&Valu
 fn passing_headers(value: &Value<'_>) -> Option<Vec<HeaderPattern>> {
     let patterns = header_patterns(value)?;
     let mut can_pass = true;
-    for pattern in patterns.iter().filter(|pattern| is_reserved(&pattern.name, pattern.prefix)) {
+    for pattern in patterns.iter().filter(|pattern| never_passes(pattern)) {
         value.problem(format!(
             "`{pattern}` never passes: credentials, cookies, origins and what is about the connection are kept back; take \
              it out, and write with set.header what the vendor needs"
@@ -197,6 +197,11 @@ fn passing_headers(value: &Value<'_>) -> Option<Vec<HeaderPattern>> {
         can_pass = false;
     }
     can_pass.then_some(patterns)
+}
+
+/// Whether no header of the pattern passes; of a beginning, none that begins so. `Upgrade` says that WebSockets do.
+fn never_passes(HeaderPattern { name, prefix }: &HeaderPattern) -> bool {
+    if *prefix { is_reserved(&format!("{name}~")) } else { is_reserved(name) && name != "upgrade" }
 }
 
 impl Route {

@@ -391,7 +391,9 @@ fn a_star_in_a_list_is_not_all() {
 
 #[test]
 fn a_header_that_never_passes_is_not_allowed() {
-    for wrong in reserved::samples().chain(["Authorization", "Cookie", "Sec-*", "X_Real_IP"].map(str::to_owned)) {
+    for wrong in
+        ["Authorization", "Cookie", "range", "If-None-Match", "x-forwarded-for", "X-Forwarded-*", "Sec-*", "X_Real_IP"]
+    {
         let found = problem("header = []", &format!("header = [\"{wrong}\"]"));
         has(&found, &["route[1].allow.header", &format!("`{}` never passes", wrong.to_ascii_lowercase())]);
     }
