@@ -200,6 +200,10 @@ impl Api {
         let wish = wish.checked(grant)?;
         // Its token would be good for nothing here, and the vendor's session would be left behind.
         self.ledger.is_in_force()?;
+        // The same for one too many.
+        if grant.bot().profile.open.is_some() {
+            self.ledger.has_room(grant.bot(), self.opener.vouched(grant, &wish.contact), *address).await?;
+        }
         let opened = self.opener.open(grant, &wish, span).await?;
         self.ledger.open(grant.bot(), &opened, *address).await?;
         self.put_opened_on_record(&opened.session, event.clone()).await?;

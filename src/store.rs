@@ -63,6 +63,13 @@ pub trait Backend: Send + Sync {
     /// [`StoreError::TooMany`]; [`StoreError::Ended`] if its contact or bot was revoked at or after its opening.
     fn open(&self, record: Record, caps: Vec<Cap>) -> Answer<'_, ()>;
 
+    /// Whether [`Backend::open`] would keep such a session now: nothing is kept.
+    ///
+    /// # Errors
+    ///
+    /// Why it would not.
+    fn has_room(&self, record: Record, caps: Vec<Cap>) -> Answer<'_, ()>;
+
     /// The session of this id.
     fn session(&self, id: &str) -> Answer<'_, Option<Record>>;
 

@@ -5,6 +5,7 @@
 //! once; other replicas read it from the log, pushed and asked for, within a second.
 
 use std::mem::discriminant;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -79,7 +80,7 @@ impl Ledger {
     /// # Errors
     ///
     /// There are too many of this visitor, or the store is away.
-    pub async fn open(&self, bot: &Bot, opened: &Opened, address: Option<std::net::IpAddr>) -> Result<(), Fault> {
+    pub async fn open(&self, bot: &Bot, opened: &Opened, address: Option<IpAddr>) -> Result<(), Fault> {
         let session = &opened.session;
         let record = Record {
             id: session.id.clone(),
@@ -90,7 +91,7 @@ impl Ledger {
             source: session.source.map(|source| source.name().to_owned()),
             contact: self.shown(&session.contact),
             origin: session.origin.clone(),
-            address: address.map(|address| format!("{:x}", Neighbourhood::of(address).bits())),
+            address: address.map(network),
             opened: session.opened,
             expires: session.expires,
             ends: end_of(session),
@@ -98,19 +99,27 @@ impl Ledger {
             known: None,
             ends_earlier: false,
         };
-        let vouched = matches!(session.source, Some(ContactSource::Asserted | ContactSource::Verified));
-        let caps = [
-            bot.limits.sessions_per_ip.filter(|_| address.is_some()).map(|most| (Counted::Address, most)),
-            bot.limits.sessions_per_contact.filter(|_| vouched).map(|most| (Counted::Contact, most)),
-        ];
-        let caps = caps.into_iter().flatten().map(|(what, most)| Cap { what, most }).collect();
-        self.store.open(record, caps).await.map_err(|error| match error {
-            StoreError::Ended => {
-                let detail = "the sessions of this contact or bot were ended while this one was opened; open it again";
-                Fault::new(Code::SessionEnding, detail).retry_after(AWAY)
-            }
-            other => fault(other),
-        })
+        let is_vouched = matches!(session.source, Some(ContactSource::Asserted | ContactSource::Verified));
+        self.store.open(record, caps(bot, is_vouched, address)).await.map_err(not_opened)
+    }
+
+    /// Whether there is room for one more session of a visitor at `address`, whose pseudonym is `subject` if somebody vouches
+    /// for it. Others may be opened meanwhile: [`Ledger::open`] decides.
+    ///
+    /// # Errors
+    ///
+    /// There are too many of this visitor, or the store is away.
+    pub async fn has_room(&self, bot: &Bot, subject: Option<String>, address: Option<IpAddr>) -> Result<(), Fault> {
+        let caps = caps(bot, subject.is_some(), address);
+        if caps.is_empty() {
+            return Ok(());
+        }
+        let (bot, opened) = (bot.name.clone(), self.clock.now());
+        let (subject, address) = (subject.unwrap_or_default(), address.map(network));
+        self.store
+            .has_room(Record { bot, subject, address, opened, ..Record::default() }, caps)
+            .await
+            .map_err(not_opened)
     }
 
     /// The session of this id.
@@ -388,6 +397,30 @@ impl Ledger {
 /// However often a session is renewed, it ends a day after its opening.
 pub fn end_of(session: &Session) -> Timestamp {
     session.opened.plus(LONGEST_TTL)
+}
+
+/// An address as the store counts by it.
+fn network(address: IpAddr) -> String {
+    format!("{:x}", Neighbourhood::of(address).bits())
+}
+
+/// How many sessions the visitor may have.
+fn caps(bot: &Bot, is_vouched: bool, address: Option<IpAddr>) -> Vec<Cap> {
+    let caps = [
+        bot.limits.sessions_per_ip.filter(|_| address.is_some()).map(|most| (Counted::Address, most)),
+        bot.limits.sessions_per_contact.filter(|_| is_vouched).map(|most| (Counted::Contact, most)),
+    ];
+    caps.into_iter().flatten().map(|(what, most)| Cap { what, most }).collect()
+}
+
+fn not_opened(error: StoreError) -> Fault {
+    match error {
+        StoreError::Ended => {
+            let detail = "the sessions of this contact or bot were ended while this one was opened; open it again";
+            Fault::new(Code::SessionEnding, detail).retry_after(AWAY)
+        }
+        other => fault(other),
+    }
 }
 
 fn missing() -> Fault {

@@ -63,7 +63,7 @@ impl Opener {
         let bot = grant.bot();
         let id = self.entropy.session_id(self.clock.now());
         let source = source_of(grant, &wish.contact);
-        let subject = self.subject_of(grant, source, &wish.contact);
+        let subject = self.vouched(grant, &wish.contact).unwrap_or_else(|| self.entropy.token_id());
         let (place, answer) = match &bot.profile.open {
             None => (bot.vendor.keys.next(self.clock.now())?, VendorAnswer::none(&id)),
             Some(open) => {
@@ -146,14 +146,14 @@ impl Opener {
         answer::read(open, &bot.vendor, reply, self.clock.now())
     }
 
-    /// Stable for a contact that a client vouches for; random for one that a browser claims.
-    fn subject_of(&self, grant: &MintGrant, source: Option<ContactSource>, contact: &Contact) -> String {
-        match (source, grant.minter()) {
+    /// The pseudonym of a contact for whom a client vouches; nothing for one that a browser claims.
+    pub fn vouched(&self, grant: &MintGrant, contact: &Contact) -> Option<String> {
+        match (source_of(grant, contact), grant.minter()) {
             (
                 Some(source @ (ContactSource::Asserted | ContactSource::Verified)),
                 Minter::Owner(client) | Minter::Operator(Some(client)),
-            ) => self.subject(&client.name, source, contact),
-            _ => self.entropy.token_id(),
+            ) => Some(self.subject(&client.name, source, contact)),
+            _ => None,
         }
     }
 

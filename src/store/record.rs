@@ -3,7 +3,7 @@
 use crate::clock::Timestamp;
 
 /// A session as the store keeps it: nothing in it is a secret, but a contact is somebody's.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
     /// The gateway's session id, the claim `sid`.
     pub id: String,

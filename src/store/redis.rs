@@ -108,7 +108,12 @@ impl Redis {
 
 impl Backend for Redis {
     fn open(&self, record: Record, caps: Vec<Cap>) -> Answer<'_, ()> {
-        let arguments = Arguments::new().with(rows::record(&record)).with(self.retention()).with(rows::caps(&caps));
+        let arguments = Arguments::new().with(rows::record(&record)).with(rows::caps(&caps)).with(self.retention());
+        self.call(|scripts| &scripts.open, arguments, Again::Yes, Reply::done)
+    }
+
+    fn has_room(&self, record: Record, caps: Vec<Cap>) -> Answer<'_, ()> {
+        let arguments = Arguments::new().with(rows::record(&record)).with(rows::caps(&caps));
         self.call(|scripts| &scripts.open, arguments, Again::Yes, Reply::done)
     }
 

@@ -81,6 +81,11 @@ impl Backend for Sqlite {
         self.write(move |connection, now| sessions::open(connection, &record, &caps, now))
     }
 
+    fn has_room(&self, record: Record, caps: Vec<Cap>) -> Answer<'_, ()> {
+        let clock = self.clock.clone();
+        self.reader.run(move |connection| sessions::has_room(connection, &record, &caps, clock.now()))
+    }
+
     fn session(&self, id: &str) -> Answer<'_, Option<Record>> {
         let id = id.to_owned();
         self.reader.run(move |connection| sessions::find(connection, &id))

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use http::Method;
+use http::{Method, StatusCode};
 use reqwest::Response;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -12,6 +12,7 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::support::eventually;
 use crate::support::fleet::Fleet;
 use crate::support::gateway::{PAGE, Session, TestGateway, claims, refusal};
+use crate::support::redis::TestRedis;
 use crate::support::vendor::{TestVendor, streamed, whole};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -337,6 +338,25 @@ async fn what_was_answered_outlives_the_process() {
     assert_eq!(shown["state"], "open");
     let refused = send(&second, Method::GET, &path(&ended), &ended.token).await;
     assert_eq!(refusal(refused).await, says(401, "token_revoked"));
+}
+
+#[tokio::test]
+async fn the_vendor_is_asked_for_no_session_that_is_one_too_many() {
+    let redis = TestRedis::start();
+    for store in [String::new(), format!("[store]\nurl = \"{}\"", redis.url())] {
+        let open =
+            json!({"conversationId": "conv_1", "token": "vt-0123456789abcdef", "expiresAt": 4_000_000_000_000_u64});
+        let vendor = TestVendor::answering(move |_| whole(200, "application/json", open.to_string()));
+        let limits = "limits = { mint_per_ip = \"100/1m\", per_bot = \"100/1m\", sessions_per_ip = 1, sessions_per_contact = 1 }";
+        let gateway = TestGateway::built_in(&vendor, "chatbotkit").sections(&store).bot(limits).start();
+        let page = || gateway.post("/v1/bots/support/sessions").header("origin", PAGE).json(&json!({})).send();
+        let ada = || gateway.ask("support", json!({"contact": {"email": "ada@example.com"}}));
+        assert_eq!((page().await.unwrap().status(), ada().await.status()), (StatusCode::CREATED, StatusCode::CREATED));
+        for refused in [page().await.unwrap(), ada().await] {
+            assert_eq!(refusal(refused).await, says(429, "too_many_sessions"));
+        }
+        assert_eq!(vendor.seen().len(), 2);
+    }
 }
 
 #[tokio::test]

@@ -16,8 +16,13 @@ const SELECT: &str = "SELECT id, bot, client, subject, conversation, source, con
         ((scope = 'contact' AND name = subject) OR (scope = 'bot' AND name = bot)))) AS ended, \
     known, ends_earlier FROM sessions";
 
-/// Keeps a new session. One that is there already is left as it is.
-pub(super) fn open(connection: &Connection, record: &Record, caps: &[Cap], now: Timestamp) -> Result<(), StoreError> {
+/// Whether a new session may be kept.
+pub(super) fn has_room(
+    connection: &Connection,
+    record: &Record,
+    caps: &[Cap],
+    now: Timestamp,
+) -> Result<(), StoreError> {
     let sql = "SELECT EXISTS (SELECT 1 FROM revocations WHERE at >= ?1 AND \
          ((scope = 'contact' AND name = ?2) OR (scope = 'bot' AND name = ?3)))";
     let mut revoked = connection.prepare_cached(sql)?;
@@ -30,6 +35,12 @@ pub(super) fn open(connection: &Connection, record: &Record, caps: &[Cap], now: 
             return Err(StoreError::TooMany(cap.what.name()));
         }
     }
+    Ok(())
+}
+
+/// Keeps a new session. One that is there already is left as it is.
+pub(super) fn open(connection: &Connection, record: &Record, caps: &[Cap], now: Timestamp) -> Result<(), StoreError> {
+    has_room(connection, record, caps, now)?;
     let mut insert = connection.prepare_cached(
         "INSERT OR IGNORE INTO sessions VALUES (:id, :bot, :client, :subject, :conversation, :source, :contact, \
          :origin, :address, :opened, :expires, :ends, :ended, :known, :ends_earlier)",

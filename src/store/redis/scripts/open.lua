@@ -1,4 +1,4 @@
--- ARGV: record, retention, caps. A session that is there already is left as it is.
+-- ARGV: record, caps, retention; without a retention nothing is kept. A session that is there already is left as it is.
 local record = cjson.decode(ARGV[1])
 if redis.call('EXISTS', key('session', record.id)) == 1 then
     return { 'ok' }
@@ -6,7 +6,7 @@ end
 if ended_by(record) then
     return { 'ended' }
 end
-for _, cap in ipairs(cjson.decode(ARGV[3])) do
+for _, cap in ipairs(cjson.decode(ARGV[2])) do
     local set = live(cap.what, record)
     if set then
         redis.call('ZREMRANGEBYSCORE', set, '-inf', int(time))
@@ -24,6 +24,8 @@ for _, cap in ipairs(cjson.decode(ARGV[3])) do
         end
     end
 end
-write(record, tonumber(ARGV[2]))
-lives(record)
+if ARGV[3] then
+    write(record, tonumber(ARGV[3]))
+    lives(record)
+end
 return { 'ok' }
