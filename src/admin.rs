@@ -35,8 +35,8 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tower::ServiceExt;
 
-pub use self::reloads::Reloads;
-pub use self::settings::{Place, Settings};
+pub(crate) use self::reloads::Reloads;
+pub(crate) use self::settings::{Place, Settings};
 use crate::api::{Api, Refused};
 use crate::bot::Client;
 use crate::fault::{Blame, Code, Fault};
@@ -70,7 +70,7 @@ struct Admin {
 
 /// What of the gateway its operators are told about, besides its API.
 #[derive(Debug)]
-pub struct Watched {
+pub(crate) struct Watched {
     /// Whether it ends.
     pub drain: Drain,
     /// The bounds of its own listener, which know how many connections clients have.
@@ -118,7 +118,7 @@ enum Listening {
 
 /// An admin listener whose socket is bound.
 #[derive(Debug)]
-pub struct Bound {
+pub(crate) struct Bound {
     admin: Arc<Admin>,
     listening: Listening,
     place: Place,
@@ -131,7 +131,7 @@ impl Bound {
     /// # Errors
     ///
     /// The place that the configuration names cannot be had.
-    pub fn new(settings: Settings, api: Arc<ArcSwap<Api>>, watched: Watched) -> io::Result<Option<Self>> {
+    pub(crate) fn new(settings: Settings, api: Arc<ArcSwap<Api>>, watched: Watched) -> io::Result<Option<Self>> {
         let Settings { place: Some(place), is_written, operator } = settings else { return Ok(None) };
         let Watched { drain, clients, tls, reloads } = watched;
         let (door, listening, place) = match place {
@@ -157,7 +157,7 @@ impl Bound {
     }
 
     /// Where it is.
-    pub fn place(&self) -> Place {
+    pub(crate) fn place(&self) -> Place {
         self.place.clone()
     }
 
@@ -166,7 +166,7 @@ impl Bound {
     /// # Errors
     ///
     /// The socket cannot be used.
-    pub async fn serve(self, mut stopped: watch::Receiver<bool>) -> io::Result<()> {
+    pub(crate) async fn serve(self, mut stopped: watch::Receiver<bool>) -> io::Result<()> {
         let listener = Listener::new(self.listening)?;
         let router = self.admin.router();
         let mut open = Vec::with_capacity(CONNECTIONS);

@@ -21,11 +21,11 @@ thread_local! {
 
 /// Wakes whoever polls it, at the deadline that was asked for last.
 #[derive(Debug, Default)]
-pub struct Alarm(Option<Pin<Box<Sleep>>>);
+pub(crate) struct Alarm(Option<Pin<Box<Sleep>>>);
 
 impl Alarm {
     /// Whether it is `deadline`, or later.
-    pub fn poll(&mut self, context: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         let timer = self.0.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         if timer.deadline() > deadline {
             timer.as_mut().reset(deadline);
@@ -42,17 +42,17 @@ impl Alarm {
 
 /// An alarm that somebody had before, if the thread keeps any, and that somebody will have again.
 #[derive(Debug)]
-pub struct Lent(Alarm);
+pub(crate) struct Lent(Alarm);
 
 impl Lent {
     /// A spare one, else a new one.
-    pub fn take() -> Self {
+    pub(crate) fn take() -> Self {
         let spare = SPARES.with_borrow_mut(|spares| spares.as_mut().and_then(Vec::pop));
         Self(spare.unwrap_or_default())
     }
 
     /// As [`Alarm::poll`].
-    pub fn poll(&mut self, context: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         let rings = self.0.poll(context, deadline);
         if rings.is_ready() {
             // It would keep whom it woke last.
@@ -80,11 +80,11 @@ impl Drop for Lent {
 /// While it lives, its thread keeps spare alarms. They are of the runtime that the thread has now, and must not outlive it.
 #[derive(Debug)]
 #[must_use]
-pub struct Spares(PhantomData<*const ()>);
+pub(crate) struct Spares(PhantomData<*const ()>);
 
 impl Spares {
     /// From now on.
-    pub fn keep() -> Self {
+    pub(crate) fn keep() -> Self {
         SPARES.set(Some(Vec::new()));
         Self(PhantomData)
     }

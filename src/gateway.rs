@@ -26,14 +26,14 @@ use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Incoming as IncomingBody};
 use tower::ServiceExt;
 
-pub use self::answer::{identify, problem};
-pub use self::body::Body;
+pub(crate) use self::answer::{identify, problem};
+pub(crate) use self::body::Body;
 use self::body::Payload;
 use self::cors::Cors;
 use self::ending::Ending;
-pub use self::routes::{Clash, Routes, clashes};
 pub(crate) use self::routes::{Endpoint, Missing, Place};
-pub use self::settings::Settings;
+pub(crate) use self::routes::{Routes, clashes};
+pub(crate) use self::settings::Settings;
 use crate::access::{Access, CallGrant, CallTarget, Caller, Credential};
 use crate::api::{Api, Refused, Scene, Told};
 use crate::aside::aside;
@@ -54,7 +54,7 @@ use crate::vendor::Place as Slot;
 
 /// Everything that a request meets. Shared by all workers, and only read.
 #[derive(Debug)]
-pub struct Gateway {
+pub(crate) struct Gateway {
     /// Which call is at which host and path.
     pub routes: Routes,
     /// Who is calling, may they.
@@ -85,7 +85,7 @@ pub struct Gateway {
 
 impl Gateway {
     /// Answers a request. It is boxed, as the future of each step on its way would reserve room for it otherwise.
-    pub async fn serve(
+    pub(crate) async fn serve(
         self: Arc<Self>,
         peer: Peer,
         mut request: Box<Request<IncomingBody>>,

@@ -31,11 +31,11 @@
 //! compile. Time, randomness and the environment are inputs ([`app::World`], [`document::Environment`]).
 
 pub mod access;
-pub mod admin;
-pub mod alarm;
+mod admin;
+mod alarm;
 pub mod api;
 pub mod app;
-pub mod aside;
+mod aside;
 pub mod bot;
 pub mod cli;
 pub mod clock;
@@ -43,19 +43,19 @@ pub mod config;
 pub mod demo;
 pub mod document;
 pub mod fault;
-pub mod gateway;
+mod gateway;
 pub mod id;
 pub mod limit;
-pub mod listen;
-pub mod net;
-pub mod proxy;
+mod listen;
+mod net;
+mod proxy;
 pub mod secret;
 pub mod session;
 pub mod store;
 pub mod telemetry;
-pub mod text;
+mod text;
 pub mod token;
-pub mod upstream;
+mod upstream;
 pub mod vendor;
 
 /// A door for fuzz targets and benches. No part of the interface: it may change with any commit.

@@ -36,15 +36,15 @@ use hyper::service::Service;
 use tokio::net::{TcpListener, TcpStream};
 
 use self::bounds::Slot;
-pub use self::bounds::{Bounds, Timeouts, some_time};
-pub use self::drain::{Drain, Phase};
-pub use self::names::Names;
-pub use self::private::PrivateSocket;
+pub(crate) use self::bounds::{Bounds, Timeouts, some_time};
+pub(crate) use self::drain::{Drain, Phase};
+pub(crate) use self::names::Names;
+pub(crate) use self::private::PrivateSocket;
 use self::seldom::Seldom;
-pub use self::settings::Settings;
-pub use self::socket::{bind, free_address, handed_over, shared};
+pub(crate) use self::settings::Settings;
+pub(crate) use self::socket::{bind, free_address, handed_over, shared};
 use self::stream::Stream;
-pub use self::tls::{Tls, certificates, private_key};
+pub(crate) use self::tls::{Tls, certificates, private_key};
 use crate::net::Trusted;
 
 /// A client whose first bytes come one by one is looked at again after this time, and then after twice as long.
@@ -60,7 +60,7 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0";
 
 /// The other end of a connection.
 #[derive(Clone, Debug)]
-pub struct Peer {
+pub(crate) struct Peer {
     /// Its address: the client's, where a balancer passes its connection on.
     pub address: IpAddr,
     /// Whether it may say of a request whose it is: not a balancer that passes on a connection of nobody it knows.
@@ -72,7 +72,7 @@ pub struct Peer {
 }
 
 /// What answers the requests of a connection.
-pub trait HttpService<B>:
+pub(crate) trait HttpService<B>:
     Service<Request<Incoming>, Response = Response<B>, Error: Error + Send + Sync, Future: Send> + Send + Sync + 'static
 {
 }
@@ -86,16 +86,16 @@ impl<B, S> HttpService<B> for S where
 }
 
 /// The body of an answer.
-pub trait AnswerBody: Body<Data = Bytes, Error: Error + Send + Sync> + Send + Unpin + 'static {}
+pub(crate) trait AnswerBody: Body<Data = Bytes, Error: Error + Send + Sync> + Send + Unpin + 'static {}
 
 impl<B: Body<Data = Bytes, Error: Error + Send + Sync> + Send + Unpin + 'static> AnswerBody for B {}
 
 /// Who passes connections on, as the present configuration has it.
-pub type Balancers = Arc<ArcSwap<Trusted>>;
+pub(crate) type Balancers = Arc<ArcSwap<Trusted>>;
 
 /// How one worker serves its connections.
 #[derive(Clone, Debug)]
-pub struct Terms {
+pub(crate) struct Terms {
     /// TLS, if it is spoken.
     pub tls: Option<Tls>,
     /// The worker's number.
@@ -115,7 +115,7 @@ pub struct Terms {
 /// Accepts connections until they are to be closed, and serves each with what `service` makes for its peer. Those that the
 /// kernel had accepted by then are served too: closing the socket would reset them. Cancel-safe: dropping it stops
 /// accepting; connections that are open go on.
-pub async fn serve<S, B>(
+pub(crate) async fn serve<S, B>(
     listener: std::net::TcpListener,
     terms: Terms,
     service: impl Fn(Peer) -> S + Clone + Send + 'static,
@@ -292,7 +292,7 @@ async fn begins_http2(stream: &TcpStream) -> bool {
 
 /// What a listener needs, once it is bound.
 #[derive(Debug)]
-pub struct Bound {
+pub(crate) struct Bound {
     /// One socket for each worker.
     pub sockets: Vec<std::net::TcpListener>,
     /// The address: the real one where port 0 was asked for.

@@ -5,22 +5,22 @@ mod trusted;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
-pub use self::trusted::{Disagreement, Trusted};
+pub(crate) use self::trusted::{Disagreement, Trusted};
 
 /// The most that is read at once of a body, and so written of it: two packets of 64 KiB, which is how the kernel passes long
 /// ones on, with room for their heads. 128 KiB would be two and a very small third, for which a peer is woken once more: a
 /// body costs a fifth more. hyper's own 400 KiB would be kept for each connection on which a long body came, and for each
 /// answer that nobody takes. It is the longest head of a vendor's answer over HTTP/1.1, too.
-pub const READ_BUFFER: usize = 112 << 10;
+pub(crate) const READ_BUFFER: usize = 112 << 10;
 
 /// Whom a limit per address counts: an IPv4 address, or the /64 of an IPv6 one, because a single host commonly has
 /// the whole of that network and could change its address with each call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Neighbourhood(IpAddr);
+pub(crate) struct Neighbourhood(IpAddr);
 
 impl Neighbourhood {
     /// The neighbourhood of `address`; an IPv4 address that is written in IPv6 is the IPv4 one.
-    pub fn of(address: IpAddr) -> Self {
+    pub(crate) fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V6(v6) => Self(IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64))),
             v4 @ IpAddr::V4(_) => Self(v4),
@@ -28,7 +28,7 @@ impl Neighbourhood {
     }
 
     /// Its bits, distinct for distinct neighbourhoods.
-    pub fn bits(self) -> u128 {
+    pub(crate) fn bits(self) -> u128 {
         match self.0 {
             IpAddr::V4(v4) => u128::from(v4.to_bits()),
             IpAddr::V6(v6) => v6.to_bits(),
@@ -43,7 +43,7 @@ impl fmt::Display for Neighbourhood {
 }
 
 /// The name in an authority (`host`, `host:port`, `[v6]:port`), without its port and trailing dot.
-pub fn host_name(authority: &str) -> &str {
+pub(crate) fn host_name(authority: &str) -> &str {
     let name = match authority.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or(rest),
         None => authority.rsplit_once(':').map_or(authority, |(name, _)| name),
@@ -52,7 +52,7 @@ pub fn host_name(authority: &str) -> &str {
 }
 
 /// Appends `text` with all but unreserved characters percent-encoded (RFC 3986 §2.3).
-pub fn percent_encode(text: &str, out: &mut String) {
+pub(crate) fn percent_encode(text: &str, out: &mut String) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'~' | b'-') {
@@ -64,7 +64,7 @@ pub fn percent_encode(text: &str, out: &mut String) {
 }
 
 /// The text that `text` encodes, `+` for a space; nothing if an escape is malformed or the whole is not UTF-8.
-pub fn percent_decode(text: &str) -> Option<String> {
+pub(crate) fn percent_decode(text: &str) -> Option<String> {
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
@@ -81,7 +81,7 @@ pub fn percent_decode(text: &str) -> Option<String> {
 }
 
 /// Whether `host` (a name or an address, without brackets) never leaves this machine.
-pub fn is_loopback(host: &str) -> bool {
+pub(crate) fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 

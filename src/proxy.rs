@@ -27,15 +27,15 @@ use hyper::body::Body;
 use serde_json::Value;
 use tokio::time::Instant;
 
-pub use self::answer::{EXPIRES_IN, is_json};
-pub use self::intake::{Held, Intake};
-pub use self::json::{DEEPEST, is_too_deep, shown_name};
-pub use self::outgoing::{Inbound, Incoming};
-pub use self::query::parameter;
+pub(crate) use self::answer::{EXPIRES_IN, is_json};
+pub(crate) use self::intake::Intake;
+pub(crate) use self::json::{DEEPEST, is_too_deep, shown_name};
+pub(crate) use self::outgoing::{Inbound, Incoming};
+pub(crate) use self::query::parameter;
 use self::right::{Uploading, ended, over};
 use self::scrub::Needles;
-pub use self::socket::{Admit, Handshake, Socket, SocketTimeouts, asks_for_upgrade};
-pub use self::stream::{AnswerStream, Cut};
+pub(crate) use self::socket::{Admit, Handshake, Socket, SocketTimeouts, asks_for_upgrade};
+pub(crate) use self::stream::AnswerStream;
 use self::values::{AnswerValues, CallValues};
 use crate::access::{CallGrant, CallTarget};
 use crate::aside::aside;
@@ -55,12 +55,12 @@ use crate::upstream::{BodyError, SendError};
 const BUSY: Duration = Duration::from_secs(1);
 
 /// Whether one of `secrets` is in `text`, in any of the forms in which it would be masked in an answer.
-pub fn is_told<'s>(secrets: impl IntoIterator<Item = &'s Secret>, text: &str) -> bool {
+pub(crate) fn is_told<'s>(secrets: impl IntoIterator<Item = &'s Secret>, text: &str) -> bool {
     scrub::is_in(&Needles::of(secrets), text.as_bytes())
 }
 
 /// `text` with every one of `secrets` masked, in all forms in which it would be masked in an answer.
-pub fn masked<'s>(secrets: impl IntoIterator<Item = &'s Secret>, text: &[u8]) -> Vec<u8> {
+pub(crate) fn masked<'s>(secrets: impl IntoIterator<Item = &'s Secret>, text: &[u8]) -> Vec<u8> {
     let mut text = text.to_vec();
     scrub::mask_whole(&Needles::of(secrets), &mut text);
     text
@@ -79,7 +79,7 @@ pub(crate) fn vendor_call<B>(span: &Span, vendor: &Vendor, request: &mut Request
 
 /// Sends granted calls to vendors.
 #[derive(Debug)]
-pub struct Proxy {
+pub(crate) struct Proxy {
     /// By vendor: its keys, as they are searched for in its answers.
     keys: Vec<Arc<Needles>>,
     intake: Intake,
@@ -99,7 +99,7 @@ pub enum Answered {
 
 /// What comes of the request for a WebSocket.
 #[derive(Debug)]
-pub enum Upgrade {
+pub(crate) enum Upgrade {
     /// It is open.
     Done(Response<Box<Socket>>),
     /// The vendor answered otherwise.
@@ -108,12 +108,18 @@ pub enum Upgrade {
 
 impl Proxy {
     /// What reads bodies.
-    pub fn intake(&self) -> &Intake {
+    pub(crate) fn intake(&self) -> &Intake {
         &self.intake
     }
 
     /// A proxy for the vendors of `directory`.
-    pub fn new(directory: &Directory, intake: Intake, sockets: SocketTimeouts, clock: Clock, entropy: Entropy) -> Self {
+    pub(crate) fn new(
+        directory: &Directory,
+        intake: Intake,
+        sockets: SocketTimeouts,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> Self {
         let keys = directory.vendors().map(|(vendor, _)| keys_of(vendor)).collect();
         Self { keys, intake, sockets, clock, entropy }
     }
@@ -123,7 +129,7 @@ impl Proxy {
     /// # Errors
     ///
     /// The body is too long, too slow, or not what the route takes; the token ended before it had come.
-    pub async fn held(
+    pub(crate) async fn held(
         &self,
         grant: &CallGrant,
         target: &CallTarget<'_>,
@@ -143,7 +149,7 @@ impl Proxy {
     /// # Errors
     ///
     /// Why the caller gets no answer of the vendor's.
-    pub async fn forward(
+    pub(crate) async fn forward(
         &self,
         grant: CallGrant,
         target: &CallTarget<'_>,
@@ -253,7 +259,7 @@ impl Proxy {
     /// # Errors
     ///
     /// Why the caller gets no answer of the vendor's.
-    pub async fn upgrade(
+    pub(crate) async fn upgrade(
         &self,
         grant: CallGrant,
         target: &CallTarget<'_>,

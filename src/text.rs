@@ -7,7 +7,7 @@ const LONGEST: usize = 256;
 
 /// The same text without what would steer a terminal, end a line or turn text around: each such character becomes the
 /// escape that JSON has for it, so that what was JSON stays the same JSON.
-pub fn harmless(text: &str) -> Cow<'_, str> {
+pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
     if text.chars().all(is_harmless) {
         return Cow::Borrowed(text);
     }
@@ -24,7 +24,7 @@ pub fn harmless(text: &str) -> Cow<'_, str> {
 }
 
 /// The same, cut after 256 bytes.
-pub fn shown(text: &str) -> Cow<'_, str> {
+pub(crate) fn shown(text: &str) -> Cow<'_, str> {
     if text.len() <= LONGEST {
         return harmless(text);
     }
@@ -34,7 +34,7 @@ pub fn shown(text: &str) -> Cow<'_, str> {
 
 /// A URL in backticks, for a message: without one in it that may hold a password or a key (before an `@`, in a query), or
 /// that is no URL at all.
-pub fn quoted_url(url: &str) -> String {
+pub(crate) fn quoted_url(url: &str) -> String {
     let is_plain = url.contains("://") && !url.contains(['@', '?', '#', ';', '%']);
     if is_plain { format!("`{url}`") } else { "what stands here".to_owned() }
 }

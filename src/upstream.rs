@@ -9,16 +9,16 @@ mod arriving;
 mod body;
 mod breaker;
 mod changed;
-pub mod collector;
+pub(crate) mod collector;
 mod connect;
 mod counted;
 mod dial;
 mod egress;
 mod http2;
 mod kept;
-pub mod keys;
+pub(crate) mod keys;
 mod patient;
-pub mod pool;
+pub(crate) mod pool;
 mod received;
 mod settings;
 mod stream;
@@ -33,11 +33,11 @@ use http::HeaderValue;
 use http::uri::{Scheme, Uri};
 use rustls::pki_types::ServerName;
 
-pub use self::body::{BodyError, Hold, RequestBody};
-pub use self::breaker::Breaker;
+pub(crate) use self::body::{BodyError, Hold, RequestBody};
+pub(crate) use self::breaker::Breaker;
 use self::kept::{Home, Slot};
 use self::settings::{Proxy, host_of, is_allowed};
-pub use self::settings::{Settings, Timeouts};
+pub(crate) use self::settings::{Settings, Timeouts};
 use self::tls::Tls;
 use crate::document::Value;
 use crate::net::is_loopback;
@@ -164,7 +164,7 @@ impl Upstream {
 
 /// Why a call has no answer.
 #[derive(Debug, thiserror::Error)]
-pub enum SendError {
+pub(crate) enum SendError {
     /// No connection, or the vendor says that it has not begun with the call.
     #[error("no connection to the vendor")]
     Connect(#[source] Box<dyn Error + Send + Sync>),

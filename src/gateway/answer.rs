@@ -14,7 +14,7 @@ use crate::vendor::{ErrorShape, Expired, Profile};
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The answer for a fault on paths that are no vendor's.
-pub fn problem(fault: &Fault, id: RequestId) -> Response<Bytes> {
+pub(crate) fn problem(fault: &Fault, id: RequestId) -> Response<Bytes> {
     let mut response = rendered(fault, None, id);
     identify(response.headers_mut(), id);
     response
@@ -171,7 +171,7 @@ pub(super) fn protect(headers: &mut HeaderMap) {
 }
 
 /// Puts the request's id on an answer.
-pub fn identify(headers: &mut HeaderMap, id: RequestId) {
+pub(crate) fn identify(headers: &mut HeaderMap, id: RequestId) {
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         headers.insert(REQUEST_ID, value);
     }

@@ -44,7 +44,7 @@ fn next_part(whole: &mut Bytes) -> Option<Bytes> {
 
 /// The body of an answer.
 #[derive(Debug)]
-pub struct Body {
+pub(crate) struct Body {
     payload: Payload,
     /// Written when it is dropped. A WebSocket has taken its record along.
     record: Option<Box<Record>>,
@@ -73,7 +73,7 @@ impl Body {
 
 /// Why a body was cut: HTTP/1 leaves its last chunk out, HTTP/2 resets the stream.
 #[derive(Debug)]
-pub struct BodyCut(Box<dyn Error + Send + Sync>);
+pub(crate) struct BodyCut(Box<dyn Error + Send + Sync>);
 
 impl fmt::Display for BodyCut {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

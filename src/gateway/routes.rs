@@ -73,14 +73,14 @@ impl From<Fault> for Missing<'_> {
 
 /// All calls.
 #[derive(Debug)]
-pub struct Routes {
+pub(crate) struct Routes {
     any: Table<Entry>,
     hosts: HashMap<String, Table<Entry>>,
 }
 
 /// Two calls for one host, method and path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Clash {
+pub(crate) struct Clash {
     /// The call that came second.
     pub call: String,
     /// Whose the first is.
@@ -110,7 +110,7 @@ fn calls_of(profile: &Profile, mount: &Mount) -> Vec<(Pattern, Option<usize>)> {
 }
 
 /// The calls of `vendors` that clash, with each other or with the gateway's own below `prefix`.
-pub fn clashes(vendors: &[VendorSettings], prefix: &str) -> Vec<(usize, Clash)> {
+pub(crate) fn clashes(vendors: &[VendorSettings], prefix: &str) -> Vec<(usize, Clash)> {
     let own = |table: &mut Table<String>| {
         for call in Api::calls(prefix) {
             if let Ok(pattern) = Pattern::parse(&call) {
@@ -143,7 +143,7 @@ pub fn clashes(vendors: &[VendorSettings], prefix: &str) -> Vec<(usize, Clash)> 
 
 impl Routes {
     /// The table of a directory whose calls do not clash; `metrics` count them.
-    pub fn new(directory: &Directory, prefix: &str, has_page: bool, metrics: &Metrics) -> Self {
+    pub(crate) fn new(directory: &Directory, prefix: &str, has_page: bool, metrics: &Metrics) -> Self {
         let mut own: Vec<String> = Api::calls(prefix);
         let page = "GET /";
         if has_page {

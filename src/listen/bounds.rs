@@ -34,7 +34,7 @@ impl Timeouts {
 }
 
 /// A duration that is longer than nothing.
-pub fn some_time(value: &Value<'_>) -> Option<Duration> {
+pub(crate) fn some_time(value: &Value<'_>) -> Option<Duration> {
     let given = value.duration()?;
     if given.is_zero() {
         value.problem("must be longer than nothing");

@@ -11,7 +11,7 @@ use tokio::sync::futures::OwnedNotified;
 /// How far the end has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
-pub enum Phase {
+pub(crate) enum Phase {
     /// Running normally.
     Open,
     /// Balancers are told. Connections are accepted, and closed after the call that they carry.
@@ -22,7 +22,7 @@ pub enum Phase {
 
 /// The same for all of a process.
 #[derive(Clone, Debug)]
-pub struct Drain(Arc<Shared>);
+pub(crate) struct Drain(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -44,7 +44,7 @@ impl Default for Drain {
 
 impl Drain {
     /// How far it is.
-    pub fn phase(&self) -> Phase {
+    pub(crate) fn phase(&self) -> Phase {
         match self.0.phase.load(Ordering::Acquire) {
             0 => Phase::Open,
             1 => Phase::Noticed,
@@ -53,13 +53,13 @@ impl Drain {
     }
 
     /// Goes on to `phase`; never back.
-    pub fn enter(&self, phase: Phase) {
+    pub(crate) fn enter(&self, phase: Phase) {
         self.0.phase.fetch_max(phase as u8, Ordering::AcqRel);
         self.0.told.notify_waiters();
     }
 
     /// Whether anybody accepts connections: then there may be one more than is counted.
-    pub fn is_accepting(&self) -> bool {
+    pub(crate) fn is_accepting(&self) -> bool {
         self.0.accepting.load(Ordering::Acquire) > 0
     }
 
@@ -70,7 +70,7 @@ impl Drain {
     }
 
     /// Waits until `phase` has come.
-    pub async fn reached(&self, phase: Phase) {
+    pub(crate) async fn reached(&self, phase: Phase) {
         loop {
             let told = Arc::clone(&self.0.told).notified_owned();
             if self.phase() >= phase {

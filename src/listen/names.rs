@@ -13,7 +13,7 @@ use rustls::pki_types::CertificateDer;
 use super::certificate::covers;
 
 /// The hosts that one connection is for.
-pub struct Names {
+pub(crate) struct Names {
     /// The name of the handshake (SNI, RFC 6066 §3).
     asked: String,
     certificate: Arc<CertificateDer<'static>>,
@@ -43,7 +43,7 @@ impl Names {
 
     /// Whether a call for `host` (a name or an address, without port, brackets and trailing dot) belongs on this
     /// connection.
-    pub fn cover(&self, host: &str) -> bool {
+    pub(crate) fn cover(&self, host: &str) -> bool {
         if self.asked.eq_ignore_ascii_case(host) {
             return true;
         }

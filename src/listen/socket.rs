@@ -13,7 +13,7 @@ const BACKLOG: i32 = 4096;
 /// # Errors
 ///
 /// The address is taken, or not this machine's.
-pub fn bind(address: SocketAddr, workers: usize) -> io::Result<(Vec<TcpListener>, SocketAddr)> {
+pub(crate) fn bind(address: SocketAddr, workers: usize) -> io::Result<(Vec<TcpListener>, SocketAddr)> {
     // `SO_REUSEPORT` would let a second gateway share the port in silence, with other keys: half of its calls would fail.
     let first = socket(free_address(address)?)?;
     let address = first.local_addr()?;
@@ -29,7 +29,7 @@ pub fn bind(address: SocketAddr, workers: usize) -> io::Result<(Vec<TcpListener>
 /// # Errors
 ///
 /// The address is taken, or not this machine's.
-pub fn free_address(address: SocketAddr) -> io::Result<SocketAddr> {
+pub(crate) fn free_address(address: SocketAddr) -> io::Result<SocketAddr> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
@@ -52,7 +52,7 @@ fn socket(address: SocketAddr) -> io::Result<TcpListener> {
 /// # Errors
 ///
 /// What was handed over is no listening socket, or more than one: clients of the others would wait for ever.
-pub fn handed_over() -> io::Result<Option<TcpListener>> {
+pub(crate) fn handed_over() -> io::Result<Option<TcpListener>> {
     let mut handed = listenfd::ListenFd::from_env();
     if handed.len() > 1 {
         let count = handed.len();
@@ -69,7 +69,7 @@ pub fn handed_over() -> io::Result<Option<TcpListener>> {
 /// # Errors
 ///
 /// There are no more descriptors.
-pub fn shared(socket: &TcpListener, workers: usize) -> io::Result<(Vec<TcpListener>, SocketAddr)> {
+pub(crate) fn shared(socket: &TcpListener, workers: usize) -> io::Result<(Vec<TcpListener>, SocketAddr)> {
     socket.set_nonblocking(true)?;
     let sockets = (0..workers).map(|_| socket.try_clone()).collect::<io::Result<_>>()?;
     Ok((sockets, socket.local_addr()?))

@@ -109,7 +109,7 @@ pub(super) fn read(cert: &Path, key: &Path) -> Result<Tls, String> {
 /// # Errors
 ///
 /// There is none, or what is there is damaged.
-pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let shown = path.display();
     match CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>) {
         Ok(found) if found.is_empty() => Err(format!("{shown} holds no certificate; it must be PEM")),
@@ -125,7 +125,7 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String>
 /// # Errors
 ///
 /// What is wrong with it, and what to do; nothing of what is in it.
-pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+pub(crate) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
     let (text, shown) = (read_private(path)?, path.display());
     // RFC 5958, and what OpenSSL wrote before it (RFC 1421).
     if ["-----BEGIN ENCRYPTED PRIVATE KEY-----", "Proc-Type: 4,ENCRYPTED"].iter().any(|mark| text.contains(mark)) {

@@ -26,7 +26,7 @@ use crate::upstream::pool::AnswerBody;
 const LONGEST_REWRITTEN: usize = 4 << 20;
 
 /// Seconds until the token of the call ends; exposed by CORS.
-pub const EXPIRES_IN: HeaderName = HeaderName::from_static("keystile-expires-in");
+pub(crate) const EXPIRES_IN: HeaderName = HeaderName::from_static("keystile-expires-in");
 
 /// The longest an answer goes on for an owner, whose credential has no end.
 const LONGEST: Duration = LONGEST_TTL;
@@ -113,7 +113,7 @@ pub(super) async fn rewritten(
 }
 
 /// Whether an answer is JSON, so that something can be written into it.
-pub fn is_json(headers: &HeaderMap) -> bool {
+pub(crate) fn is_json(headers: &HeaderMap) -> bool {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media = value.split(';').next().unwrap_or_default().trim();
     let suffix = media.len().checked_sub("+json".len()).and_then(|start| media.get(start..)).unwrap_or_default();

@@ -26,7 +26,7 @@ use serde_json::value::RawValue;
 use crate::fault::{Code, Fault};
 
 /// As many arrays and objects may stand in each other, the body itself counted.
-pub const DEEPEST: usize = 64;
+pub(crate) const DEEPEST: usize = 64;
 
 /// A name in an error is cut to so many characters: the client knows the rest, and no secret is so short. The log has the
 /// error, too.
@@ -37,7 +37,7 @@ const SHOWN_PLAIN: usize = 64;
 
 /// A name that a client wrote, as an error shows it: escaped, and its beginning where it is long. A secret may stand where a name
 /// belongs, so that more than the first few is shown of letters and `_` alone, which no credential of ours is.
-pub fn shown_name(name: &str) -> String {
+pub(crate) fn shown_name(name: &str) -> String {
     let is_plain = name.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_') && !name.starts_with("ksc_");
     let mut letters = name.escape_default();
     let mut shown: String = letters.by_ref().take(if is_plain { SHOWN_PLAIN } else { SHOWN }).collect();
@@ -224,7 +224,7 @@ fn read(body: &[u8]) -> Result<Members<'_>, JsonError> {
 
 /// Whether arrays and objects stand deeper in each other than [`DEEPEST`]. Counts brackets outside strings: what is no JSON may be
 /// counted wrongly, and the parser refuses it afterwards.
-pub fn is_too_deep(mut rest: &[u8]) -> bool {
+pub(crate) fn is_too_deep(mut rest: &[u8]) -> bool {
     let mut depth: usize = 0;
     while let [byte, behind @ ..] = rest {
         rest = behind;

@@ -24,7 +24,7 @@ use crate::upstream::RequestBody;
 use crate::vendor::{Proven, Route, Values, is_reserved};
 
 /// What came from the client.
-pub struct Incoming {
+pub(crate) struct Incoming {
     /// The method.
     pub method: Method,
     /// The query, without `?`.
@@ -45,7 +45,7 @@ pub struct Incoming {
 
 /// The body of a client's call.
 #[derive(Debug)]
-pub enum Inbound {
+pub(crate) enum Inbound {
     /// It has still to be read.
     Coming(IncomingBody),
     /// It was read, as the credential stands in it.
@@ -54,7 +54,7 @@ pub enum Inbound {
 
 impl Inbound {
     /// What was read of it.
-    pub fn read(&self) -> &[u8] {
+    pub(crate) fn read(&self) -> &[u8] {
         match self {
             Self::Coming(_) => &[],
             Self::Held(body) => body,

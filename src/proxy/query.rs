@@ -65,7 +65,7 @@ fn is_same(left: &str, right: &str) -> bool {
 /// # Errors
 ///
 /// A query that cannot be decoded, or that has the parameter twice.
-pub fn parameter(query: Option<&str>, name: &str) -> Result<Option<String>, Fault> {
+pub(crate) fn parameter(query: Option<&str>, name: &str) -> Result<Option<String>, Fault> {
     let mut found = None;
     for (known, value) in pairs(query.unwrap_or_default()) {
         if decode(known)?.eq_ignore_ascii_case(name) && found.replace(decode(value)?).is_some() {

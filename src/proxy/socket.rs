@@ -48,11 +48,11 @@ pub struct SocketTimeouts {
 }
 
 /// Whether a message of the client may pass now, or how long it has to wait.
-pub type Admit = Box<dyn FnMut() -> Result<(), Duration> + Send>;
+pub(crate) type Admit = Box<dyn FnMut() -> Result<(), Duration> + Send>;
 
 /// A client's request for a WebSocket.
 #[derive(Debug)]
-pub struct Handshake {
+pub(crate) struct Handshake {
     accept: HeaderValue,
     /// The protocols that it offers, ours taken out.
     protocols: Vec<String>,
@@ -67,7 +67,7 @@ impl Handshake {
     /// # Errors
     ///
     /// One that asks in another way than RFC 6455 §4.2.1 says.
-    pub fn of(head: &mut Parts) -> Result<Option<Self>, Fault> {
+    pub(crate) fn of(head: &mut Parts) -> Result<Option<Self>, Fault> {
         if !has_word(&head.headers, UPGRADE, "websocket") {
             return Ok(None);
         }
@@ -157,7 +157,7 @@ impl Handshake {
 }
 
 /// A WebSocket that both sides have agreed to, before the client knows.
-pub struct Socket {
+pub(crate) struct Socket {
     client: OnUpgrade,
     vendor: Upgraded,
     needles: Arc<Needles>,
@@ -193,7 +193,7 @@ impl Socket {
     }
 
     /// Leaves it to a task of this worker, which writes the record when it ends.
-    pub fn start(self, mut record: Box<Record>) {
+    pub(crate) fn start(self, mut record: Box<Record>) {
         tokio::spawn(async move {
             let counter = Arc::<AtomicU64>::default();
             record.received = Received::Counted(Arc::clone(&counter));
@@ -235,7 +235,7 @@ pub(super) fn switching(headers: HeaderMap, socket: Socket) -> Response<Socket> 
 }
 
 /// Whether a request asks for another protocol on its connection, whatever it is.
-pub fn asks_for_upgrade(headers: &HeaderMap) -> bool {
+pub(crate) fn asks_for_upgrade(headers: &HeaderMap) -> bool {
     headers.contains_key(UPGRADE)
 }
 

@@ -15,7 +15,7 @@ use super::upload::Upload;
 
 /// The body of a vendor's answer.
 #[derive(Debug)]
-pub enum AnswerBody {
+pub(crate) enum AnswerBody {
     /// It has a connection for itself.
     Http1(Http1Body),
     /// It shares one.
@@ -24,7 +24,7 @@ pub enum AnswerBody {
 
 /// Why an answer did not come to its end.
 #[derive(Debug, thiserror::Error)]
-pub enum AnswerError {
+pub(crate) enum AnswerError {
     /// The connection ended, or what came on it was not HTTP/1.1.
     #[error("the connection to the vendor broke off")]
     Http1(#[source] hyper::Error),
@@ -61,7 +61,7 @@ impl Body for AnswerBody {
 
 /// A body on a connection of its own.
 #[derive(Debug)]
-pub struct Http1Body {
+pub(crate) struct Http1Body {
     body: Incoming,
     connection: Connection,
 }

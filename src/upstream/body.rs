@@ -14,11 +14,11 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::Instant;
 
 use super::arriving::Arriving;
-pub use super::upload::Hold;
+pub(crate) use super::upload::Hold;
 use super::upload::{Streamed, Upload};
 
 /// The body of a call to a vendor: written by us, or the caller's own as it comes.
-pub enum RequestBody {
+pub(crate) enum RequestBody {
     /// Written by us.
     Whole(Full<Bytes>),
     /// The caller's, as it comes.
@@ -37,30 +37,35 @@ impl fmt::Debug for RequestBody {
 
 impl RequestBody {
     /// No body.
-    pub fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         Self::Whole(Full::default())
     }
 
     /// This body.
-    pub fn whole(bytes: Bytes) -> Self {
+    pub(crate) fn whole(bytes: Bytes) -> Self {
         Self::Whole(Full::new(bytes))
     }
 
     /// The caller's body as it comes, up to `limit` bytes, and what counts it; `patience` is for each part.
-    pub fn streamed(body: Incoming, patience: Duration, limit: Option<u64>, count: Option<Arc<AtomicU64>>) -> Self {
+    pub(crate) fn streamed(
+        body: Incoming,
+        patience: Duration,
+        limit: Option<u64>,
+        count: Option<Arc<AtomicU64>>,
+    ) -> Self {
         Self::Streamed(Box::new(Streamed::new(Arriving::new(body, patience), limit, count)))
     }
 
     /// Has a body that streams keep `hold` until it is not sent any more, and ask it whether it may still be: for all parts
     /// but one that comes before `until`. A body of our own is as good as sent.
-    pub fn hold(&mut self, until: Instant, hold: impl Hold + 'static) {
+    pub(crate) fn hold(&mut self, until: Instant, hold: impl Hold + 'static) {
         if let Self::Streamed(streamed) = self {
             streamed.hold(until, Box::new(hold));
         }
     }
 
     /// Whether it is the caller's own, as it comes.
-    pub fn is_streamed(&self) -> bool {
+    pub(crate) fn is_streamed(&self) -> bool {
         matches!(self, Self::Streamed(_))
     }
 
@@ -101,7 +106,7 @@ impl Body for RequestBody {
 
 /// Why a caller's body could not be sent to its end.
 #[derive(Debug, thiserror::Error)]
-pub enum BodyError {
+pub(crate) enum BodyError {
     /// It is longer than this many bytes.
     #[error("longer than {0} bytes")]
     TooLong(u64),

@@ -15,8 +15,8 @@ use http_body_util::{BodyExt, Limited};
 use hyper::client::conn::http1::SendRequest;
 use tokio::time::timeout;
 
-pub use self::carrier::{Carrier, Carrying, open};
-pub use self::settings::Settings;
+pub(crate) use self::carrier::{Carrier, Carrying, open};
+pub(crate) use self::settings::Settings;
 use super::connect::upgradable;
 use super::{RequestBody, SendError, Upstream};
 
@@ -27,7 +27,7 @@ const LONGEST_ANSWER: usize = 64 << 10;
 
 /// Where spans go, and what is said with them.
 #[derive(Debug)]
-pub struct Collector {
+pub(crate) struct Collector {
     upstream: Upstream,
     /// The operator's, and secrets: marked so.
     headers: HeaderMap,
@@ -35,7 +35,7 @@ pub struct Collector {
 
 /// Why spans did not arrive.
 #[derive(Debug, thiserror::Error)]
-pub enum CollectorError {
+pub(crate) enum CollectorError {
     /// There is no connection.
     #[error("the collector cannot be reached")]
     Connect(#[source] Box<dyn Error + Send + Sync>),

@@ -13,7 +13,7 @@ use http::{Request, Response};
 use hyper::client::conn::http1::SendRequest;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-pub use super::answer::{AnswerBody, AnswerError};
+pub(crate) use super::answer::AnswerBody;
 use super::answer::{Connection, Http1Body};
 use super::body::{BodyError, RequestBody};
 use super::breaker::Admitted;
@@ -33,7 +33,7 @@ const LONGEST_WAIT: Duration = Duration::from_millis(50);
 
 /// Why a call is given up that has no answer yet.
 #[derive(Clone, Copy, Debug)]
-pub enum GivenUp {
+pub(crate) enum GivenUp {
     /// The vendor had its time.
     Late,
     /// The right to the call has ended.
@@ -53,7 +53,7 @@ pub enum GivenUp {
 ///
 /// See [`SendError`]; all but [`SendError::Connect`], [`SendError::Busy`] and [`SendError::Open`] mean that the vendor may
 /// have received the call.
-pub async fn send<E: Future<Output = GivenUp> + Send>(
+pub(crate) async fn send<E: Future<Output = GivenUp> + Send>(
     upstream: &Upstream,
     who: u128,
     request: Request<RequestBody>,
@@ -111,7 +111,7 @@ fn note<T>(upstream: &Upstream, admitted: Admitted<'_>, outcome: &Result<T, Send
 /// # Errors
 ///
 /// See [`send`].
-pub async fn send_alone(
+pub(crate) async fn send_alone(
     upstream: &Upstream,
     who: u128,
     request: Request<RequestBody>,

@@ -15,7 +15,7 @@ use super::upload::Streamed;
 
 /// An answer on a stream of its own.
 #[derive(Debug)]
-pub struct Http2Body {
+pub(crate) struct Http2Body {
     body: RecvStream,
     /// How much of it is still to come, where the vendor said so. h2 sees to it that this is true.
     left: Option<u64>,

@@ -19,7 +19,7 @@ use super::kept::Permit;
 const MOST_TAKEN: u64 = 64 << 10;
 
 /// What a caller's body keeps for as long as it is sent, which may be for longer than its answer lasts.
-pub trait Hold: Send {
+pub(crate) trait Hold: Send {
     /// Whether its caller's right to the call was revoked.
     fn is_revoked(&self) -> bool;
 
@@ -32,7 +32,7 @@ pub trait Hold: Send {
 }
 
 /// A caller's body, with the bound on its length.
-pub struct Streamed {
+pub(crate) struct Streamed {
     body: Arriving,
     sent: u64,
     limit: Option<u64>,

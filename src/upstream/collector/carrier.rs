@@ -13,7 +13,7 @@ use crate::telemetry::traces::{Outlet, Traces};
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What begins spans, and what carries them away if somebody wants them.
-pub fn open(settings: Settings) -> (Traces, Option<Carrier>) {
+pub(crate) fn open(settings: Settings) -> (Traces, Option<Carrier>) {
     let Some(collector) = settings.collector else { return (Traces::off(), None) };
     let (traces, outlet) = Traces::new(&settings.traces);
     (traces, Some(Carrier { collector, outlet }))
@@ -21,7 +21,7 @@ pub fn open(settings: Settings) -> (Traces, Option<Carrier>) {
 
 /// Carries spans to the collector.
 #[derive(Debug)]
-pub struct Carrier {
+pub(crate) struct Carrier {
     collector: Collector,
     outlet: Outlet,
 }
@@ -32,7 +32,7 @@ impl Carrier {
     /// # Errors
     ///
     /// The system gives no thread.
-    pub fn start(self) -> io::Result<Carrying> {
+    pub(crate) fn start(self) -> io::Result<Carrying> {
         let (stop, stopped) = watch::channel(false);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let work = move || {
@@ -67,14 +67,14 @@ impl Carrier {
 
 /// A carrier at work.
 #[derive(Debug)]
-pub struct Carrying {
+pub(crate) struct Carrying {
     stop: watch::Sender<bool>,
     thread: JoinHandle<()>,
 }
 
 impl Carrying {
     /// Ends it, after the spans that there are. What takes longer is lost.
-    pub fn stop(self) {
+    pub(crate) fn stop(self) {
         // Nobody listens where the thread has ended.
         let _heard = self.stop.send(true);
         if self.thread.join().is_err() {
