@@ -243,19 +243,9 @@ impl<'d> Value<'d> {
         self.problems.add(self.file, self.node.line, &self.path, message);
     }
 
-    /// The dotted path of its key.
-    pub fn path(&self) -> &str {
-        &self.path
-    }
-
     /// Its line, from 1.
     pub fn line(&self) -> usize {
         self.node.line
-    }
-
-    /// The file it stands in.
-    pub fn file(&self) -> &'d str {
-        self.file
     }
 
     fn mismatch<T>(&self, wanted: &str) -> Option<T> {

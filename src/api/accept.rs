@@ -52,7 +52,7 @@ impl Api {
         let principal = self.access.identify(credential, caller)?;
         let name = match &accept.bot {
             Some(place) => asked.text(place)?,
-            None => accept.bot_in(values).map(str::to_owned),
+            None => accept.call.bot_in(values).map(str::to_owned),
         };
         let bot = Arc::clone(self.meant(vendor, accept, name.as_deref(), &principal)?);
         // Only the first bot counts, and there is one.

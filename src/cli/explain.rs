@@ -158,7 +158,7 @@ fn found(sheet: &mut Sheet, directory: &Directory, place: &Place<'_>, path: &str
         }
         Endpoint::SessionCall(vendor) => {
             sheet.row("is", ["the session call of the vendor's own clients: it opens a session"]);
-            let named = vendor.profile.accept.as_ref().and_then(|accept| accept.bot_in(&values));
+            let named = vendor.profile.accept.as_ref().and_then(|accept| accept.call.bot_in(&values));
             of_vendor(sheet, vendor);
             errors(sheet, Some(vendor.profile.as_ref()));
             let concerned = concerned(directory, vendor, named);

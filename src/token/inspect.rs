@@ -37,8 +37,6 @@ pub struct OpenedBinding {
     pub bot: String,
     /// Whether there is a vendor token in it.
     pub has_token: bool,
-    /// Whether the contact is in it.
-    pub has_contact: bool,
     /// Who said who the visitor is.
     pub source: Option<ContactSource>,
 }
@@ -63,7 +61,6 @@ fn opened(header: &str, claims: &str, keys: &Keys, now: Timestamp) -> Option<Ope
     let sealed = open(&claims, &header.kid, keys, now).ok()?;
     Some(OpenedBinding {
         has_token: sealed.binding.token.is_some(),
-        has_contact: sealed.contact.is_some(),
         source: sealed.source,
         vendor: sealed.binding.vendor,
         profile: sealed.binding.profile,

@@ -42,14 +42,6 @@ impl Place {
         }
     }
 
-    /// The query parameter, if it is one.
-    pub fn query(&self) -> Option<&str> {
-        match self {
-            Self::Query(name) => Some(name),
-            Self::Header(_) | Self::Body(_) => None,
-        }
-    }
-
     /// The member of the body, if it is one.
     pub fn body(&self) -> Option<&str> {
         match self {

@@ -95,11 +95,6 @@ impl Target {
         Some(out)
     }
 
-    /// The path, if it has no placeholders.
-    pub fn fixed_path(&self) -> Option<&str> {
-        self.fixed.as_deref()
-    }
-
     /// Whether both name the same call.
     pub fn is_same_call(&self, other: &Self) -> bool {
         self.method == other.method && self.segments == other.segments
@@ -262,11 +257,6 @@ pub struct Accept {
 }
 
 impl Accept {
-    /// The bot that the path names, out of the values of its placeholders.
-    pub fn bot_in<'v>(&self, values: &[&'v str]) -> Option<&'v str> {
-        self.call.bot_in(values)
-    }
-
     /// Whether anything of the call stands in its body.
     pub fn reads_body(&self) -> bool {
         let mut places = self.fields.places().chain([&self.credential]).chain(&self.bot);
