@@ -33,11 +33,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
-use tower::ServiceExt;
 
 pub(crate) use self::reloads::Reloads;
 pub(crate) use self::settings::{Place, Settings};
-use crate::api::{Api, Refused};
+use crate::api::{Api, Refused, served};
 use crate::bot::Client;
 use crate::fault::{Blame, Code, Fault};
 use crate::gateway;
@@ -313,14 +312,8 @@ impl Admin {
             request.extensions_mut().insert(Arc::new(operator));
             request.extensions_mut().insert(peer);
         }
-        let mut response = match router.oneshot(request.map(Body::new)).await {
-            Ok(response) => response,
-            Err(never) => match never {},
-        };
-        match response.extensions_mut().remove::<Refused>().and_then(|refused| refused.take()) {
-            Some(fault) => Err(fault),
-            None => other_method(&response).map_or(Ok(response), Err),
-        }
+        let response = served(router, request.map(Body::new)).await?;
+        other_method(&response).map_or(Ok(response), Err)
     }
 }
 

@@ -18,11 +18,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
 
 pub use self::audited::Told;
 pub use self::call::answered;
@@ -113,15 +114,22 @@ struct Opening {
     span: Span,
 }
 
-/// A fault on its way through axum: `gateway` takes it out again and renders it.
+/// A fault on its way through axum: [`served`] takes it out again, for whoever renders it.
 #[derive(Clone, Debug)]
 pub struct Refused(Arc<parking_lot::Mutex<Option<Fault>>>);
 
-impl Refused {
-    /// The fault, once.
-    pub fn take(&self) -> Option<Fault> {
-        self.0.lock().take()
-    }
+/// What `router` answers.
+///
+/// # Errors
+///
+/// What it refused the call for.
+pub async fn served(router: Router, request: Request) -> Result<Response, Fault> {
+    let mut response = match router.oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    };
+    let refused = response.extensions_mut().remove::<Refused>().and_then(|refused| refused.0.lock().take());
+    refused.map_or(Ok(response), Err)
 }
 
 impl From<Fault> for Refused {

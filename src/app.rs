@@ -12,29 +12,22 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::watch;
-use tokio_util::task::TaskTracker;
 
 use self::process::{Current, Process};
 use self::running::Ending;
 pub use self::running::Running;
 use self::threads::{keeper, operated, worker};
-use crate::access::Revoked;
 use crate::admin;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::id::Entropy;
-use crate::limit::Limiter;
 use crate::listen::{self, Drain};
-use crate::session::once::Repeats;
-use crate::session::{Ledger, Sharing};
-use crate::store::{self, Durability, StoreError};
-use crate::telemetry::audit::{Audit, AuditError};
-use crate::telemetry::{Output, Records};
+use crate::session::Sharing;
+use crate::store::{Durability, StoreError};
+use crate::telemetry::Output;
+use crate::telemetry::audit::AuditError;
 use crate::token::{Authority, KeysError};
 use crate::upstream::collector::{self, Carrier};
-
-/// Bots that a reload may add.
-const SPARE_BOTS: usize = 4096;
 
 /// What the process gets from outside besides its configuration.
 #[derive(Clone, Debug)]
@@ -101,45 +94,37 @@ pub struct Bound {
     carrier: Option<Carrier>,
 }
 
+/// The sockets that clients connect to: `socket`, where somebody else has opened it.
+fn listener(
+    settings: listen::Settings,
+    socket: Option<Arc<std::net::TcpListener>>,
+) -> Result<listen::Bound, StartError> {
+    let listen::Settings { address, tls, is_insecure, workers, timeouts, bounds, trusted, proxy_protocol, .. } =
+        settings;
+    let is_shared = socket.is_some();
+    let bound = match socket {
+        Some(socket) => listen::shared(&socket, workers),
+        None => listen::bind(address, workers),
+    };
+    let (sockets, address) = bound.map_err(|source| StartError::Bind { address, source })?;
+    // The configuration was asked of its own address; this may be another.
+    if is_shared && tls.is_none() && !is_insecure && !address.ip().is_loopback() {
+        return Err(StartError::Plain(address));
+    }
+    let balancers = proxy_protocol.then(|| listen::Balancers::new(ArcSwap::from_pointee(trusted)));
+    Ok(listen::Bound { sockets, address, tls, timeouts, bounds, balancers, is_shared })
+}
+
 impl Bound {
     /// Puts the gateway together and binds its sockets. `page` is served at `/`.
     ///
     /// # Errors
     ///
     /// See [`StartError`].
-    pub fn new(settings: Settings, world: World, page: Option<Bytes>) -> Result<Self, StartError> {
-        let World { clock, entropy, records, socket } = world;
-        let fixed = settings.fixed();
-        let issuer = settings.gateway.public_url.as_str();
-        let authority = Arc::new(Authority::open(&settings.tokens, issuer, clock.clone(), entropy.clone())?);
-        let records = Records::new(settings.listen.workers, records);
-        let store = store::open(&settings.store, clock.clone())?;
-        let (revoked, drain) = (Arc::new(Revoked::new(Arc::clone(&store), clock.clone())), Drain::default());
-        let (contact, staleness) = (settings.tokens.contact, settings.store.max_staleness);
-        let ledger = Arc::new(Ledger::new(store, Arc::clone(&revoked), clock.clone(), contact, staleness));
-        let (traces, carrier) = collector::open(settings.traces);
-        let tasks = TaskTracker::new();
-        let process = Process {
-            limiter: Arc::new(Limiter::new(settings.bots.count() + SPARE_BOTS)),
-            repeats: Arc::new(Repeats {
-                authority: Arc::clone(&authority),
-                ledger: Arc::clone(&ledger),
-                tasks: tasks.clone(),
-            }),
-            tasks,
-            audit: Arc::new(Audit::open(settings.audit.file.as_deref(), clock.clone())?),
-            numbers: Mutex::default(),
-            authority,
-            ledger,
-            revoked,
-            records,
-            traces: Arc::new(traces),
-            public_url: settings.gateway.public_url.clone(),
-            api: settings.gateway.api.clone(),
-            clock,
-            entropy,
-            page,
-        };
+    pub fn new(mut settings: Settings, world: World, page: Option<Bytes>) -> Result<Self, StartError> {
+        let (fixed, socket, drain) = (settings.fixed(), world.socket.clone(), Drain::default());
+        let (traces, carrier) = collector::open(&mut settings.traces);
+        let process = Process::new(&settings, world, traces, page)?;
         let gateway =
             Arc::new(process.gateway(settings.bots, &settings.gateway, settings.listen.trusted.clone(), None));
         let api = Arc::new(ArcSwap::new(Arc::clone(&gateway.api)));
@@ -159,41 +144,12 @@ impl Bound {
             limit: settings.listen.drain,
         };
         let current = Current { gateway: Arc::new(ArcSwap::new(gateway)), api, directory };
-        let listen::Settings { address, tls, is_insecure, workers, timeouts, bounds, trusted, proxy_protocol, .. } =
-            settings.listen;
-        let is_shared = socket.is_some();
-        let bound = match socket {
-            Some(socket) => listen::shared(&socket, workers),
-            None => listen::bind(address, workers),
-        };
-        let (sockets, address) = bound.map_err(|source| StartError::Bind { address, source })?;
-        // The configuration was asked of its own address; this may be another.
-        if is_shared && tls.is_none() && !is_insecure && !address.ip().is_loopback() {
-            return Err(StartError::Plain(address));
-        }
+        let listener = listener(settings.listen, socket)?;
         // Behind the clients: where nothing is written of its address, it is the one that gives way.
         let admin = admin::Bound::new(settings.admin, Arc::clone(&current.api), watched);
         let admin = admin.map_err(|source| StartError::Admin { place, source })?;
         let durability = settings.store.durability;
-        Ok(Self {
-            process,
-            current,
-            fixed,
-            durability,
-            ending,
-            admin,
-            reloads,
-            carrier,
-            listener: listen::Bound {
-                sockets,
-                address,
-                tls,
-                timeouts,
-                bounds,
-                balancers: proxy_protocol.then(|| listen::Balancers::new(ArcSwap::from_pointee(trusted))),
-                is_shared,
-            },
-        })
+        Ok(Self { process, current, fixed, durability, ending, admin, reloads, carrier, listener })
     }
 
     /// The address that clients connect to.

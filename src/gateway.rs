@@ -24,7 +24,6 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Request, Response, header};
 use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Incoming as IncomingBody};
-use tower::ServiceExt;
 
 pub(crate) use self::answer::{identify, problem};
 pub(crate) use self::body::Body;
@@ -35,7 +34,7 @@ pub(crate) use self::routes::{Endpoint, Missing, Place};
 pub(crate) use self::routes::{Routes, clashes};
 pub(crate) use self::settings::Settings;
 use crate::access::{Access, CallGrant, CallTarget, Caller, Credential};
-use crate::api::{Api, Refused, Scene, Told};
+use crate::api::{Api, Scene, Told, served};
 use crate::aside::aside;
 use crate::bot::Vendor;
 use crate::clock::{Clock, Timestamp};
@@ -334,14 +333,7 @@ impl Gateway {
         let mut request = request.map(axum::body::Body::new);
         request.extensions_mut().insert(Arc::new(caller));
         request.extensions_mut().insert(Arc::clone(scene));
-        let mut response = match self.own.clone().oneshot(request).await {
-            Ok(response) => response,
-            Err(never) => match never {},
-        };
-        match response.extensions_mut().remove::<Refused>().and_then(|refused| refused.take()) {
-            Some(fault) => Err(fault),
-            None => Ok(response.map(Payload::Own)),
-        }
+        served(self.own.clone(), request).await.map(|response| response.map(Payload::Own))
     }
 
     fn preflight(&self, cors: &Cors, request: &Request<IncomingBody>, host: &str, path: &str) -> Response<Payload> {

@@ -8,10 +8,12 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 
+use super::{StartError, World};
 use crate::access::{Access, Revoked};
 use crate::api::Api;
 use crate::bot::{self, Directory, Origin};
 use crate::clock::Clock;
+use crate::config::Settings;
 use crate::gateway::{self, Gateway, Routes};
 use crate::id::Entropy;
 use crate::limit::Limiter;
@@ -19,10 +21,14 @@ use crate::net::Trusted;
 use crate::proxy::{Intake, Proxy};
 use crate::session::once::Repeats;
 use crate::session::{Ledger, Opener};
+use crate::store;
 use crate::telemetry::Records;
 use crate::telemetry::audit::Audit;
 use crate::telemetry::traces::Traces;
 use crate::token::Authority;
+
+/// Bots that a reload may add.
+const SPARE_BOTS: usize = 4096;
 
 /// What a process has for its whole life, whatever the configuration becomes.
 #[derive(Debug)]
@@ -56,6 +62,41 @@ pub(super) struct Current {
 }
 
 impl Process {
+    /// Opens the keys, the store and the audit record.
+    pub(super) fn new(
+        settings: &Settings,
+        world: World,
+        traces: Traces,
+        page: Option<Bytes>,
+    ) -> Result<Self, StartError> {
+        let World { clock, entropy, records, .. } = world;
+        let issuer = settings.gateway.public_url.as_str();
+        let authority = Arc::new(Authority::open(&settings.tokens, issuer, clock.clone(), entropy.clone())?);
+        let store = store::open(&settings.store, clock.clone())?;
+        let revoked = Arc::new(Revoked::new(Arc::clone(&store), clock.clone()));
+        let (contact, staleness) = (settings.tokens.contact, settings.store.max_staleness);
+        let ledger = Arc::new(Ledger::new(store, Arc::clone(&revoked), clock.clone(), contact, staleness));
+        let tasks = TaskTracker::new();
+        let repeats = Repeats { authority: Arc::clone(&authority), ledger: Arc::clone(&ledger), tasks: tasks.clone() };
+        Ok(Self {
+            limiter: Arc::new(Limiter::new(settings.bots.count() + SPARE_BOTS)),
+            repeats: Arc::new(repeats),
+            tasks,
+            audit: Arc::new(Audit::open(settings.audit.file.as_deref(), clock.clone())?),
+            numbers: Mutex::default(),
+            authority,
+            ledger,
+            revoked,
+            records: Records::new(settings.listen.workers, records),
+            traces: Arc::new(traces),
+            public_url: settings.gateway.public_url.clone(),
+            api: settings.gateway.api.clone(),
+            clock,
+            entropy,
+            page,
+        })
+    }
+
     /// The gateway of these settings.
     pub(super) fn gateway(
         &self,

@@ -13,8 +13,8 @@ use crate::telemetry::traces::{Outlet, Traces};
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What begins spans, and what carries them away if somebody wants them.
-pub(crate) fn open(settings: Settings) -> (Traces, Option<Carrier>) {
-    let Some(collector) = settings.collector else { return (Traces::off(), None) };
+pub(crate) fn open(settings: &mut Settings) -> (Traces, Option<Carrier>) {
+    let Some(collector) = settings.collector.take() else { return (Traces::off(), None) };
     let (traces, outlet) = Traces::new(&settings.traces);
     (traces, Some(Carrier { collector, outlet }))
 }
