@@ -24,8 +24,8 @@ use clap::{Args, Parser, Subcommand};
 use serde_json::{Value, json};
 
 use crate::config::ConfigError;
-use crate::document::Problem;
-use crate::telemetry;
+use crate::document::{Environment, Problem};
+use crate::telemetry::{self, Log};
 
 /// How a command ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +122,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Token(command) => token::run(&command),
     }
     .into()
+}
+
+/// Starts the log of a command that goes on.
+fn started_log() -> Result<Log, Outcome> {
+    telemetry::start_log(Environment::process("").variable("RUST_LOG").as_deref()).map_err(|error| {
+        complain_of(&error);
+        Outcome::Failed
+    })
 }
 
 /// Writes a line for the user.

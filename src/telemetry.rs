@@ -36,14 +36,18 @@ use crate::text::harmless;
 /// that is hardly meant is told in the log.
 ///
 /// A log that has been started already stays.
-pub fn start_log(filter: Option<&str>) -> Log {
+///
+/// # Errors
+///
+/// The system gives no thread.
+pub fn start_log(filter: Option<&str>) -> std::io::Result<Log> {
     let is_text = std::io::stderr().is_terminal();
     let filter = Filter::read(filter);
-    let (queue, thread) = queue::start(std::io::stderr());
+    let (queue, started) = queue::start(std::io::stderr())?;
     // Only a test process starts it twice.
     let _started = log(&filter, is_text, move || queue.clone()).try_init();
     filter.tell();
-    thread
+    Ok(started)
 }
 
 fn log<W: Write + 'static>(

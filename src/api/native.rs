@@ -31,14 +31,18 @@ pub(super) async fn open(Path(name): Path<String>, call: Call, body: Body) -> Re
     };
     call.is_about(&bot, None);
     let grant = api.access.may_mint(principal, &bot, &call.caller)?;
-    match grant.minter() {
-        // Whose address is to be counted stands in the body, and the narrower limit comes first.
-        Minter::Owner(client) => api.may_admit(&bot, client)?,
-        Minter::Page(_) | Minter::Operator(_) => api.admit(&grant, &call.caller, &call.scene).await?,
+    // Whose address is to be counted stands in a server's body, and the narrower limit comes first.
+    let server = match grant.minter() {
+        Minter::Owner(client) if !client.is_browser => Some(client),
+        Minter::Owner(_) | Minter::Page(_) | Minter::Operator(_) => None,
+    };
+    match server {
+        Some(client) => api.may_admit(&bot, client)?,
+        None => api.admit(&grant, &call.caller, &call.scene).await?,
     }
     let body = api.intake.json(&call.head.headers, body, bot.limits.body).await?;
     let asked = asked(&body, &grant);
-    if matches!(grant.minter(), Minter::Owner(_)) {
+    if server.is_some() {
         if let Ok((_, Some(address))) = &asked {
             let _left = api.admit_address(&bot, *address).await?;
         }

@@ -6,10 +6,9 @@ use clap::Args;
 use serde_json::json;
 
 use super::signals::Ears;
-use super::{Outcome, complain_of, say};
+use super::{Outcome, complain_of, say, started_log};
 use crate::demo::{Demo, DemoError};
-use crate::document::Environment;
-use crate::telemetry::{self, Output};
+use crate::telemetry::Output;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -23,7 +22,10 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
-    let _log = telemetry::start_log(Environment::process("").variable("RUST_LOG").as_deref());
+    let _log = match started_log() {
+        Ok(log) => log,
+        Err(outcome) => return outcome,
+    };
     let ears = match Ears::open() {
         Ok(ears) => ears,
         Err(outcome) => return outcome,

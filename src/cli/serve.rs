@@ -8,20 +8,22 @@ use tokio::time::sleep;
 
 use super::signals::{Asked, Ears};
 use super::watched::Watched;
-use super::{ConfigFile, Outcome, complain_of, complain_of_config};
+use super::{ConfigFile, Outcome, complain_of, complain_of_config, started_log};
 use crate::app::{Bound, Running, World};
 use crate::clock::Clock;
 use crate::config;
-use crate::document::Environment;
 use crate::id::Entropy;
 use crate::listen;
-use crate::telemetry::{self, Output};
+use crate::telemetry::Output;
 
 /// The files of the configuration are looked at so often.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 pub(super) fn run(file: &ConfigFile) -> Outcome {
-    let _log = telemetry::start_log(Environment::process("").variable("RUST_LOG").as_deref());
+    let _log = match started_log() {
+        Ok(log) => log,
+        Err(outcome) => return outcome,
+    };
     // Before any key is read.
     prepare_process();
     let settings = match config::load(&file.config) {

@@ -868,7 +868,6 @@ fn an_option_has_the_type_of_its_default() {
     assert_eq!(problems(&with_options("openai", "max_output_tokens = 100")), [""; 0]);
 }
 
-/// The profile's list is for whoever writes one; what is kept back is decided where calls are rewritten.
 #[test]
 fn a_count_that_may_be_off_says_so() {
     for (written, says) in [

@@ -165,11 +165,8 @@ impl Opener {
 
     /// What the store tells visitors by. It is keyed: there are few enough phone numbers to try them all.
     pub fn number_of(&self, contact: &Contact) -> u128 {
-        let (identity, name) = match contact.identity() {
-            Some(identity) => (identity, ""),
-            None => (String::new(), contact.name.as_deref().unwrap_or_default()),
-        };
-        let digest = self.authority.digest("contact", &[&identity, name]);
+        let [email, phone, name] = contact.parts();
+        let digest = self.authority.digest("contact", &[&email, &phone, &name]);
         u128::from_be_bytes(digest.first_chunk().copied().unwrap_or_default())
     }
 }

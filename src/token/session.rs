@@ -60,18 +60,23 @@ impl Contact {
         self.name.is_none() && self.email.is_none() && self.phone.is_none()
     }
 
-    /// Whose this is: the email address, else the phone number. Of an address only ASCII letters are the same in both cases:
-    /// in all of Unicode the Kelvin sign is a `k`, and the mailbox another one.
+    /// Whose this is, for a pseudonym: the email address, else the phone number. Of an address only ASCII letters are the same
+    /// in both cases: in all of Unicode the Kelvin sign is a `k`, and the mailbox another one.
     pub fn identity(&self) -> Option<String> {
         self.email.as_ref().map(|email| email.to_ascii_lowercase()).or_else(|| self.phone.clone())
     }
 
-    /// Whether both are the same visitor, who may have another name by now.
+    /// Whether both are the same visitor, whose address may be spelt otherwise, and who may have another name by now.
     pub fn is_same_as(&self, other: &Self) -> bool {
-        match (self.identity(), other.identity()) {
-            (None, None) => self.name == other.name,
-            (one, other) => one == other,
-        }
+        self.parts() == other.parts()
+    }
+
+    /// What is of the visitor alone: address and phone number, and where there is neither the name.
+    pub fn parts(&self) -> [String; 3] {
+        let owned = |text: &Option<String>| text.clone().unwrap_or_default();
+        let (email, phone) = (owned(&self.email).to_ascii_lowercase(), owned(&self.phone));
+        let name = if email.is_empty() && phone.is_empty() { owned(&self.name) } else { String::new() };
+        [email, phone, name]
     }
 
     /// What is known of the visitor, as an object; nothing if nothing is.

@@ -96,9 +96,8 @@ impl Home {
                     return act(kept);
                 }
                 // After a reload. What was kept to vendors that are gone is closed.
-                let present = present();
+                let present = present().clone();
                 all.retain(|slot, _| present.contains(slot));
-                drop(present);
                 act(all.entry(*slot).or_default())
             }),
             // A list stays a list whatever happened to a thread that held it.

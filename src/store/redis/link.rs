@@ -18,6 +18,9 @@ use crate::store::{RedisPlace, StoreError};
 /// After a connection that could not be made, none is tried for so long: those who wait learn it at once.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// A connection this young to a server that may not be written to is not replaced at once: its place knows no better one yet.
+const YOUNG: Duration = Duration::from_secs(1);
+
 /// A connection is made within this, with all that is asked before it.
 const CONNECT: Duration = Duration::from_millis(1500);
 
@@ -40,6 +43,7 @@ struct State {
     connection: Option<Connection>,
     /// How many connections there were: who finds one broken must not throw away the next.
     generation: u64,
+    made: Option<Instant>,
     failed: Option<(Instant, StoreError)>,
 }
 
@@ -121,6 +125,7 @@ impl Link {
             Ok(connection) => {
                 state.failed = None;
                 state.generation += 1;
+                state.made = Some(Instant::now());
                 state.connection = Some(connection.clone());
                 Ok((connection, state.generation))
             }
@@ -161,6 +166,10 @@ impl Link {
             let mut state = self.state.lock().await;
             if state.generation == generation {
                 state.connection = None;
+                let is_young = state.made.is_some_and(|made| made.elapsed() < YOUNG);
+                if is_replaced && is_young {
+                    state.failed = Some((Instant::now(), self.away(error)));
+                }
             }
         }
         is_lost

@@ -171,9 +171,10 @@ pub(super) fn recognise(
     if is_new {
         record.subject.clone_from(&known.subject);
         record.source = Some(known.source.clone());
-        record.contact.clone_from(&known.contact);
         record.known = Some(known.digest);
     }
+    // The same visitor may have another name by now.
+    record.contact.clone_from(&known.contact);
     let ends_more = !keeps_earlier && !record.ends_earlier;
     record.ends_earlier |= !keeps_earlier;
     record.expires = record.expires.max(expires);

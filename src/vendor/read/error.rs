@@ -41,13 +41,16 @@ fn body(value: &Value<'_>) -> Option<serde_json::Value> {
     wrong.is_none().then_some(json)
 }
 
-/// A text with a brace that is not of one of the two placeholders.
+/// A text that names another placeholder than the two: letters, dots and lines in braces.
 fn wrong_text(json: &serde_json::Value) -> Option<&str> {
     use serde_json::Value as Json;
     match json {
         Json::String(text) => {
-            let rest = text.replace("{message}", "").replace("{code}", "");
-            rest.contains(['{', '}']).then_some(text)
+            let is_named = |name: &str| {
+                !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphabetic() || b"._".contains(&byte))
+            };
+            let mut names = text.split('{').skip(1).filter_map(|part| Some(part.split_once('}')?.0));
+            names.any(|name| is_named(name.trim()) && !["message", "code"].contains(&name)).then_some(text)
         }
         Json::Array(items) => items.iter().find_map(wrong_text),
         Json::Object(members) => members.values().find_map(wrong_text),

@@ -16,10 +16,12 @@ local ends_more = ends_earlier and record.ends_earlier ~= '1'
 if is_new then
     lives_no_more(record)
     redis.call('ZREM', key('contact', record.subject), record.id)
-    record.subject, record.source, record.contact, record.known = known.subject, known.source, known.contact, known.digest
-    if not known.contact then
-        redis.call('HDEL', key('session', record.id), 'contact')
-    end
+    record.subject, record.source, record.known = known.subject, known.source, known.digest
+end
+-- The same visitor may have another name by now.
+record.contact = known.contact
+if not known.contact then
+    redis.call('HDEL', key('session', record.id), 'contact')
 end
 if ends_earlier then
     record.ends_earlier = '1'
