@@ -51,8 +51,17 @@ impl Rules<'_> {
 /// closed, and of `a[]` and `a[b]` a list `a`; Rack leaves out brackets before a name, too.
 fn may_be_read_as(ours: &str, name: &str) -> bool {
     let name = name.split('\0').next().unwrap_or_default().trim_start_matches([' ', '[', ']']);
-    let list = name.split(['[', ']']).next().unwrap_or_default();
-    is_same(ours, name) || is_same(ours, list)
+    is_same(ours, name) || is_same(list(ours).unwrap_or(ours), before_brackets(name))
+}
+
+/// The list of which `name` is an item: `a` of `a[]` and `a[0]`.
+fn list(name: &str) -> Option<&str> {
+    let (list, item) = name.strip_suffix(']')?.split_once('[')?;
+    item.bytes().all(|byte| byte.is_ascii_digit()).then_some(list)
+}
+
+fn before_brackets(name: &str) -> &str {
+    name.split(['[', ']']).next().unwrap_or_default()
 }
 
 fn is_same(left: &str, right: &str) -> bool {
@@ -190,7 +199,14 @@ mod tests {
             rewrite_into(&format!("a=1&{name}=9"), &rules, &mut path).unwrap();
             assert_eq!(path, "?a=1&bot_id=7", "{name}");
         }
-        for name in ["userid", "user_ids", "user-id", "filter[user_id]", "user%2Bid", "user", "id"] {
+        let rules = Rules { strip: &["tags[]".to_owned(), "filter[owner]".to_owned()], ..rules };
+        for name in ["tags", "tags[]", "Tags[0]", "tags[a]", "filter[owner]", "filter.owner]"] {
+            let mut path = String::new();
+            rewrite_into(&format!("{name}=9"), &rules, &mut path).unwrap();
+            assert_eq!(path, "?bot_id=7", "{name}");
+        }
+        let rules = Rules { strip: &strip, ..rules };
+        for name in ["userid", "user_ids", "user-id", "filter[user_id]", "filter[other]", "user%2Bid", "user", "id"] {
             let mut path = String::new();
             rewrite_into(&format!("{name}=9"), &rules, &mut path).unwrap();
             assert!(path.contains("=9&bot_id=7"), "{name}: {path}");
