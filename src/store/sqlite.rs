@@ -44,7 +44,7 @@ pub(super) struct Sqlite {
     clock: Clock,
 }
 
-/// What a thread answers, in time. An end is noted all the same, if it comes to that.
+/// What a thread answers, in time. What it was asked to do is done all the same, if it comes to that.
 async fn in_time<T>(answered: oneshot::Receiver<Result<T, StoreError>>) -> Result<T, StoreError> {
     match timeout(PATIENCE, answered).await {
         Ok(answer) => answer.unwrap_or_else(|_gone| Err(StoreError::away("its thread has ended"))),
@@ -72,22 +72,13 @@ impl Sqlite {
         work: impl FnOnce(&Connection, Timestamp) -> Result<T, StoreError> + Send + 'static,
     ) -> Answer<'_, T> {
         let clock = self.clock.clone();
-        self.writer.run(false, move |connection| work(connection, clock.now()))
-    }
-
-    /// The same, where a caller who has left has nothing of it, and others would have to do with it.
-    fn write_for_caller<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Connection, Timestamp) -> Result<T, StoreError> + Send + 'static,
-    ) -> Answer<'_, T> {
-        let clock = self.clock.clone();
-        self.writer.run(true, move |connection| work(connection, clock.now()))
+        self.writer.run(move |connection| work(connection, clock.now()))
     }
 }
 
 impl Backend for Sqlite {
     fn open(&self, record: Record, caps: Vec<Cap>) -> Answer<'_, ()> {
-        self.write_for_caller(move |connection, now| sessions::open(connection, &record, &caps, now))
+        self.write(move |connection, now| sessions::open(connection, &record, &caps, now))
     }
 
     fn has_room(&self, record: Record, caps: Vec<Cap>) -> Answer<'_, ()> {
@@ -127,7 +118,7 @@ impl Backend for Sqlite {
     }
 
     fn begin(&self, key: [u8; 32], digest: [u8; 32], remembered: Duration) -> Answer<'_, Begun> {
-        self.write_for_caller(move |connection, now| answers::begin(connection, &key, &digest, now, remembered))
+        self.write(move |connection, now| answers::begin(connection, &key, &digest, now, remembered))
     }
 
     fn finish(&self, key: [u8; 32], digest: [u8; 32], answer: Vec<u8>) -> Answer<'_, ()> {

@@ -33,15 +33,13 @@ impl Writer {
         Ok(Self { jobs: Some(jobs), thread: Some(thread) })
     }
 
-    /// Has `work` done. It is handed over at once; the answer comes when it is on the disk. What is good `for_caller` alone is
-    /// not done any more once nobody waits.
+    /// Has `work` done. It is handed over at once; the answer comes when it is on the disk.
     pub(super) fn run<T: Send + 'static>(
         &self,
-        for_caller: bool,
         work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Answer<'static, T> {
         let (answer, answered) = oneshot::channel();
-        let job = Operation { work: Some(work), for_caller, outcome: None, answer };
+        let job = Operation { work: Some(work), outcome: None, answer };
         let is_taken = self.jobs.as_ref().is_some_and(|jobs| jobs.try_send(Box::new(job)).is_ok());
         Box::pin(async move {
             if !is_taken {
@@ -96,7 +94,6 @@ trait Job: Send {
 
 struct Operation<T, W> {
     work: Option<W>,
-    for_caller: bool,
     outcome: Option<Result<T, StoreError>>,
     answer: oneshot::Sender<Result<T, StoreError>>,
 }
@@ -107,8 +104,7 @@ where
     W: FnOnce(&Connection) -> Result<T, StoreError> + Send,
 {
     fn run(&mut self, transaction: &mut Transaction<'_>) -> Result<(), StoreError> {
-        let is_late = self.for_caller && self.answer.is_closed();
-        let Some(work) = self.work.take().filter(|_| !is_late) else { return Ok(()) };
+        let Some(work) = self.work.take() else { return Ok(()) };
         let mut savepoint = transaction.savepoint()?;
         let outcome = work(&savepoint);
         savepoint.set_drop_behavior(if outcome.is_ok() { DropBehavior::Commit } else { DropBehavior::Rollback });
@@ -135,7 +131,7 @@ mod tests {
     use super::*;
 
     fn insert(writer: &Writer, size: u32) -> Answer<'static, ()> {
-        writer.run(false, move |connection| {
+        writer.run(move |connection| {
             connection.execute("INSERT INTO things VALUES (zeroblob(?1))", [size])?;
             Ok(())
         })
@@ -168,32 +164,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_good_for_a_caller_alone_is_not_done_once_it_has_left() {
-        let folder = tempfile::tempdir().unwrap();
-        let connection = super::super::file::open(&folder.path().join("small.db")).unwrap();
-        connection.execute_batch("CREATE TABLE things (thing)").unwrap();
-        let (tell, _last) = watch::channel(0);
-        let writer = Writer::start(connection, tell).unwrap();
-        let (release, held) = std::sync::mpsc::channel::<()>();
-        let hanging = writer.run(false, move |_| Ok(held.recv().is_err()));
-        for for_caller in [true, false] {
-            drop(writer.run(for_caller, |connection| Ok(connection.execute("INSERT INTO things VALUES (1)", [])?)));
-        }
-        drop(release);
-        assert_eq!(hanging.await, Ok(true));
-        assert_eq!(insert(&writer, 1).await, Ok(()));
-        let other = super::super::file::open(&folder.path().join("small.db")).unwrap();
-        assert_eq!(count(&other), 2);
-    }
-
-    #[tokio::test]
     async fn a_refusal_undoes_its_own_writes_only() {
         let folder = tempfile::tempdir().unwrap();
         let connection = super::super::file::open(&folder.path().join("small.db")).unwrap();
         connection.execute_batch("CREATE TABLE things (thing)").unwrap();
         let (tell, _last) = watch::channel(0);
         let writer = Writer::start(connection, tell).unwrap();
-        let refused = writer.run::<()>(false, |connection| {
+        let refused = writer.run::<()>(|connection| {
             connection.execute("INSERT INTO things VALUES (1)", [])?;
             Err(StoreError::Conflict)
         });
