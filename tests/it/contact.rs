@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
+use keystile::id::hex;
+use keystile::secret::sha256;
 use reqwest::Response;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
@@ -243,6 +245,23 @@ async fn who_has_the_same_address_is_the_same_visitor_whatever_the_spelling_and_
                 assert_eq!(refusal(answer).await, says(409, "contact_conflict"), "{other}");
             }
         }
+    }
+}
+
+/// There are few enough phone numbers to try them all.
+#[tokio::test]
+async fn a_store_that_is_to_know_no_contact_does_not_tell_whether_one_was_guessed() {
+    let redis = TestRedis::start();
+    let store = format!("[store]\nurl = \"{}\"", redis.url());
+    let gateway = TestGateway::in_front_of(&TestVendor::echo()).sections(&store).tokens("contact = \"omit\"").start();
+    let session = gateway.mint("support").await;
+    let contact = json!({"phone": "+14155552671"});
+    known(&gateway, &session, &contact).await;
+    let kept = redis.ask(&["HGET", &format!("{{keystile}}:session:{}", session.id), "known"]);
+    assert!(kept.starts_with("$32\r\n"), "{kept}");
+    for guessed in [contact.to_string(), "+14155552671".to_owned()] {
+        let digest = &sha256(guessed.as_bytes())[..16];
+        assert!(!kept.contains(&hex(digest)), "{kept}");
     }
 }
 

@@ -51,6 +51,26 @@ async fn a_gateway_stays_ready_while_its_store_is_away_and_says_what_is_not_poss
     becomes(&gateway, READY).await;
 }
 
+#[tokio::test]
+async fn a_redis_that_cannot_be_written_to_is_not_asked_for_a_connection_by_each_call() {
+    let (vendor, redis) = (TestVendor::echo(), TestRedis::durable());
+    let gateway = before(&redis, &vendor).start();
+    becomes(&gateway, READY).await;
+    redis.ask(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    becomes(&gateway, AWAY).await;
+    let connections = || -> u64 {
+        let said = redis.ask(&["INFO", "stats"]);
+        let line = said.lines().find_map(|line| line.strip_prefix("total_connections_received:")).unwrap();
+        line.trim().parse().unwrap()
+    };
+    let (first, mints) = (connections(), 300);
+    for _ in 0..mints {
+        assert_eq!(gateway.ask("support", json!({})).await.status(), 503);
+    }
+    let made = connections() - first;
+    assert!(made < mints / 3, "{made} connections for {mints} calls");
+}
+
 /// What is ended is noted elsewhere then: a strict bot's calls stop, whatever can still be read.
 #[tokio::test]
 async fn a_redis_that_can_be_read_and_not_written_to_is_away() {

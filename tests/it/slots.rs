@@ -242,6 +242,25 @@ async fn an_owner_that_may_be_in_a_page_makes_its_calls_from_pages_that_the_bot_
 }
 
 #[tokio::test]
+async fn calls_of_an_owner_that_may_be_in_a_page_count_for_each_address() {
+    let panel = NewClient::make("panel", &Entropy::system());
+    let sections = format!(
+        "[bots.desk]\nvendor = \"acme\"\nvendor_id = \"bot_3\"\nvisibility = \"private\"\norigins = [\"{PAGE}\"]\nowners = \
+         [\"panel\"]\nlimits = {{ per_session = \"1/1m\" }}\n[clients.panel]\nbrowser = true\nsecret_sha256 = \"{}\"",
+        panel.secret_sha256
+    );
+    let vendor = TestVendor::answering(|_| whole(200, "application/json", "[]"));
+    let builder = TestGateway::built_in(&vendor, "aichatbothub").server("trusted_proxies = [\"127.0.0.1\"]");
+    let gateway = builder.sections(&sections).start();
+    let mut statuses = Vec::new();
+    for address in ["192.0.2.1", "192.0.2.1", "192.0.2.2"] {
+        let call = gateway.call(Method::GET, "/api/v1/chatbot/desk/sessions").header("origin", PAGE);
+        statuses.push(status(call.bearer_auth(panel.secret.expose()).header("x-forwarded-for", address)).await);
+    }
+    assert_eq!(statuses, [200, 429, 200]);
+}
+
+#[tokio::test]
 async fn ids_of_files_are_refused_wherever_they_stand() {
     let (vendor, gateway, session) = hottask("").await;
     let ask = |body: &str| {
