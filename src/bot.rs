@@ -15,7 +15,7 @@ use std::time::Duration;
 use http::HeaderName;
 use serde_json::Value;
 
-pub use self::client::{Client, NewClient, PUBLIC, doubt_placeholder, is_client_secret, is_name as is_client_name};
+pub use self::client::{Client, NewClient, PUBLIC, is_client_secret, is_name as is_client_name, warn_of_placeholder};
 pub use self::origin::{Origin, Origins};
 pub use self::read::{Settings, VendorSettings};
 use crate::document::Rate;

@@ -39,7 +39,7 @@ pub struct Settings {
     /// `[vendors.*]`, `[bots.*]`, `[clients.*]`
     pub bots: bot::Settings,
     /// What is allowed in it and hardly meant.
-    pub doubts: Vec<Problem>,
+    pub warnings: Vec<Problem>,
     /// The files that it is made of, besides its own.
     pub inputs: Vec<PathBuf>,
     /// What the sections say that hold for a process's whole life: digests, as secrets are in it.
@@ -250,7 +250,7 @@ pub fn read(file: &str, text: &str, environment: &Environment, problems: &Proble
         audit,
         traces,
         bots,
-        doubts: problems.doubts(),
+        warnings: problems.warnings(),
         inputs: environment.inputs(),
         said,
     })
@@ -266,7 +266,7 @@ fn check_apart(admin: &admin::Settings, clients: SocketAddr, table: &Table<'_>) 
     if admin.is_written {
         table.problem("listen", "is the address of server.listen; operators need another, such as \"127.0.0.1:9091\"");
     } else {
-        table.doubt(
+        table.warn(
             "listen",
             format!("is {operators} by default, which server.listen takes: there is no admin listener; write another, or \"off\""),
         );
@@ -274,7 +274,7 @@ fn check_apart(admin: &admin::Settings, clients: SocketAddr, table: &Table<'_>) 
 }
 
 /// What is made at the start where it is not there needs a folder. That may be one which only the host has that the
-/// configuration is for, so its absence is a doubt.
+/// configuration is for, so its absence is a warning.
 fn check_made(path: &Path, key: &str, table: &Table<'_>) {
     if path.is_dir() {
         return table.problem(key, format!("{} is a directory; name a file", path.display()));
@@ -286,7 +286,7 @@ fn check_made(path: &Path, key: &str, table: &Table<'_>) {
     };
     if is_absent {
         let shown = folder.display();
-        table.doubt(key, format!("there is no folder {shown}, and the gateway makes none: it would not start here"));
+        table.warn(key, format!("there is no folder {shown}, and the gateway makes none: it would not start here"));
     }
 }
 
@@ -298,7 +298,7 @@ fn check_fleet(listen: &listen::Settings, store: &store::Settings, server: &Tabl
         (false, false) => return,
     };
     if matches!(store.place, store::Place::Sqlite(_)) {
-        server.doubt(
+        server.warn(
             key,
             "says that there is a load balancer in front, and the store is a file for one host: gateways on several would \
              not share sessions, revocations and limits, so that what is ended at one goes on at the others. Write \

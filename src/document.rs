@@ -59,7 +59,7 @@ impl fmt::Display for Problem {
 pub struct Problems {
     found: RefCell<Vec<Problem>>,
     /// What is allowed and hardly meant.
-    doubts: RefCell<Vec<Problem>>,
+    warnings: RefCell<Vec<Problem>>,
     known: RefCell<BTreeSet<String>>,
 }
 
@@ -70,13 +70,13 @@ impl Problems {
     }
 
     /// Notes what is allowed and hardly meant: it is said, and stops nobody.
-    pub fn doubt(&self, file: &str, line: usize, path: &str, message: impl Into<String>) {
-        self.doubts.borrow_mut().push(Problem::new(file, line, path, &message.into()));
+    pub fn warn(&self, file: &str, line: usize, path: &str, message: impl Into<String>) {
+        self.warnings.borrow_mut().push(Problem::new(file, line, path, &message.into()));
     }
 
     /// What was allowed and hardly meant, so far.
-    pub fn doubts(&self) -> Vec<Problem> {
-        self.doubts.borrow().clone()
+    pub fn warnings(&self) -> Vec<Problem> {
+        self.warnings.borrow().clone()
     }
 
     /// Whether nothing was wrong.
@@ -446,8 +446,8 @@ impl<'d> Table<'d> {
     }
 
     /// Notes of `key` what is allowed and hardly meant.
-    pub fn doubt(&self, key: &str, message: impl Into<String>) {
-        self.value.problems.doubt(self.value.file, self.line_of(key), &join(&self.value.path, key), message);
+    pub fn warn(&self, key: &str, message: impl Into<String>) {
+        self.value.problems.warn(self.value.file, self.line_of(key), &join(&self.value.path, key), message);
     }
 
     fn line_of(&self, key: &str) -> usize {

@@ -252,15 +252,15 @@ impl Revoked {
 
     /// Notes that the store's log was read to its end: until then nobody knows what is revoked, and no token is good. For
     /// bots that are strict that is so again after `fresh_until`.
-    pub fn was_read(&self, fresh_until: Timestamp) {
+    pub fn mark_read(&self, fresh_until: Timestamp) {
         self.fresh_until.store(fresh_until.millis(), Ordering::Release);
         self.is_stale.store(false, Ordering::Release);
         self.is_read.store(true, Ordering::Release);
     }
 
     /// Notes that nobody reads the log any more, or understands it: no token is good, however it was judged before, and
-    /// what is open ends. Until [`Revoked::was_read`].
-    pub fn is_lost(&self) {
+    /// what is open ends. Until [`Revoked::mark_read`].
+    pub fn mark_lost(&self) {
         if !self.is_read.swap(false, Ordering::AcqRel) {
             return;
         }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::bot::{Client, doubt_placeholder};
+use crate::bot::{Client, warn_of_placeholder};
 use crate::document::{Environment, Table, Value};
 
 /// Where operators and their probes call, unless the configuration says otherwise.
@@ -85,7 +85,7 @@ fn place(value: &Value<'_>, environment: &Environment) -> Option<Place> {
 
 fn operator(value: &Value<'_>, table: &Table<'_>) -> Option<Client> {
     let digests = value.one_or_texts()?;
-    doubt_placeholder(table, "secret_sha256", &digests, "admin");
+    warn_of_placeholder(table, "secret_sha256", &digests, "admin");
     Client::new("admin", &digests, false).map_err(|message| value.problem(message)).ok()
 }
 

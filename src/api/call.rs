@@ -58,7 +58,7 @@ impl Call {
     }
 
     /// Notes what it turned out to be about, for CORS and the record. Only the first bot counts, and there is one.
-    pub(super) fn is_about(&self, bot: &Arc<Bot>, session: Option<&str>) {
+    pub(super) fn note_subject(&self, bot: &Arc<Bot>, session: Option<&str>) {
         let _first = self.scene.bot.set(Arc::clone(bot));
         if let Some(session) = session {
             let _first = self.scene.session.set(session.to_owned());

@@ -36,7 +36,7 @@ pub(super) async fn recognise(Path(id): Path<String>, call: Call, body: Body) ->
     let token = text(fields.remove("token"))?;
     let keeps = keeps_previous(fields.remove("keepPrevious"))?;
     let grant = api.access.may_identify(client, &id, &token)?;
-    call.is_about(grant.bot(), Some(&grant.verified().session.id));
+    call.note_subject(grant.bot(), Some(&grant.verified().session.id));
     if let Some(quota) = api.admit_client(grant.bot(), grant.client()).await? {
         let _first = call.scene.quota.set(quota);
     }

@@ -29,7 +29,7 @@ pub(super) async fn open(Path(name): Path<String>, call: Call, body: Body) -> Re
     let Some(bot) = api.access.directory.bot(&name).map(Arc::clone) else {
         return Err(Fault::new(Code::UnknownBot, "there is no bot of this name").into());
     };
-    call.is_about(&bot, None);
+    call.note_subject(&bot, None);
     let grant = api.access.may_mint(principal, &bot, &call.caller)?;
     // Whose address is to be counted stands in a server's body, and the narrower limit comes first.
     let server = match grant.minter() {
@@ -56,7 +56,7 @@ pub(super) async fn open(Path(name): Path<String>, call: Call, body: Body) -> Re
     let span = call.caller.span.clone();
     let opening = Opening { grant, wish, address, event: event.clone(), span };
     let minted = api.make_once(once, event, minted(Arc::clone(api), opening)).await?;
-    call.is_about(&bot, Some(&minted.session));
+    call.note_subject(&bot, Some(&minted.session));
     Ok(minted.response.map(Body::from))
 }
 

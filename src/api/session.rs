@@ -45,7 +45,7 @@ impl Call {
         let principal = self.principal()?;
         if !matches!(principal.proven(), Proven::Client(_)) {
             let grant = access.may_hold(principal, id, &self.caller)?;
-            self.is_about(grant.bot(), Some(&grant.verified().session.id));
+            self.note_subject(grant.bot(), Some(&grant.verified().session.id));
             return Ok(Holder::Bearer(grant));
         }
         let client = access.client_of(principal, aim)?;
@@ -54,7 +54,7 @@ impl Call {
         let owned = access.bots_owned_by(&client, Some(&record.bot));
         let bot = owned.ok().and_then(|bots| bots.first().copied());
         let bot = bot.ok_or_else(|| Fault::new(Code::NotFound, "there is no such session"))?;
-        self.is_about(bot, Some(&record.id));
+        self.note_subject(bot, Some(&record.id));
         Ok(Holder::Owner(client, Box::new(record)))
     }
 
@@ -121,7 +121,7 @@ pub(super) async fn renew(Path(id): Path<String>, call: Call, body: Body) -> Res
     let api = &call.api;
     let grant = call.renewing(&id)?;
     let held = grant.held();
-    call.is_about(held.bot(), Some(&held.verified().session.id));
+    call.note_subject(held.bot(), Some(&held.verified().session.id));
     api.admit_held(held, &call.scene)?;
     let ttl = duration(held, call.members(body, LONGEST_BODY).await?)?;
     // A body may have been long in coming.

@@ -65,7 +65,7 @@ struct Keeping(Arc<Ledger>);
 impl Drop for Keeping {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.is_lost();
+            self.0.mark_lost();
         }
     }
 }

@@ -68,9 +68,9 @@ impl Client {
 }
 
 /// Notes a digest that stands in examples, of which nobody has the secret. `name` is whose it is to be.
-pub fn doubt_placeholder(table: &Table<'_>, key: &str, digests: &[&str], name: &str) {
+pub fn warn_of_placeholder(table: &Table<'_>, key: &str, digests: &[&str], name: &str) {
     if digests.iter().any(|digest| digest.bytes().all(|digit| digit == b'0')) {
-        table.doubt(
+        table.warn(
             key,
             format!("is the place-holder of the examples, to which there is no secret; `keystile client new {name}` prints one"),
         );

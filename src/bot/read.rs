@@ -87,13 +87,13 @@ impl Settings {
         let reader = vendor::Reader { environment, problems, public_url };
         let vendors: Vec<VendorSettings> = named.iter().filter_map(|(name, value)| reader.read(name, value)).collect();
         if named.is_empty() {
-            root.doubt("vendors", "there is none: nothing can be called");
+            root.warn("vendors", "there is none: nothing can be called");
         }
         let all: BTreeSet<&str> = named.iter().map(|(name, _)| *name).collect();
         let mut bots: Vec<BotSettings> = Vec::new();
         let named = root.section("bots").named();
         if named.is_empty() && !all.is_empty() {
-            root.doubt("bots", "there is none: nobody can open a session");
+            root.warn("bots", "there is none: nobody can open a session");
         }
         for (number, (name, value)) in (0..).zip(named) {
             let reader = BotReader { vendors: &vendors, named: &all, clients: &known, default_ttl };
@@ -163,7 +163,7 @@ fn read_client(name: &str, value: &Value<'_>) -> Option<Client> {
     let digests = table.required("secret_sha256", &format!("what `keystile client new {name}` prints"))?;
     let texts = digests.one_or_texts()?;
     let per_client = table.section("limits").get("per_client").and_then(|value| Rate::read(&value));
-    client::doubt_placeholder(&table, "secret_sha256", &texts, name);
+    client::warn_of_placeholder(&table, "secret_sha256", &texts, name);
     let mut client = Client::new(name, &texts, browser).map_err(|message| digests.problem(message)).ok()?;
     client.per_client = per_client.unwrap_or(client.per_client);
     is_enabled.then_some(client)
@@ -338,7 +338,7 @@ fn check_share(section: &Table<'_>, limits: &Limits) {
     let Some(bot) = limits.per_bot else { return };
     if limits.per_session.is_none_or(|session| is_all(session, bot)) {
         let session = limits.per_session.map_or_else(|| "off".to_owned(), |rate| rate.to_string());
-        section.doubt(
+        section.warn(
             "per_session",
             format!(
                 "is {session} and per_bot {bot}: one session could use up the bot, and all others would be refused"

@@ -19,12 +19,12 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     let file = arguments.file.config.display();
     match config::load(&arguments.file.config) {
         Ok(settings) if arguments.json => {
-            let warnings: Vec<Value> = settings.doubts.iter().map(described).collect();
+            let warnings: Vec<Value> = settings.warnings.iter().map(described).collect();
             say(json!({"ok": true, "problems": [], "warnings": warnings}));
             Outcome::Done
         }
         Ok(settings) => {
-            settings.doubts.iter().for_each(|doubt| say(format!("warning: {doubt}")));
+            settings.warnings.iter().for_each(|warning| say(format!("warning: {warning}")));
             say(format!("{file}: no problems"));
             Outcome::Done
         }

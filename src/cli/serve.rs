@@ -30,7 +30,7 @@ pub(super) fn run(file: &ConfigFile) -> Outcome {
         Ok(settings) => settings,
         Err(error) => return complain_of_config(&error),
     };
-    settings.doubts.iter().for_each(|doubt| tracing::warn!("{doubt}"));
+    settings.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let (public_url, inputs) = (settings.gateway.public_url.clone(), settings.inputs.clone());
     let (workers, has_tls) = (settings.listen.workers, settings.listen.tls.is_some());
     let socket = match listen::handed_over() {
@@ -99,7 +99,7 @@ fn until_asked_to_stop(running: &Running, ears: Ears, mut watched: Watched) {
                 },
                 () = sleep(LOOK_EVERY) => {
                     running.look_at_certificate();
-                    if watched.has_changed() {
+                    if watched.look() {
                         watched.reload(running, "a changed file").await;
                     }
                 },

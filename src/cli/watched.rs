@@ -27,12 +27,12 @@ impl Watched {
     /// Of `file`, which names `inputs`.
     pub(super) fn new(file: &Path, inputs: Vec<PathBuf>) -> Self {
         let mut watched = Self { file: file.to_owned(), inputs, read: Versions::new(), seen: Versions::new() };
-        watched.has_read(watched.versions());
+        watched.note_read(watched.versions());
         watched
     }
 
     /// Whether there is something new, and nobody is writing it any more: it was the same at the last look.
-    pub(super) fn has_changed(&mut self) -> bool {
+    pub(super) fn look(&mut self) -> bool {
         let now = self.versions();
         let is_settled = now == self.seen;
         self.seen = now;
@@ -48,13 +48,13 @@ impl Watched {
             inputs.append(&mut self.inputs);
         }
         self.inputs = inputs;
-        self.has_read(before);
+        self.note_read(before);
         match loaded {
             Ok(settings) => {
-                let doubts = settings.doubts.clone();
+                let warnings = settings.warnings.clone();
                 let kept = running.reload(settings, who).await;
                 tracing::info!(by = who, "the configuration was read again and is in force");
-                doubts.iter().for_each(|doubt| tracing::warn!(%doubt, "hardly meant"));
+                warnings.iter().for_each(|warning| tracing::warn!(%warning, "hardly meant"));
                 for section in kept {
                     tracing::warn!(section, "this has changed, and takes a new process: it stays as it was");
                 }
@@ -68,7 +68,7 @@ impl Watched {
 
     /// The files were read when they were `before`, or later: what changed since will be seen. Of files that are named
     /// only now, it is what there is now.
-    fn has_read(&mut self, mut before: Versions) {
+    fn note_read(&mut self, mut before: Versions) {
         self.read = self.versions();
         for (path, read) in &mut self.read {
             if let Some(version) = before.remove(path) {
@@ -104,19 +104,19 @@ mod tests {
         let [file, named] = ["keystile.toml", "key"].map(|name| home.path().join(name));
         std::fs::write(&file, "first").unwrap();
         let mut watched = Watched::new(&file, Vec::new());
-        assert!(!watched.has_changed());
+        assert!(!watched.look());
 
         let before = watched.versions();
         std::fs::write(&file, "second, written meanwhile").unwrap();
         std::fs::write(&named, "named by it").unwrap();
         watched.inputs.push(named.clone());
-        watched.has_read(before);
-        assert!(!watched.has_changed(), "it may still be written");
-        assert!(watched.has_changed(), "nobody has read the second");
+        watched.note_read(before);
+        assert!(!watched.look(), "it may still be written");
+        assert!(watched.look(), "nobody has read the second");
 
-        watched.has_read(watched.versions());
-        assert!(!watched.has_changed() && !watched.has_changed());
+        watched.note_read(watched.versions());
+        assert!(!watched.look() && !watched.look());
         std::fs::remove_file(&named).unwrap();
-        assert!(!watched.has_changed() && watched.has_changed(), "one that is gone has changed");
+        assert!(!watched.look() && watched.look(), "one that is gone has changed");
     }
 }

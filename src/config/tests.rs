@@ -669,38 +669,38 @@ fn what_is_wrong_with_a_client_is_not_told_again_of_the_bots_that_it_owns() {
 }
 
 /// What is allowed in `text` and hardly meant.
-fn doubts(text: &str) -> Vec<String> {
+fn warnings(text: &str) -> Vec<String> {
     let settings = parse("test.toml", text, &environment(folder().path())).unwrap();
-    settings.doubts.iter().map(ToString::to_string).collect()
+    settings.warnings.iter().map(ToString::to_string).collect()
 }
 
-/// The only doubt about the good configuration in which `from` reads `to`.
-fn doubt(from: &str, to: &str) -> String {
+/// The only warning about the good configuration in which `from` reads `to`.
+fn warning(from: &str, to: &str) -> String {
     assert!(GOOD.contains(from), "{from}");
-    let found = doubts(&GOOD.replacen(from, to, 1));
+    let found = warnings(&GOOD.replacen(from, to, 1));
     assert_eq!(found.len(), 1, "{found:#?}");
     found.into_iter().next().unwrap()
 }
 
 #[test]
-fn a_file_as_store_behind_a_load_balancer_is_a_doubt() {
+fn a_file_as_store_behind_a_load_balancer_is_a_warning() {
     let server = "[server]\n";
     for (lines, key) in [
         ("trusted_proxies = [\"10.0.0.0/8\"]\n", "server.trusted_proxies"),
         ("trusted_proxies = [\"127.0.0.1\", \"2001:db8::/32\"]\n", "server.trusted_proxies"),
         ("trusted_proxies = [\"127.0.0.1\"]\nproxy_protocol = true\n", "server.proxy_protocol"),
     ] {
-        let found = doubt(server, &format!("{server}{lines}"));
+        let found = warning(server, &format!("{server}{lines}"));
         has(&found, &["test.toml:", key, "not share sessions, revocations and limits", "redis://", "one process"]);
         let with_redis = format!("[store]\nurl = \"redis://127.0.0.1\"\n{server}{lines}");
-        assert_eq!(doubts(&GOOD.replacen(server, &with_redis, 1)), [""; 0], "{lines}");
+        assert_eq!(warnings(&GOOD.replacen(server, &with_redis, 1)), [""; 0], "{lines}");
     }
     let here = format!("{server}trusted_proxies = [\"127.0.0.0/8\", \"::1\"]\n");
-    assert_eq!(doubts(&GOOD.replacen(server, &here, 1)), [""; 0]);
+    assert_eq!(warnings(&GOOD.replacen(server, &here, 1)), [""; 0]);
 }
 
 #[test]
-fn a_certificate_that_clients_would_refuse_is_a_doubt() {
+fn a_certificate_that_clients_would_refuse_is_a_warning() {
     let folder = folder();
     let mut params = rcgen::CertificateParams::new(vec!["www.example.com".to_owned()]).unwrap();
     params.not_after = rcgen::date_time_ymd(2027, 1, 1);
@@ -709,17 +709,17 @@ fn a_certificate_that_clients_would_refuse_is_a_doubt() {
     std::fs::write(folder.path().join("tls.key"), key.serialize_pem()).unwrap();
     std::fs::set_permissions(folder.path().join("tls.key"), std::fs::Permissions::from_mode(0o600)).unwrap();
     let tls = "[server]\ntls = { cert = \"tls.crt\", key = \"tls.key\" }\n";
-    let doubts = |text: &str, now: u64| {
+    let warnings = |text: &str, now: u64| {
         let clock = Clock::manual(Timestamp::from_seconds(now));
         let settings = parse("test.toml", text, &environment(folder.path()).at(clock)).unwrap();
-        settings.doubts.iter().map(ToString::to_string).collect::<Vec<_>>()
+        settings.warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     let text = GOOD.replacen("[server]\n", tls, 1);
-    let found = doubts(&text, 1_800_000_000);
+    let found = warnings(&text, 1_800_000_000);
     assert_eq!(found.len(), 2, "{found:?}");
     has(&found[0], &["test.toml:3: server.tls.cert: has expired: it ended at 2027-01-01T00:00:00Z"]);
     has(&found[1], &["server.tls.cert: is not for chat.example.com, the host of public_url"]);
-    assert_eq!(doubts(&text.replace("chat.example.com", "www.example.com"), 1_790_000_000), [""; 0]);
+    assert_eq!(warnings(&text.replace("chat.example.com", "www.example.com"), 1_790_000_000), [""; 0]);
 }
 
 #[test]
@@ -731,32 +731,32 @@ fn a_value_of_another_kind_is_one_problem() {
 }
 
 #[test]
-fn a_place_holder_in_the_place_of_a_digest_is_a_doubt() {
+fn a_place_holder_in_the_place_of_a_digest_is_a_warning() {
     let digest = GOOD.lines().find(|line| line.starts_with("secret_sha256")).unwrap();
     let zeros = "0".repeat(64);
-    let found = doubt(digest, &format!("secret_sha256 = \"{zeros}\""));
+    let found = warning(digest, &format!("secret_sha256 = \"{zeros}\""));
     has(&found, &["clients.website.secret_sha256", "place-holder", "`keystile client new website`"]);
     let list = digest.replacen("= ", "= [", 1);
-    assert_eq!(doubts(&GOOD.replacen(digest, &format!("{list}, \"{zeros}\"]"), 1)).len(), 1);
+    assert_eq!(warnings(&GOOD.replacen(digest, &format!("{list}, \"{zeros}\"]"), 1)).len(), 1);
     let admin = format!("[admin]\nsecret_sha256 = \"{zeros}\"\n[server]\n");
-    has(&doubt("[server]\n", &admin), &["admin.secret_sha256", "`keystile client new admin`"]);
+    has(&warning("[server]\n", &admin), &["admin.secret_sha256", "`keystile client new admin`"]);
 }
 
 #[test]
-fn a_vendors_key_that_is_there_twice_is_a_doubt_and_not_shown() {
-    let found = doubt("{ env = \"KEY\" }", "{ env = \"KEY\" }, { env = \"PROXY\" }, { env = \"CHATBOTKIT_KEY\" }");
+fn a_vendors_key_that_is_there_twice_is_a_warning_and_not_shown() {
+    let found = warning("{ env = \"KEY\" }", "{ env = \"KEY\" }, { env = \"PROXY\" }, { env = \"CHATBOTKIT_KEY\" }");
     has(&found, &["vendors.acme.keys", "[2] is the same key as [0]"]);
     assert!(!found.contains("0123456789"), "{found}");
 }
 
 #[test]
-fn a_configuration_without_vendors_or_bots_is_a_doubt() {
+fn a_configuration_without_vendors_or_bots_is_a_warning() {
     let (server, rest) = GOOD.split_once("[vendors.acme]").unwrap();
-    let found = doubts(server);
+    let found = warnings(server);
     assert_eq!(found.len(), 1, "{found:?}");
     has(&found[0], &["vendors: there is none"]);
     let (vendor, _) = rest.split_once("[bots.").unwrap();
-    let found = doubts(&format!("{server}[vendors.acme]{vendor}"));
+    let found = warnings(&format!("{server}[vendors.acme]{vendor}"));
     assert_eq!(found.len(), 1, "{found:?}");
     has(&found[0], &["bots: there is none", "nobody can open a session"]);
 }
@@ -776,22 +776,22 @@ fn operators_and_clients_do_not_share_an_address() {
     for apart in [both("127.0.0.1:0", "127.0.0.1:0"), both("127.0.0.1:9091", "127.0.0.1:9092")] {
         assert_eq!(problems(&GOOD.replacen("[server]\n", &apart, 1)), [""; 0]);
     }
-    let found = doubt("[server]\n", "[server]\nlisten = \"127.0.0.1:9090\"\n");
+    let found = warning("[server]\n", "[server]\nlisten = \"127.0.0.1:9090\"\n");
     has(&found, &["admin.listen", "127.0.0.1:9090 by default", "no admin listener"]);
 }
 
 #[test]
-fn a_session_that_could_use_up_its_bot_is_a_doubt_and_no_problem() {
-    let doubts = |limits: &str| {
-        doubts(&GOOD.replacen("vendor_id = \"bot_2\"", &format!("vendor_id = \"bot_2\"\nlimits = {{ {limits} }}"), 1))
+fn a_session_that_could_use_up_its_bot_is_a_warning_and_no_problem() {
+    let warnings = |limits: &str| {
+        warnings(&GOOD.replacen("vendor_id = \"bot_2\"", &format!("vendor_id = \"bot_2\"\nlimits = {{ {limits} }}"), 1))
     };
     for fair in ["per_bot = \"61/1m\"", "per_bot = \"off\", per_session = \"off\"", "per_session = \"100/1h\""] {
-        assert_eq!(doubts(fair), [""; 0], "{fair}");
+        assert_eq!(warnings(fair), [""; 0], "{fair}");
     }
     for greedy in
         ["per_bot = \"60/1m\"", "per_session = \"off\"", "per_session = \"20/1s\"", "per_session = \"600/1h\""]
     {
-        let found = doubts(greedy);
+        let found = warnings(greedy);
         assert_eq!(found.len(), 1, "{greedy}: {found:?}");
         has(&found[0], &["test.toml:", "bots.staff.limits.per_session: is ", "one session could use up the bot"]);
     }
@@ -912,17 +912,17 @@ fn a_place_where_no_file_can_be_made_is_told_before_the_start() {
         let found = problems_in(folder.path(), &text("there"));
         assert_eq!(found.len(), 1, "{found:?}");
         has(&found[0], &[&format!("test.toml:3: {section}.{key}: "), "there is a directory; name a file"]);
-        let doubts = |path: &str| {
+        let warnings = |path: &str| {
             let settings = parse("test.toml", &text(path), &environment(folder.path())).unwrap();
-            settings.doubts.iter().map(ToString::to_string).collect::<Vec<_>>()
+            settings.warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         for absent in ["nowhere/x", "file/x"] {
-            let found = doubts(absent);
+            let found = warnings(absent);
             assert_eq!(found.len(), 1, "{found:?}");
             has(&found[0], &[&format!("test.toml:3: {section}.{key}: there is no folder "), "would not start here"]);
         }
         for fine in ["there/x", "x"] {
-            assert_eq!(doubts(fine), [""; 0], "{fine}");
+            assert_eq!(warnings(fine), [""; 0], "{fine}");
         }
     }
     let made = std::fs::read_dir(folder.path()).unwrap().count();

@@ -54,7 +54,7 @@ impl Certificate {
     }
 
     /// What is hardly meant, where clients know us as `host`.
-    pub(super) fn doubts(&self, now: Timestamp, host: Option<&str>) -> Vec<String> {
+    pub(super) fn warnings(&self, now: Timestamp, host: Option<&str>) -> Vec<String> {
         let is_soon = self.not_after.since(now) < SOON.min(self.not_after.since(self.not_before) / 3);
         let soon = || is_soon.then(|| format!("ends soon, at {}: renew it", self.not_after));
         let host = host.filter(|host| !covers(&self.der, host));
@@ -92,11 +92,11 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_that_clients_refuse_or_will_soon_is_doubted() {
+    fn a_certificate_that_clients_refuse_or_will_soon_is_warned_of() {
         let certificate = certificate();
         let (begins, ends) = (Timestamp::from_seconds(1_798_761_600), Timestamp::from_seconds(1_806_537_600));
         assert_eq!(certificate.not_after(), ends);
-        let said = |now| certificate.doubts(now, Some("chat.example.com"));
+        let said = |now| certificate.warnings(now, Some("chat.example.com"));
         assert_eq!(said(begins), [""; 0]);
         assert_eq!(said(begins.plus(70 * DAY)), [""; 0]);
         assert_eq!(said(begins.plus(80 * DAY)), ["ends soon, at 2027-04-01T00:00:00Z: renew it"]);
@@ -107,12 +107,12 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_for_other_hosts_than_public_url_is_doubted() {
+    fn a_certificate_for_other_hosts_than_public_url_is_warned_of() {
         let (certificate, now) = (certificate(), Timestamp::from_seconds(1_800_000_000));
         for host in [Some("chat.example.com"), Some("2001:db8::7"), None] {
-            assert_eq!(certificate.doubts(now, host), [""; 0], "{host:?}");
+            assert_eq!(certificate.warnings(now, host), [""; 0], "{host:?}");
         }
-        let found = certificate.doubts(now, Some("www.example.com"));
+        let found = certificate.warnings(now, Some("www.example.com"));
         assert_eq!(found, ["is not for www.example.com, the host of public_url: clients refuse it there"]);
     }
 

@@ -109,6 +109,6 @@ fn read_tls(table: &Table<'_>, environment: &Environment) -> Option<Tls> {
     let tls = tls::read(&cert, &key).map_err(|message| section.value().problem(message)).ok()?;
     let public_url = table.get("public_url").and_then(|value| value.as_text()?.parse::<Uri>().ok());
     let host = public_url.as_ref().and_then(Uri::host).map(|host| host.trim_matches(['[', ']']));
-    tls.doubts(environment.now(), host).into_iter().for_each(|doubt| section.doubt("cert", doubt));
+    tls.warnings(environment.now(), host).into_iter().for_each(|warning| section.warn("cert", warning));
     Some(tls)
 }

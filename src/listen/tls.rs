@@ -69,8 +69,8 @@ impl Tls {
     }
 
     /// What is hardly meant of the certificate at `now`, where clients know us as `host`.
-    pub(super) fn doubts(&self, now: Timestamp, host: Option<&str>) -> Vec<String> {
-        self.0.load().certificate.doubts(now, host)
+    pub(super) fn warnings(&self, now: Timestamp, host: Option<&str>) -> Vec<String> {
+        self.0.load().certificate.warnings(now, host)
     }
 }
 

@@ -1,8 +1,9 @@
 //! How a stream ends before the vendor has ended it: at an event's border, with a last event that says why.
 
-use http::{HeaderMap, header};
+use http::HeaderMap;
 use serde_json::json;
 
+use super::answer::media_type;
 use crate::bot::Bot;
 use crate::fault::Code;
 
@@ -20,8 +21,7 @@ pub(super) enum Format {
 impl Format {
     /// The format that the headers declare.
     pub(super) fn of(headers: &HeaderMap) -> Self {
-        let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let media = value.split(';').next().unwrap_or_default().trim();
+        let media = media_type(headers);
         let is = |known: &str| media.eq_ignore_ascii_case(known);
         if is("text/event-stream") {
             Self::Events

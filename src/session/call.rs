@@ -20,8 +20,10 @@ use crate::text::shown;
 use crate::upstream::keys::retry_after;
 use crate::upstream::pool::{self, AnswerBody, GivenUp};
 use crate::upstream::{RequestBody, SendError};
-use crate::vendor::{Failure, Proven, Set, Target, Values};
+use crate::vendor::{Proven, Set, Target, Values};
 
+/// No caller waits longer for one call, whatever the vendor's time-outs.
+pub(super) const LONGEST_CALL: Duration = Duration::from_secs(60);
 /// The longest answer that is read.
 const LONGEST_ANSWER: usize = 64 << 10;
 
@@ -30,7 +32,6 @@ pub(super) struct OwnCall<'c> {
     pub(super) bot: &'c Bot,
     pub(super) target: &'c Target,
     pub(super) set: &'c Set,
-    pub(super) failure: &'c Failure,
     /// What it is made for, as a caller reads it: "open a session".
     pub(super) purpose: &'static str,
     pub(super) now: Timestamp,
@@ -117,12 +118,13 @@ impl OwnCall<'_> {
         if !status.is_success() {
             return Some(status);
         }
-        let when = self.failure.when.as_deref()?;
+        let failure = self.bot.profile.failure();
+        let when = failure.when.as_deref()?;
         let json = json?;
         if json.pointer(when) == Some(&Value::Bool(true)) {
             return None;
         }
-        let code = self.failure.code.as_deref().and_then(|code| json.pointer(code)).and_then(Value::as_u64);
+        let code = failure.code.as_deref().and_then(|code| json.pointer(code)).and_then(Value::as_u64);
         let status = code.and_then(|code| u16::try_from(code).ok()).filter(|code| (400..600).contains(code));
         Some(status.and_then(|code| StatusCode::from_u16(code).ok()).unwrap_or(StatusCode::BAD_GATEWAY))
     }
@@ -167,12 +169,13 @@ impl OwnCall<'_> {
             let masked = masked(secrets(), text.as_bytes());
             shown(&String::from_utf8_lossy(&masked)).into_owned()
         };
-        let code = at(&self.failure.code).and_then(|code| match code {
+        let failure = self.bot.profile.failure();
+        let code = at(&failure.code).and_then(|code| match code {
             Value::String(text) => Some(Value::from(clean(text))),
             Value::Number(number) => Some(code.clone()).filter(|_| !is_told(secrets(), &number.to_string())),
             _ => None,
         });
-        let message = at(&self.failure.message).and_then(Value::as_str).filter(|text| !text.is_empty()).map(clean);
+        let message = at(&failure.message).and_then(Value::as_str).filter(|text| !text.is_empty()).map(clean);
         (code.is_some() || message.is_some()).then_some(Said { code, message })
     }
 

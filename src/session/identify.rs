@@ -1,23 +1,17 @@
 //! A visitor becomes known after the opening: to the vendor, then as a new token of the same session.
 
-use std::time::Duration;
-
 use tokio::time::Instant;
 
-use super::call::{CallError, OwnCall};
+use super::call::{CallError, LONGEST_CALL, OwnCall};
 use super::open::{Opened, Opener};
 use super::values::OwnValues;
 use super::wish::Recognition;
 use crate::access::ContactGrant;
 use crate::clock::Timestamp;
 use crate::fault::{Code, Fault};
-use crate::secret::Secret;
 use crate::telemetry::traces::Span;
-use crate::token::{Contact, ContactSource, Session, VendorSession};
-use crate::vendor::{Failure, Set, Variable};
-
-/// No caller waits longer.
-const LONGEST_CALL: Duration = Duration::from_secs(60);
+use crate::token::{Contact, ContactSource, Session};
+use crate::vendor::{Set, Variable};
 
 /// Why the vendor was not told.
 #[derive(Debug)]
@@ -59,10 +53,7 @@ impl Opener {
         if binding.opened_as.is_none() && session.subject != verified.session.subject {
             binding.opened_as = Some(verified.session.subject.clone());
         }
-        let token = self.authority.mint(session.clone(), &binding)?;
-        let vendor_session = verified.binding.session.clone();
-        let vendor_session = vendor_session.unwrap_or_else(|| VendorSession::Text(session.id.clone()));
-        Ok(Opened { session, vendor_session, token: Secret::new(token), answer: None })
+        self.with_token(session, &binding)
     }
 
     /// Tells the vendor who the visitor is, where its profile has a call for that.
@@ -81,12 +72,10 @@ impl Opener {
         let Some(identify) = &bot.profile.identify else { return Ok(()) };
         let key = grant.key().ok_or_else(|| Fault::new(Code::Internal, "the vendor has no key"))?;
         bot.vendor.keys.take(grant.key_place(), self.clock.now()).map_err(Fault::from)?;
-        let none = Failure::default();
-        let failure = bot.profile.open.as_ref().map_or(&none, |open| &open.failure);
         let purpose = "take in who the visitor is";
         let (target, set, now) = (&identify.target, &identify.set, self.clock.now());
         let who = verified.number;
-        let call = OwnCall { bot, target, set, failure, purpose, now, who, span };
+        let call = OwnCall { bot, target, set, purpose, now, who, span };
         let values = OwnValues {
             bot,
             key,

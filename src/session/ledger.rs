@@ -328,7 +328,7 @@ impl Ledger {
             self.is_away.store(changes.is_err() && !is_unreadable, Ordering::Relaxed);
             self.is_unreadable.store(is_unreadable, Ordering::Relaxed);
             if is_unreadable {
-                self.revoked.is_lost();
+                self.revoked.mark_lost();
             }
             let changes = changes?;
             changes.entries.iter().for_each(|change| self.revoked.apply(change));
@@ -339,15 +339,15 @@ impl Ledger {
                 continue;
             }
             if changes.is_all {
-                self.revoked.was_read(self.clock.now().plus(self.max_staleness));
+                self.revoked.mark_read(self.clock.now().plus(self.max_staleness));
                 return Ok(());
             }
         }
     }
 
     /// Notes that the log is not followed any more, because of a bug: better no call than one with a token that was ended.
-    pub fn is_lost(&self) {
-        self.revoked.is_lost();
+    pub fn mark_lost(&self) {
+        self.revoked.mark_lost();
     }
 
     /// Deletes what concerns nobody any more, from time to time until `stopped`.

@@ -68,9 +68,9 @@ impl Opener {
             None => (bot.vendor.keys.next(self.clock.now())?, VendorAnswer::none(&id)),
             Some(open) => {
                 let (purpose, now) = ("open a session", self.clock.now());
-                let (target, set, failure) = (&open.target, &open.set, &open.failure);
+                let (target, set) = (&open.target, &open.set);
                 let who = grant.visitor().unwrap_or_else(|| digest_number(subject.as_bytes()));
-                let call = OwnCall { bot, target, set, failure, purpose, now, who, span };
+                let call = OwnCall { bot, target, set, purpose, now, who, span };
                 self.ask(open, &call, wish, source, &subject).await?
             }
         };
@@ -89,10 +89,16 @@ impl Opener {
             issued: Timestamp::from_seconds(issued.seconds()),
             expires,
         };
-        let VendorAnswer { session: vendor_session, token: vendor_token, whole, .. } = answer;
-        let binding = Binding { ends: answer.ends, ..binding(bot, place, vendor_session.clone(), vendor_token) };
-        let token = self.authority.mint(session.clone(), &binding)?;
-        Ok(Opened { session, vendor_session, token: Secret::new(token), answer: whole })
+        let binding = Binding { ends: answer.ends, ..binding(bot, place, answer.session, answer.token) };
+        Ok(Opened { answer: answer.whole, ..self.with_token(session, &binding)? })
+    }
+
+    /// The session with a token of it.
+    pub(super) fn with_token(&self, session: Session, binding: &Binding) -> Result<Opened, Fault> {
+        let token = Secret::new(self.authority.mint(session.clone(), binding)?);
+        // Where the vendor has no sessions, the gateway's own id stands for one.
+        let vendor_session = binding.session.clone().unwrap_or_else(|| VendorSession::Text(session.id.clone()));
+        Ok(Opened { session, vendor_session, token, answer: None })
     }
 
     /// Makes the vendor's session call, with one key after the other while the answer is about the key. Answers the

@@ -5,20 +5,17 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::answer::{renewed, unusable};
-use super::call::{CallError, OwnCall};
+use super::call::{CallError, LONGEST_CALL, OwnCall};
 use super::ledger::end_of;
 use super::open::{Opened, Opener};
 use super::values::OwnValues;
 use crate::access::RenewGrant;
 use crate::clock::Timestamp;
 use crate::fault::{Code, Fault};
-use crate::secret::Secret;
 use crate::telemetry::traces::Span;
-use crate::token::{Binding, SHORTEST_TTL, Session, VendorSession};
-use crate::vendor::{Failure, Renew};
+use crate::token::{Binding, SHORTEST_TTL, Session};
+use crate::vendor::Renew;
 
-/// No caller waits longer.
-const LONGEST_CALL: Duration = Duration::from_secs(60);
 /// A token that ends sooner is of no use.
 const SHORTEST: Duration = Duration::from_secs(60);
 
@@ -51,9 +48,7 @@ impl Opener {
             expires: Timestamp::from_seconds(expires.seconds()),
             ..verified.session.clone()
         };
-        let token = self.authority.mint(session.clone(), &binding)?;
-        let vendor_session = binding.session.unwrap_or_else(|| VendorSession::Text(session.id.clone()));
-        Ok(Opened { session, vendor_session, token: Secret::new(token), answer: None })
+        self.with_token(session, &binding)
     }
 
     /// Asks the vendor for a new token of its own.
@@ -69,10 +64,8 @@ impl Opener {
         let (bot, session) = (grant.held().bot(), &grant.held().verified().session);
         let key = grant.key().ok_or_else(|| Fault::new(Code::Internal, "the vendor has no key"))?;
         bot.vendor.keys.take(grant.key_place(), now)?;
-        let none = Failure::default();
-        let failure = bot.profile.open.as_ref().map_or(&none, |open| &open.failure);
         let (purpose, who) = ("renew a session", grant.visitor());
-        let call = OwnCall { bot, target: &renew.target, set: &renew.set, failure, purpose, now, who, span };
+        let call = OwnCall { bot, target: &renew.target, set: &renew.set, purpose, now, who, span };
         let values = OwnValues {
             bot,
             key,

@@ -18,12 +18,12 @@ const ADVICE: &str = "write a level (off, error, warn, info, debug, trace) or ke
 #[derive(Debug)]
 pub(super) struct Filter {
     directives: String,
-    doubt: Option<Doubt>,
+    warning: Option<Warning>,
 }
 
 /// What is wrong with what was asked for.
 #[derive(Debug, PartialEq, Eq)]
-enum Doubt {
+enum Warning {
     /// It cannot be read at all.
     Unreadable,
     /// These words are neither levels nor of this program.
@@ -40,20 +40,20 @@ impl Filter {
             text.unwrap_or_default().split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
         let directives = parts.join(",");
         if parts.is_empty() {
-            return Self { directives: DEFAULT.to_owned(), doubt: None };
+            return Self { directives: DEFAULT.to_owned(), warning: None };
         }
         if EnvFilter::try_new(&directives).is_err() {
-            return Self { directives: format!("{DEFAULT},{ALWAYS}"), doubt: Some(Doubt::Unreadable) };
+            return Self { directives: format!("{DEFAULT},{ALWAYS}"), warning: Some(Warning::Unreadable) };
         }
         let is_about_us = parts.iter().any(|part| is_level(part) || names_us(part));
         let unknown: Vec<&str> = parts.iter().copied().filter(|part| is_unknown(part)).collect();
-        let doubt = match (unknown.as_slice(), is_about_us) {
-            ([], true) => return Self { directives, doubt: None },
-            ([], false) => Doubt::Elsewhere,
-            (unknown, _) => Doubt::Unknown(shown(&unknown.join(",")).into_owned()),
+        let warning = match (unknown.as_slice(), is_about_us) {
+            ([], true) => return Self { directives, warning: None },
+            ([], false) => Warning::Elsewhere,
+            (unknown, _) => Warning::Unknown(shown(&unknown.join(",")).into_owned()),
         };
         let default = if is_about_us { String::new() } else { format!("{DEFAULT},") };
-        Self { directives: format!("{default}{directives},{ALWAYS}"), doubt: Some(doubt) }
+        Self { directives: format!("{default}{directives},{ALWAYS}"), warning: Some(warning) }
     }
 
     /// The same, to be asked of each line.
@@ -63,15 +63,15 @@ impl Filter {
 
     /// Says in the log what is hardly meant.
     pub(super) fn tell(&self) {
-        match &self.doubt {
+        match &self.warning {
             None => {}
-            Some(Doubt::Unreadable) => {
+            Some(Warning::Unreadable) => {
                 tracing::warn!("RUST_LOG cannot be read, and info holds in its place; {ADVICE}");
             }
-            Some(Doubt::Unknown(words)) => {
+            Some(Warning::Unknown(words)) => {
                 tracing::warn!(words, "RUST_LOG has what is neither a level nor a part of this program; {ADVICE}");
             }
-            Some(Doubt::Elsewhere) => {
+            Some(Warning::Elsewhere) => {
                 tracing::warn!("RUST_LOG says nothing about this program, for which info holds; {ADVICE}");
             }
         }
@@ -100,7 +100,7 @@ mod tests {
     fn what_says_nothing_asks_for_what_an_operator_must_know() {
         for text in [None, Some(""), Some("  "), Some(","), Some(" , ")] {
             let filter = Filter::read(text);
-            assert_eq!((filter.directives.as_str(), &filter.doubt), ("info", &None), "{text:?}");
+            assert_eq!((filter.directives.as_str(), &filter.warning), ("info", &None), "{text:?}");
         }
     }
 
@@ -108,16 +108,16 @@ mod tests {
     fn a_filter_that_was_meant_stays_as_it_is() {
         for text in ["warn", "OFF", "keystile=debug", "keystile::app", "h2=trace,debug", "error,keystile::admin=info"] {
             let filter = Filter::read(Some(text));
-            assert_eq!((filter.directives.as_str(), &filter.doubt), (text, &None), "{text}");
+            assert_eq!((filter.directives.as_str(), &filter.warning), (text, &None), "{text}");
         }
     }
 
     #[test]
     fn a_word_that_is_no_level_is_named() {
         for (text, words) in [("debg", "debg"), ("warn,infos", "infos"), ("infos,h2=trace,debg", "infos,debg")] {
-            assert_eq!(Filter::read(Some(text)).doubt, Some(Doubt::Unknown(words.to_owned())), "{text}");
+            assert_eq!(Filter::read(Some(text)).warning, Some(Warning::Unknown(words.to_owned())), "{text}");
         }
-        assert_eq!(Filter::read(Some("keystile=debg")).doubt, Some(Doubt::Unreadable));
-        assert_eq!(Filter::read(Some("h2=debug")).doubt, Some(Doubt::Elsewhere));
+        assert_eq!(Filter::read(Some("keystile=debg")).warning, Some(Warning::Unreadable));
+        assert_eq!(Filter::read(Some("h2=debug")).warning, Some(Warning::Elsewhere));
     }
 }

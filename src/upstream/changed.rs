@@ -28,13 +28,13 @@ impl Changed {
     }
 
     /// A seat is free.
-    pub(super) fn has_seat(&self) {
+    pub(super) fn tell_of_seat(&self) {
         self.any.notify_one();
         self.picky.notify_waiters();
     }
 
     /// All shall look again.
-    pub(super) fn has_much(&self) {
+    pub(super) fn tell_all(&self) {
         self.any.notify_waiters();
         self.picky.notify_waiters();
     }
@@ -55,8 +55,8 @@ mod tests {
     fn two_seats_are_two_words_also_for_those_who_do_not_wait_yet() {
         let changed = Changed::default();
         let (mut one, mut other, mut third) = (changed.word(None), changed.word(None), changed.word(None));
-        changed.has_seat();
-        changed.has_seat();
+        changed.tell_of_seat();
+        changed.tell_of_seat();
         assert_eq!([is_told(&mut one), is_told(&mut other), is_told(&mut third)], [true, true, false]);
     }
 
@@ -64,7 +64,7 @@ mod tests {
     fn what_one_is_told_who_has_left_is_told_to_the_next() {
         let changed = Changed::default();
         let (one, mut other) = (changed.word(None), changed.word(None));
-        changed.has_seat();
+        changed.tell_of_seat();
         drop(one);
         assert!(is_told(&mut other));
     }
@@ -74,9 +74,9 @@ mod tests {
         let changed = Changed::default();
         let than = Some(Instant::now());
         let mut words = [than, than, None, None].map(|than| changed.word(than));
-        changed.has_seat();
+        changed.tell_of_seat();
         assert_eq!(words.each_mut().map(is_told), [true, true, true, false]);
-        changed.has_much();
+        changed.tell_all();
         assert!(is_told(&mut words[3]));
     }
 }

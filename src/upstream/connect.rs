@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::client::conn::http1::{Builder, SendRequest};
+use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -149,32 +149,28 @@ impl Drop for Opening {
             if kept.opening == Some(self.since) {
                 kept.opening = None;
             }
-            kept.changed.has_much();
+            kept.changed.tell_all();
         });
     }
 }
 
 async fn open(upstream: &Upstream, permit: Option<Permit>, opening: Option<Opening>) -> Result<Way, SendError> {
     let stream = reach(upstream).await?;
-    let Some(tls) = &upstream.tls else {
-        return Ok(Way::Http1 {
-            sender: http1(Patient::new(stream, upstream.timeouts.idle)).await?,
-            is_kept: false,
-            permit,
-        });
+    let idle = upstream.timeouts.idle;
+    let sender = match &upstream.tls {
+        None => http1(Patient::new(stream, idle)).await?,
+        Some(tls) => {
+            let stream = secured(stream, tls, &tls.any).await?;
+            // By ALPN alone: a vendor that says nothing speaks HTTP/1.1.
+            let is_http1 = stream.get_ref().1.alpn_protocol() != Some(b"h2");
+            upstream.home.with(|kept| kept.is_http1 = is_http1);
+            if !is_http1 {
+                return http2::share(stream, &upstream.home, permit, opening).await.map(Way::Http2);
+            }
+            http1(Patient::new(stream, idle)).await?
+        }
     };
-    let stream = secured(stream, tls, &tls.any).await?;
-    // By ALPN alone: a vendor that says nothing speaks HTTP/1.1.
-    let is_http1 = stream.get_ref().1.alpn_protocol() != Some(b"h2");
-    upstream.home.with(|kept| kept.is_http1 = is_http1);
-    if is_http1 {
-        return Ok(Way::Http1 {
-            sender: http1(Patient::new(stream, upstream.timeouts.idle)).await?,
-            is_kept: false,
-            permit,
-        });
-    }
-    http2::share(stream, &upstream.home, permit, opening).await.map(Way::Http2)
+    Ok(Way::Http1 { sender, is_kept: false, permit })
 }
 
 /// A connection of its own for a call that may become something else than HTTP: it speaks HTTP/1.1, whatever else the
@@ -224,8 +220,7 @@ async fn http1<S>(stream: S) -> Result<SendRequest<RequestBody>, SendError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (sender, connection) =
-        Builder::new().max_buf_size(READ_BUFFER).handshake(TokioIo::new(stream)).await.map_err(failed)?;
+    let (sender, connection) = greeted(stream).await?;
     tokio::spawn(async move {
         // How a connection ends is told to the call that uses it; an idle one ends unheard.
         let _ended = connection.await;
@@ -237,8 +232,7 @@ async fn upgradable_http1<S>(stream: S) -> Result<SendRequest<RequestBody>, Send
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (sender, connection) =
-        Builder::new().max_buf_size(READ_BUFFER).handshake(TokioIo::new(stream)).await.map_err(failed)?;
+    let (sender, connection) = greeted(stream).await?;
     tokio::spawn(async move {
         // As above.
         let _ended = connection.with_upgrades().await;
@@ -246,8 +240,12 @@ where
     Ok(sender)
 }
 
-fn failed(error: hyper::Error) -> SendError {
-    SendError::Connect(error.into())
+async fn greeted<S>(stream: S) -> Result<(SendRequest<RequestBody>, Connection<TokioIo<S>, RequestBody>), SendError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let begun = Builder::new().max_buf_size(READ_BUFFER).handshake(TokioIo::new(stream)).await;
+    begun.map_err(|error| SendError::Connect(error.into()))
 }
 
 #[cfg(test)]

@@ -101,7 +101,7 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::Relaxed);
-        self.0.changed.has_seat();
+        self.0.changed.tell_of_seat();
     }
 }
 

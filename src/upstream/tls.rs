@@ -103,10 +103,11 @@ fn native_roots(value: &Value<'_>) -> Option<RootCertStore> {
     let mut roots = RootCertStore::empty();
     let (added, _) = roots.add_parsable_certificates(found.certs);
     if added == 0 {
-        value.problem(
-            "this machine has no certificate authorities to check the vendor against; install them (Debian: apt-get \
+        let why = found.errors.first().map(|error| format!(" ({error})")).unwrap_or_default();
+        value.problem(format!(
+            "this machine has no certificate authorities to check the vendor against{why}; install them (Debian: apt-get \
              install ca-certificates), or name the vendor's own with `ca`",
-        );
+        ));
         return None;
     }
     Some(roots)

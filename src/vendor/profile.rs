@@ -44,6 +44,11 @@ impl Profile {
         self.accept.as_ref().is_some_and(|accept| accept.bot.is_some() || in_path(&accept.call))
             || self.routes.iter().any(|route| in_path(&route.call))
     }
+
+    /// How the vendor's answers to the gateway's own calls say that these failed: all of them as those to its session call.
+    pub fn failure(&self) -> &Failure {
+        self.open.as_ref().map_or(&Failure::BY_STATUS, |open| &open.failure)
+    }
 }
 
 /// Statuses, or a vendor's own codes of the same meaning, by which a vendor says that a key is refused or used up.
@@ -219,6 +224,11 @@ pub struct Failure {
     pub code: Option<String>,
     /// To the vendor's words.
     pub message: Option<String>,
+}
+
+impl Failure {
+    /// The status alone says it.
+    const BY_STATUS: Self = Self { when: None, code: None, message: None };
 }
 
 /// The JSON type of a vendor's session ids.

@@ -238,16 +238,16 @@ fn read_keys(table: &Table<'_>, environment: &Environment) -> Option<Vec<Secret>
     // All are read before the first failure counts, so that all are reported.
     let keys: Vec<Option<Secret>> = items.iter().map(|item| Secret::read(item, environment)).collect();
     let keys: Vec<Secret> = keys.into_iter().collect::<Option<_>>()?;
-    doubt_doubles(table, &keys);
+    warn_of_doubles(table, &keys);
     Some(keys)
 }
 
 /// A key that is there twice is most likely one that was to be another.
-fn doubt_doubles(table: &Table<'_>, keys: &[Secret]) {
+fn warn_of_doubles(table: &Table<'_>, keys: &[Secret]) {
     let is_same = |one: &Secret, other: &Secret| same(&one.sha256(), &other.sha256());
     for (number, key) in keys.iter().enumerate() {
         if let Some(earlier) = keys.iter().take(number).position(|earlier| is_same(earlier, key)) {
-            table.doubt(
+            table.warn(
                 "keys",
                 format!(
                     "[{number}] is the same key as [{earlier}]: where the vendor refuses one, there is no other to take"
