@@ -1,4 +1,4 @@
-//! Futures that few calls need, aside from those that all calls are.
+//! Futures on the heap: those of each call, and those that few calls need, aside from them.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,5 +9,13 @@ use std::pin::Pin;
 pub(crate) fn aside<'f, F: Future + Send + 'f>(
     make: impl FnOnce() -> F,
 ) -> Pin<Box<dyn Future<Output = F::Output> + Send + 'f>> {
-    Box::pin(make())
+    in_place(make)
+}
+
+/// Makes a future where it stays. `Box::pin` has it made on the stack and copies all of its room, of which only a little is in
+/// use yet. Memory first, and `make` does nothing but to call an `async fn`: then its arguments are all that is written.
+#[inline]
+pub(crate) fn in_place<F: Future>(make: impl FnOnce() -> F) -> Pin<Box<F>> {
+    let room = Box::new_uninit();
+    Box::into_pin(Box::write(room, make()))
 }

@@ -25,7 +25,7 @@
 //! | [`listen`] | sockets, TLS, HTTP connections; knows nothing of tokens |
 //! | [`telemetry`] | the log, one record a request, what is counted of these and traces, and the audit record of what is done to sessions |
 //! | [`fault`] | one table from cause to status, code and whose fault it is |
-//! | [`clock`], [`alarm`], [`id`], [`secret`], [`net`], [`text`], [`document`], [`aside`] | the ground: time, timers, randomness, secrets, addresses, strangers' text, TOML with its lines, what few calls need |
+//! | [`clock`], [`alarm`], [`id`], [`secret`], [`net`], [`text`], [`document`], [`aside`] | the ground: time, timers, randomness, secrets, addresses, strangers' text, TOML with its lines, futures on the heap |
 //!
 //! `Credential → Principal → Grant` ([`access`]): each can be made in one place only, so that forgetting a check does not
 //! compile. Time, randomness and the environment are inputs ([`app::World`], [`document::Environment`]).

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::StartError;
 use crate::admin;
 use crate::alarm::Spares;
+use crate::aside::in_place;
 use crate::gateway::Gateway;
 use crate::listen;
 use crate::session::{Ledger, Sharing};
@@ -90,8 +91,12 @@ pub(super) async fn worker(
 ) {
     let service = move |peer: listen::Peer| {
         let current = Arc::clone(&current);
-        // Each request meets the configuration of its moment, and keeps it to its end.
-        service_fn(move |request| current.load_full().serve(peer.clone(), Box::new(request)))
+        service_fn(move |request| {
+            // Each request meets the configuration of its moment, and keeps it to its end.
+            let (gateway, peer, request) = (current.load_full(), peer.clone(), Box::new(request));
+            // Not as it is: hyper moves it, and keeps room for it in the connection, or in the task of a stream to its end.
+            in_place(|| gateway.serve(peer, request))
+        })
     };
     let number = terms.worker;
     let _spares = Spares::keep();

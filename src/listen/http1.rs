@@ -56,12 +56,7 @@ pub(super) async fn serve<S, B>(
     let ahead = Arc::new(Ahead::default());
     let calls = Arc::new(Calls::new(drain, &ahead));
     let (io, counted) = (Written::new(io, &ahead), Arc::clone(&calls));
-    // On the heap, and only while it is made: hyper keeps room for it in the connection, and moves all of that twice for
-    // each call. Memory first: what is made before the memory is moved there.
-    let service = service_fn(move |request| {
-        let room = Box::new_uninit();
-        Box::into_pin(Box::write(room, Serving { answer: service.call(request), call: Some(counted.begin()) }))
-    });
+    let service = service_fn(move |request| Serving { call: Some(counted.begin()), answer: service.call(request) });
     let mut builder = Builder::new();
     builder.timer(Heads::default()).header_read_timeout(timeouts.head);
     builder.max_buf_size(READ_BUFFER.max(bounds.head as usize)).max_header_size(bounds.head as usize);
