@@ -11,6 +11,7 @@ mod contact;
 mod members;
 mod native;
 mod once;
+mod own;
 mod session;
 
 use std::net::IpAddr;
@@ -20,13 +21,13 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 pub use self::audited::Told;
 pub use self::call::answered;
+pub use self::own::Own;
 pub use self::session::{LONGEST_PAGE, Listing, moment};
 use crate::access::{Access, Caller, HoldGrant, MintGrant, Minter, Principal};
 use crate::bot::{Bot, Client};
@@ -147,38 +148,6 @@ impl IntoResponse for Refused {
 }
 
 impl Api {
-    /// The calls that [`Api::router`] serves, below `prefix` where they are the gateway's own. No vendor may have them.
-    pub fn calls(prefix: &str) -> Vec<String> {
-        let jwks = ["GET", "HEAD"].map(|method| format!("{method} /.well-known/jwks.json"));
-        let own = [
-            ("POST", "/bots/{bot}/sessions"),
-            ("GET", "/sessions"),
-            ("DELETE", "/sessions"),
-            ("GET", "/sessions/{session}"),
-            ("DELETE", "/sessions/{session}"),
-            ("POST", "/sessions/{session}/renew"),
-            ("POST", "/sessions/{session}/contact"),
-        ];
-        own.into_iter().map(|(method, path)| format!("{method} {prefix}{path}")).chain(jwks).collect()
-    }
-
-    /// Whether `call` opens a session, and so may be made once (`Idempotency-Key`).
-    pub fn is_opening(call: &str) -> bool {
-        call.ends_with("/bots/{bot}/sessions")
-    }
-
-    /// The gateway's own endpoints.
-    pub fn router(self: &Arc<Self>, prefix: &str) -> Router {
-        Router::new()
-            .route(&format!("{prefix}/bots/{{bot}}/sessions"), post(native::open))
-            .route(&format!("{prefix}/sessions/{{session}}/contact"), post(contact::recognise))
-            .route(&format!("{prefix}/sessions"), get(session::list).delete(session::end_all))
-            .route(&format!("{prefix}/sessions/{{session}}"), get(session::show).delete(session::end))
-            .route(&format!("{prefix}/sessions/{{session}}/renew"), post(session::renew))
-            .route("/.well-known/jwks.json", get(jwks))
-            .with_state(Arc::clone(self))
-    }
-
     /// Whether `principal` may open a session of `bot`, and has not opened too many. Asked before the body is read where
     /// that can be: nobody makes us hold more bodies than it may have sessions.
     async fn grant(

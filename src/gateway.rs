@@ -166,7 +166,7 @@ impl Gateway {
                 let accepted = aside(|| self.api.accept(vendor, &values, &caller, request, scene)).await;
                 accepted.map(|answer| answer.map(Payload::Whole))
             }
-            Endpoint::Own => {
+            Endpoint::Own(_) => {
                 let request = counted(*request, record.received.counter());
                 aside(|| self.own(request, caller, scene)).await
             }

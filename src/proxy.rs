@@ -40,16 +40,16 @@ use self::values::{AnswerValues, CallValues};
 use crate::access::{CallGrant, CallTarget};
 use crate::aside::aside;
 use crate::bot::{Directory, Vendor};
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::fault::{Code, Fault};
 use crate::id::Entropy;
 use crate::limit::OpenCall;
 use crate::secret::Secret;
 use crate::telemetry::traces::{Part, Span};
 use crate::token::LEEWAY;
-use crate::upstream::keys::retry_after;
+use crate::upstream::keys::{Refusal, retry_after};
 use crate::upstream::pool::{self, GivenUp};
-use crate::upstream::{BodyError, SendError};
+use crate::upstream::{BodyError, RequestBody, SendError};
 
 /// When a call may come again that found all connections in use: by then it waited for some seconds already.
 const BUSY: Duration = Duration::from_secs(1);
@@ -172,14 +172,7 @@ impl Proxy {
         }
         grant.may_go_on(target)?;
         let mut request = outgoing::request(head, &grant, target, incoming, self.intake.patience())?;
-        let open = if request.body().is_streamed() {
-            // An upload may go on behind its answer: the call is open until both have ended.
-            let (answer, upload) = open.map(OpenCall::shared).map(<(_, _)>::from).unzip();
-            request.body_mut().hold(deadline, Uploading::new(&grant, ends, upload));
-            answer
-        } else {
-            open
-        };
+        let open = held_open(&mut request, &grant, ends, open);
         let mut part = vendor_call(&span, vendor, &mut request);
         let sent = pool::send(&vendor.upstream, grant.visitor(), request, deadline, || given_up(&grant, ends)).await;
         let response = sent.map_err(|error| unanswered(error, is_safe, &grant));
@@ -190,37 +183,40 @@ impl Proxy {
         if target.route.carries_key {
             self.judge_key(&grant, response.status(), response.headers());
         }
-        let is_json = !ours.is_empty() && answer::is_json(response.headers());
-        if !ours.is_empty() && !is_json && may_hold_token(&grant, &response) {
-            let why = "the vendor's answer is not JSON, and could hold a token of its own";
-            return Err(if is_safe { Fault::new(Code::VendorFailed, why) } else { maybe_sent(why) });
-        }
-        if is_json {
-            // One that cannot be passed on is not lost.
-            answer::usable(response.status(), response.headers())?;
-            let ours: Vec<_> = ours.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
-            let rewriting = aside(|| answer::rewritten(response, &grant, self.keys_of(vendor), now.wall, &ours));
-            let rewritten = tokio::select! {
-                rewritten = rewriting => rewritten,
-                () = aside(|| over(&grant, ends)) => Err(gone(&grant)),
-            };
-            let untaken = |bytes| match open {
-                Some(open) => open.until_taken(bytes),
-                None => bytes,
-            };
-            return rewritten.map(|answer| answer.map(untaken).map(Answered::Whole)).map_err(|fault| {
-                // The call was carried out, and nobody may repeat it blindly.
-                let is_refused = fault.code() == Code::VendorRefusedKey;
-                let is_lost = !is_safe && !is_refused;
-                if is_lost {
-                    maybe_sent("the vendor's answer could not be read").because(format!("{fault:?}"))
-                } else {
-                    fault
-                }
-            });
+        if !ours.is_empty() {
+            if answer::is_json(response.headers()) {
+                // One that cannot be passed on is not lost.
+                answer::usable(response.status(), response.headers())?;
+                let rewritten = aside(|| self.rewritten(response, &grant, &ours, now, ends, open)).await;
+                return rewritten.map_err(|fault| unwritten(fault, is_safe));
+            }
+            holds_no_token(&grant, &response, is_safe)?;
         }
         let keys = target.route.scrub.then(|| self.keys_of(vendor));
         answer::passed_on(response, grant, keys, now, open).map(|answer| answer.map(Answered::Stream))
+    }
+
+    /// The answer with what is `ours` written into it, unless nobody has a right to it before it is whole.
+    async fn rewritten(
+        &self,
+        response: Response<pool::AnswerBody>,
+        grant: &CallGrant,
+        ours: &[(String, Option<Value>)],
+        now: Moment,
+        ends: Instant,
+        open: Option<OpenCall>,
+    ) -> Result<Response<Answered>, Fault> {
+        let ours: Vec<_> = ours.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+        let keys = self.keys_of(&grant.bot().vendor);
+        let rewritten = tokio::select! {
+            rewritten = answer::rewritten(response, grant, keys, now.wall, &ours) => rewritten,
+            () = over(grant, ends) => Err(gone(grant)),
+        };
+        let untaken = |bytes| match open {
+            Some(open) => open.until_taken(bytes),
+            None => bytes,
+        };
+        rewritten.map(|answer| answer.map(untaken).map(Answered::Whole))
     }
 
     /// What is written into the answer.
@@ -243,8 +239,9 @@ impl Proxy {
             return;
         }
         let now = self.clock.now();
-        let (place, wait) = (grant.key_place(), retry_after(headers, now));
-        if vendor.keys.refuse_unless_last(place, status, wait, grant.visitor(), now) {
+        let (place, retry_after) = (grant.key_place(), retry_after(headers, now));
+        let refusal = Refusal { status, retry_after, who: grant.visitor() };
+        if vendor.keys.refuse_unless_last(place, refusal, now) {
             let key = place + 1;
             tracing::warn!(vendor = vendor.name.as_str(), key, %status, "a key of the vendor is set aside");
         }
@@ -306,11 +303,39 @@ fn keys_of(vendor: &Vendor) -> Arc<Needles> {
     Arc::new(Needles::of(vendor.keys.secrets()))
 }
 
-/// Whether an answer that cannot be rewritten could hold a new token of the vendor's. It would pass unmasked, as only known
-/// secrets are searched for.
-fn may_hold_token(grant: &CallGrant, response: &Response<pool::AnswerBody>) -> bool {
+/// Counts an upload as open, which may go on behind its answer, and has the right to it asked for each of its parts. What is
+/// open until the answer has ended comes back.
+fn held_open(
+    request: &mut Request<RequestBody>,
+    grant: &CallGrant,
+    ends: Instant,
+    open: Option<OpenCall>,
+) -> Option<OpenCall> {
+    if !request.body().is_streamed() {
+        return open;
+    }
+    let (answer, upload) = open.map(OpenCall::shared).map(<(_, _)>::from).unzip();
+    request.body_mut().hold(ends + LEEWAY, Uploading::new(grant, ends, upload));
+    answer
+}
+
+/// An answer that cannot be rewritten could hold a new token of the vendor's. It would pass unmasked, as only known secrets are
+/// searched for.
+fn holds_no_token(grant: &CallGrant, response: &Response<pool::AnswerBody>, is_safe: bool) -> Result<(), Fault> {
     let has_token = grant.session().is_some_and(|verified| verified.binding.token.is_some());
-    has_token && response.status().is_success() && !response.body().is_end_stream()
+    if !has_token || !response.status().is_success() || response.body().is_end_stream() {
+        return Ok(());
+    }
+    let why = "the vendor's answer is not JSON, and could hold a token of its own";
+    Err(if is_safe { Fault::new(Code::VendorFailed, why) } else { maybe_sent(why) })
+}
+
+/// What is said where no answer could be made of the vendor's: the call was carried out, and nobody may repeat it blindly.
+fn unwritten(fault: Fault, is_safe: bool) -> Fault {
+    if is_safe || fault.code() == Code::VendorRefusedKey {
+        return fault;
+    }
+    maybe_sent("the vendor's answer could not be read").because(format!("{fault:?}"))
 }
 
 fn maybe_sent(detail: &'static str) -> Fault {

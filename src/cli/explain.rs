@@ -171,7 +171,7 @@ fn found(sheet: &mut Sheet, directory: &Directory, place: &Place<'_>, path: &str
             }
             !concerned.is_empty() || refusal(sheet, &Fault::new(Code::UnknownBot, NO_BOT))
         }
-        Endpoint::Own => own::show(sheet, directory, &place.entry.label, &values),
+        Endpoint::Own(own) => own::show(sheet, directory, *own, &values),
         Endpoint::Page => {
             sheet.row("is", ["the demo's page"]);
             true

@@ -928,3 +928,26 @@ fn a_place_where_no_file_can_be_made_is_told_before_the_start() {
     let made = std::fs::read_dir(folder.path()).unwrap().count();
     assert_eq!(made, 2, "it looked, and made nothing");
 }
+
+#[test]
+fn keys_that_the_gateway_would_not_start_with_are_a_warning() {
+    let folder = folder();
+    let text = GOOD.replacen("[server]", "[tokens]\nkeys = \"keys\"\n[server]", 1);
+    let warnings = || {
+        let settings = parse("test.toml", &text, &environment(folder.path())).unwrap();
+        settings.warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(warnings(), [""; 0], "the first start makes them");
+
+    let file = folder.path().join("keys/keys.json");
+    std::fs::create_dir(folder.path().join("keys")).unwrap();
+    std::fs::write(&file, r#"{"keys":[]}"#).unwrap();
+    for (mode, is_good) in [(0o600, true), (0o604, false), (0o640, false)] {
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        let found = warnings();
+        assert_eq!(found.is_empty(), is_good, "{found:?}");
+        if !is_good {
+            has(&found[0], &["test.toml:3: tokens.keys: ", "keys.json can be accessed by others", "chmod 600"]);
+        }
+    }
+}

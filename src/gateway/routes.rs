@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::Method;
 
 use super::once;
-use crate::api::Api;
+use crate::api::Own;
 use crate::bot::{Directory, Mount, Vendor, VendorSettings};
 use crate::fault::{Code, Fault};
 use crate::session::once::IDEMPOTENCY_KEY;
@@ -18,7 +18,7 @@ use crate::vendor::{self, Accept, Captures, Found, HeaderPattern, Pattern, Profi
 #[derive(Debug)]
 pub(crate) enum Endpoint {
     /// One of the gateway's own.
-    Own,
+    Own(Own),
     /// The demo's page.
     Page,
     /// The session call of a vendor's own clients.
@@ -31,7 +31,7 @@ impl Endpoint {
     /// Whose paths it is on, and whose shape its errors take.
     pub(crate) fn vendor(&self) -> Option<&Arc<Vendor>> {
         match self {
-            Self::Own | Self::Page => None,
+            Self::Own(_) | Self::Page => None,
             Self::SessionCall(vendor) | Self::Route(vendor, _) => Some(vendor),
         }
     }
@@ -112,7 +112,7 @@ fn calls_of(profile: &Profile, mount: &Mount) -> Vec<(Pattern, Option<usize>)> {
 /// The calls of `vendors` that clash, with each other or with the gateway's own below `prefix`.
 pub(crate) fn clashes(vendors: &[VendorSettings], prefix: &str) -> Vec<(usize, Clash)> {
     let own = |table: &mut Table<String>| {
-        for call in Api::calls(prefix) {
+        for call in Own::ALL.into_iter().flat_map(|own| own.calls(prefix)) {
             if let Ok(pattern) = Pattern::parse(&call) {
                 // The gateway's own calls differ from each other.
                 let _inserted = table.insert(&pattern, "the gateway's own".to_owned());
@@ -144,26 +144,26 @@ pub(crate) fn clashes(vendors: &[VendorSettings], prefix: &str) -> Vec<(usize, C
 impl Routes {
     /// The table of a directory whose calls do not clash; `metrics` count them.
     pub(crate) fn new(directory: &Directory, prefix: &str, has_page: bool, metrics: &Metrics) -> Self {
-        let mut own: Vec<String> = Api::calls(prefix);
-        let page = "GET /";
-        if has_page {
-            own.push(page.to_owned());
-        }
         let table = || {
             let mut table = Table::default();
-            for call in &own {
-                let endpoint = if call == page { Endpoint::Page } else { Endpoint::Own };
+            let mut insert = |call: &str, endpoint: Endpoint, opens: bool| {
                 if let Ok(pattern) = Pattern::parse(call) {
                     let entry = Entry {
                         endpoint,
-                        label: call.as_str().into(),
-                        counted: metrics.route(call, Api::is_opening(call)),
+                        label: call.into(),
+                        counted: metrics.route(call, opens),
                         method: pattern.method.clone(),
-                        headers: if Api::is_opening(call) { vec![IDEMPOTENCY_KEY.to_string()] } else { Vec::new() },
+                        headers: opens.then(|| IDEMPOTENCY_KEY.to_string()).into_iter().collect(),
                         patterns: Vec::new(),
                     };
                     let _clash_free = table.insert(&pattern, entry).is_ok();
                 }
+            };
+            for own in Own::ALL {
+                own.calls(prefix).for_each(|call| insert(&call, Endpoint::Own(own), own == Own::Open));
+            }
+            if has_page {
+                insert("GET /", Endpoint::Page, false);
             }
             table
         };

@@ -17,7 +17,7 @@ use crate::proxy::{is_told, masked, vendor_call};
 use crate::secret::Secret;
 use crate::telemetry::traces::Span;
 use crate::text::shown;
-use crate::upstream::keys::retry_after;
+use crate::upstream::keys::{Refusal, retry_after};
 use crate::upstream::pool::{self, AnswerBody, GivenUp};
 use crate::upstream::{RequestBody, SendError};
 use crate::vendor::{Proven, Set, Target, Values};
@@ -44,7 +44,7 @@ pub(super) struct OwnCall<'c> {
 /// Why there is no answer that could be used.
 pub(super) enum CallError {
     /// The vendor refused the key, or says that it is used up.
-    AboutKey { status: StatusCode, retry_after: Option<Duration>, fault: Fault },
+    AboutKey { refusal: Refusal, fault: Fault },
     /// The vendor may have carried it out, and nobody knows.
     Lost(Fault),
     /// Anything else.
@@ -152,7 +152,7 @@ impl OwnCall<'_> {
         let fault = fault.because(cause);
         if vendor.profile.key_answers.has(status.as_u16()) {
             let retry_after = retry_after(headers, self.now);
-            CallError::AboutKey { status, retry_after, fault }
+            CallError::AboutKey { refusal: Refusal { status, retry_after, who: self.who }, fault }
         } else if status.is_server_error() {
             // Whatever stands before the vendor may have said it.
             CallError::Lost(fault)

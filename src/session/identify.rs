@@ -110,10 +110,10 @@ impl Opener {
     /// What the caller is told. The call is not repeated, but where it carried the account key, an answer about that sets
     /// it aside for new sessions.
     fn unidentified(&self, error: CallError, grant: &ContactGrant, set: &Set) -> Fault {
-        if let CallError::AboutKey { status, retry_after, .. } = &error
+        if let CallError::AboutKey { refusal, .. } = &error
             && set.variables().contains(&&Variable::Key)
         {
-            self.refuse(grant.bot(), grant.key_place(), *status, *retry_after, grant.verified().number);
+            self.refuse(grant.bot(), grant.key_place(), *refusal);
         }
         error.into_fault()
     }

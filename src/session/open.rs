@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -22,6 +21,7 @@ use crate::id::{Entropy, digest_number};
 use crate::secret::Secret;
 use crate::telemetry::traces::Span;
 use crate::token::{Authority, Binding, Contact, ContactSource, Session, VendorSession};
+use crate::upstream::keys::Refusal;
 use crate::vendor::{Open, is_value};
 
 /// No caller waits longer for a session, whatever the vendor's time-outs.
@@ -129,8 +129,8 @@ impl Opener {
                     return Ok((place, self.read(open, bot, &reply)?));
                 }
                 Err(CallError::Lost(fault) | CallError::Other(fault)) => return Err(fault),
-                Err(CallError::AboutKey { status, retry_after, fault }) => {
-                    self.refuse(bot, place, status, retry_after, call.who);
+                Err(CallError::AboutKey { refusal, fault }) => {
+                    self.refuse(bot, place, refusal);
                     // Of an only key the vendor's own reason says more.
                     if bot.vendor.keys.count() == 1 && fault.code() == Code::VendorRefusedKey {
                         return Err(fault);
@@ -141,10 +141,10 @@ impl Opener {
         }
     }
 
-    /// The vendor said with `status` that a key is refused or used up, when the gateway called for `who`.
-    pub(super) fn refuse(&self, bot: &Bot, place: usize, status: StatusCode, retry_after: Option<Duration>, who: u128) {
-        let is_aside = bot.vendor.keys.refuse(place, status, retry_after, who, self.clock.now());
-        let vendor = bot.vendor.name.as_str();
+    /// The vendor refused a key, to a call of the gateway's own.
+    pub(super) fn refuse(&self, bot: &Bot, place: usize, refusal: Refusal) {
+        let is_aside = bot.vendor.keys.refuse(place, refusal, self.clock.now());
+        let (vendor, status) = (bot.vendor.name.as_str(), refusal.status);
         tracing::warn!(vendor, key = place + 1, %status, is_aside, "the vendor refused a key to the gateway's own call");
     }
 

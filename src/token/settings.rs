@@ -1,8 +1,10 @@
 //! The `[tokens]` section of the configuration.
 
+use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::directory::Directory;
 use crate::document::{Table, Value};
 
 /// No token is asked for with a shorter life: the rule of this product.
@@ -30,9 +32,14 @@ impl Settings {
     /// Reads the section; a relative key directory is relative to `base`. What is wrong is noted as a problem of the
     /// document, and its default stands in for it.
     pub fn read(table: &Table<'_>, base: &Path) -> Self {
-        let keys = table.get("keys").and_then(|value| directory(&value)).unwrap_or("certs/signing");
+        let keys = base.join(table.get("keys").and_then(|value| directory(&value)).unwrap_or("certs/signing"));
+        // It may be that only the gateway's own user can read them, and another one checks the configuration.
+        if let Err(error) = Directory::at(&keys).read() {
+            let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+            table.warn("keys", format!("{error}{cause}; the gateway would not start here"));
+        }
         Self {
-            keys: base.join(keys),
+            keys,
             algorithm: choice(table, "algorithm", Algorithm::EdDsa, &Algorithm::ALL, Algorithm::name),
             default_ttl: table
                 .get("default_ttl")

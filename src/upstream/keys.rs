@@ -38,6 +38,17 @@ pub struct VendorKey {
     pub fingerprint: [u8; 32],
 }
 
+/// That a vendor says a key is refused, or used up.
+#[derive(Clone, Copy, Debug)]
+pub struct Refusal {
+    /// The status by which it says so.
+    pub status: StatusCode,
+    /// When it may be asked again, where it says that too.
+    pub retry_after: Option<Duration>,
+    /// To whose call.
+    pub who: u128,
+}
+
 /// All keys of one vendor; at least one.
 #[derive(Debug)]
 pub struct VendorKeys {
@@ -191,47 +202,26 @@ impl VendorKeys {
         (0..self.keys.len()).filter(|place| !self.is_free(*place, now)).count()
     }
 
-    /// The vendor said with `status` that the key at `place` is refused or used up, to a call of `session`. Answers
-    /// whether the key is set aside now.
-    pub fn refuse(
-        &self,
-        place: usize,
-        status: StatusCode,
-        retry_after: Option<Duration>,
-        session: u128,
-        now: Timestamp,
-    ) -> bool {
+    /// The vendor refused the key at `place`. Answers whether that is set aside now.
+    pub fn refuse(&self, place: usize, refusal: Refusal, now: Timestamp) -> bool {
         let _one_at_a_time = self.judging.lock();
-        self.judge(place, status, retry_after, session, now)
+        self.judge(place, refusal, now)
     }
 
     /// The same, but never for the last key that is not set aside, whatever the status: for an answer to a call that its
     /// visitor may have shaped.
-    pub fn refuse_unless_last(
-        &self,
-        place: usize,
-        status: StatusCode,
-        retry_after: Option<Duration>,
-        session: u128,
-        now: Timestamp,
-    ) -> bool {
+    pub fn refuse_unless_last(&self, place: usize, refusal: Refusal, now: Timestamp) -> bool {
         let _one_at_a_time = self.judging.lock();
-        self.has_another(place, now) && self.judge(place, status, retry_after, session, now)
+        self.has_another(place, now) && self.judge(place, refusal, now)
     }
 
-    fn judge(
-        &self,
-        place: usize,
-        status: StatusCode,
-        retry_after: Option<Duration>,
-        session: u128,
-        now: Timestamp,
-    ) -> bool {
+    fn judge(&self, place: usize, refusal: Refusal, now: Timestamp) -> bool {
         let Some(kept) = self.keys.get(place) else { return false };
-        if status == StatusCode::FORBIDDEN && !(kept.is_refused_often(session) && self.has_another(place, now)) {
+        let may_be_the_callers = refusal.status == StatusCode::FORBIDDEN;
+        if may_be_the_callers && !(kept.is_refused_often(refusal.who) && self.has_another(place, now)) {
             return false;
         }
-        let until = now.plus(retry_after.unwrap_or(ASIDE).min(LONGEST_ASIDE));
+        let until = now.plus(refusal.retry_after.unwrap_or(ASIDE).min(LONGEST_ASIDE));
         // The sessions that it opened go on with it, and are answered in any order: the longest wait counts.
         kept.until.fetch_max(until.millis(), Ordering::Relaxed);
         kept.forget();
@@ -336,6 +326,10 @@ mod tests {
         VendorKeys::new((0..count).map(key).collect(), rate, None)
     }
 
+    fn refusal(status: StatusCode) -> Refusal {
+        Refusal { status, retry_after: None, who: 1 }
+    }
+
     fn after(seconds: u64) -> Timestamp {
         NOW.plus(Duration::from_secs(seconds))
     }
@@ -350,7 +344,7 @@ mod tests {
     #[test]
     fn what_a_key_that_is_set_aside_would_have_got_goes_to_all_others() {
         let keys = keys(4);
-        assert!(keys.refuse(1, StatusCode::TOO_MANY_REQUESTS, None, 1, NOW));
+        assert!(keys.refuse(1, refusal(StatusCode::TOO_MANY_REQUESTS), NOW));
         assert_eq!((keys.set_aside(NOW), keys.set_aside(after(60))), (1, 0));
         let mut counts = [0; 4];
         for _ in 0..30 {
@@ -362,7 +356,8 @@ mod tests {
     #[test]
     fn a_later_answer_does_not_shorten_the_wait() {
         let keys = keys(1);
-        let refuse = |wait| keys.refuse(0, StatusCode::TOO_MANY_REQUESTS, wait, 1, NOW);
+        let refuse =
+            |retry_after| keys.refuse(0, Refusal { retry_after, ..refusal(StatusCode::TOO_MANY_REQUESTS) }, NOW);
         assert!(refuse(Some(Duration::from_secs(900))) && refuse(None));
         assert_eq!(keys.next(after(60)), Err(Exhausted { wait: Duration::from_secs(840), spent: None }));
     }
@@ -370,18 +365,21 @@ mod tests {
     #[test]
     fn a_key_is_set_aside_for_as_long_as_the_vendor_says_and_an_hour_at_most() {
         let keys = keys(1);
-        let wait = Some(Duration::from_secs(90));
-        assert!(keys.refuse(0, StatusCode::TOO_MANY_REQUESTS, wait, 1, NOW));
+        let refuse = |seconds| {
+            let retry_after = Some(Duration::from_secs(seconds));
+            keys.refuse(0, Refusal { retry_after, ..refusal(StatusCode::TOO_MANY_REQUESTS) }, NOW)
+        };
+        assert!(refuse(90));
         assert_eq!(keys.next(after(10)), Err(Exhausted { wait: Duration::from_secs(80), spent: None }));
         assert_eq!(keys.next(after(90)), Ok(0));
-        assert!(keys.refuse(0, StatusCode::TOO_MANY_REQUESTS, Some(Duration::from_secs(1 << 30)), 1, NOW));
+        assert!(refuse(1 << 30));
         assert_eq!(keys.next(after(3600)), Ok(0));
     }
 
     #[test]
     fn a_403_sets_a_key_aside_only_after_three_different_sessions() {
         let keys = keys(2);
-        let refuse = |session| keys.refuse(0, StatusCode::FORBIDDEN, None, session, NOW);
+        let refuse = |who| keys.refuse(0, Refusal { who, ..refusal(StatusCode::FORBIDDEN) }, NOW);
         assert!(!refuse(1) && !refuse(1) && !refuse(2) && !refuse(2));
         keys.accept(0);
         assert!(!refuse(3) && !refuse(4));
@@ -393,17 +391,18 @@ mod tests {
     #[test]
     fn the_last_key_is_never_set_aside_for_403() {
         let keys = keys(2);
-        assert!(keys.refuse(1, StatusCode::UNAUTHORIZED, None, 1, NOW));
-        assert!((1..10).all(|session| !keys.refuse(0, StatusCode::FORBIDDEN, None, session, NOW)));
+        assert!(keys.refuse(1, refusal(StatusCode::UNAUTHORIZED), NOW));
+        assert!((1..10).all(|who| !keys.refuse(0, Refusal { who, ..refusal(StatusCode::FORBIDDEN) }, NOW)));
         assert_eq!(keys.next(NOW), Ok(0));
     }
 
     #[test]
     fn of_two_keys_that_are_refused_at_once_with_403_or_to_conversations_one_stays() {
-        one_stays(|keys, place, session| keys.refuse(place, StatusCode::FORBIDDEN, None, session, NOW));
-        one_stays(|keys, place, session| {
+        one_stays(|keys, place, who| keys.refuse(place, Refusal { who, ..refusal(StatusCode::FORBIDDEN) }, NOW));
+        one_stays(|keys, place, who| {
             // The first two are about something else.
-            session == 3 && keys.refuse_unless_last(place, StatusCode::UNAUTHORIZED, None, session, NOW)
+            let refusal = Refusal { who, ..refusal(StatusCode::UNAUTHORIZED) };
+            who == 3 && keys.refuse_unless_last(place, refusal, NOW)
         });
     }
 
@@ -440,7 +439,7 @@ mod tests {
         assert_eq!(keys.take(0, NOW), Err(Spent { rate, wait: Duration::from_secs(30) }));
         assert_eq!([keys.next(NOW), keys.next(NOW)], [Ok(1), Ok(1)]);
 
-        assert!(keys.refuse(1, StatusCode::UNAUTHORIZED, None, 1, NOW));
+        assert!(keys.refuse(1, refusal(StatusCode::UNAUTHORIZED), NOW));
         assert_eq!(keys.next(NOW), Err(Exhausted { wait: Duration::from_secs(30), spent: Some(rate) }));
         assert_eq!(keys.next(after(30)), Ok(0));
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::super::sheet::Sheet;
 use super::bot::{self, Of, rate};
 use super::{NO_BOT, errors, of_vendor, opening, refusal};
+use crate::api::Own;
 use crate::bot::{Bot, Directory, Vendor};
 use crate::fault::{Code, Fault};
 use crate::vendor::{Set, Target};
@@ -12,33 +13,31 @@ use crate::vendor::{Set, Target};
 const CLIENT: &str = "a client that owns the bot";
 const BEARER_OR_CLIENT: &str = "the bearer of the session's token, or a client that owns its bot";
 
-/// Tells of the call of this label. Whether there is a bot for it.
-pub(super) fn show(sheet: &mut Sheet, directory: &Directory, label: &str, values: &[&str]) -> bool {
-    let (method, path) = label.split_once(' ').unwrap_or_default();
-    let is = |end: &str| path.ends_with(end);
-    match method {
-        _ if is("/bots/{bot}/sessions") => return opened(sheet, directory, values),
-        _ if is("/sessions/{session}/contact") => recognised(sheet, directory),
-        _ if is("/sessions/{session}/renew") => renewed(sheet, directory),
-        "DELETE" if is("/sessions/{session}") => {
+/// Tells of the call. Whether there is a bot for it.
+pub(super) fn show(sheet: &mut Sheet, directory: &Directory, own: Own, values: &[&str]) -> bool {
+    match own {
+        Own::Open => return opened(sheet, directory, values),
+        Own::Recognise => recognised(sheet, directory),
+        Own::Renew => renewed(sheet, directory),
+        Own::End => {
             told(sheet, "a session is ended, on all replicas", BEARER_OR_CLIENT);
             clients(sheet, directory);
         }
-        _ if is("/sessions/{session}") => {
+        Own::Show => {
             told(sheet, "a session is shown, without secrets", BEARER_OR_CLIENT);
             held(sheet, directory);
             clients(sheet, directory);
         }
-        "DELETE" if is("/sessions") => {
+        Own::EndAll => {
             told(sheet, "all open sessions of a contact, or of a bot, are ended", "");
             sheet.row("who", ["?contact=: a client that vouched for the contact", "?bot=: a client that owns the bot"]);
             clients(sheet, directory);
         }
-        _ if is("/sessions") => {
+        Own::List => {
             told(sheet, "sessions are listed, a page at a time", "a client, for the bots that it owns");
             clients(sheet, directory);
         }
-        _ => told(sheet, "it answers by itself, and sends nothing", "everybody"),
+        Own::Keys => told(sheet, "it answers by itself, and sends nothing", "everybody"),
     }
     true
 }

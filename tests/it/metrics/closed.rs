@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use keystile::api::Api;
+use keystile::api::Own;
 use keystile::fault::{Blame, Code};
 use keystile::telemetry::metrics::{CLASSES, LIMITS};
 use reqwest::Method;
@@ -27,7 +27,7 @@ fn closed(label: &str) -> Option<BTreeSet<String>> {
     Some(match label {
         "bot" => texts(&["", "support", "hidden"]),
         "route" => {
-            let own = Api::calls("/v1").into_iter();
+            let own = Own::ALL.into_iter().flat_map(|own| own.calls("/v1"));
             own.chain(ROUTES.map(str::to_owned)).chain([String::new()]).collect()
         }
         "status" => texts(CLASSES),
