@@ -152,8 +152,7 @@ impl Gateway {
     ) -> Result<Response<Payload>, Fault> {
         let caller = Caller { span: record.span.clone(), ..Caller::new(peer.address, request.headers())? };
         let values: Vec<&str> = place.captures.of(path).collect();
-        // What is not on the path of a conversation call is aside: each connection has room for the largest of these, and each
-        // call moves it.
+        // What is not on the path of a conversation call is aside: each call has room for the largest of these.
         match &place.entry.endpoint {
             Endpoint::Route(vendor, number) => {
                 let missing = || Fault::new(Code::NotFound, "there is no such call");

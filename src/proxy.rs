@@ -190,7 +190,7 @@ impl Proxy {
                 let rewritten = aside(|| self.rewritten(response, &grant, &ours, now, ends, open)).await;
                 return rewritten.map_err(|fault| unwritten(fault, is_safe));
             }
-            holds_no_token(&grant, &response, is_safe)?;
+            check_for_token(&grant, &response, is_safe)?;
         }
         let keys = target.route.scrub.then(|| self.keys_of(vendor));
         answer::passed_on(response, grant, keys, now, open).map(|answer| answer.map(Answered::Stream))
@@ -319,9 +319,9 @@ fn held_open(
     answer
 }
 
-/// An answer that cannot be rewritten could hold a new token of the vendor's. It would pass unmasked, as only known secrets are
-/// searched for.
-fn holds_no_token(grant: &CallGrant, response: &Response<pool::AnswerBody>, is_safe: bool) -> Result<(), Fault> {
+/// Refuses an answer that cannot be rewritten and could hold a new token of the vendor's. It would pass unmasked, as only known
+/// secrets are searched for.
+fn check_for_token(grant: &CallGrant, response: &Response<pool::AnswerBody>, is_safe: bool) -> Result<(), Fault> {
     let has_token = grant.session().is_some_and(|verified| verified.binding.token.is_some());
     if !has_token || !response.status().is_success() || response.body().is_end_stream() {
         return Ok(());

@@ -99,7 +99,7 @@ fn until_asked_to_stop(running: &Running, ears: Ears, mut watched: Watched) {
                 },
                 () = sleep(LOOK_EVERY) => {
                     running.look_at_certificate();
-                    if watched.look() {
+                    if watched.sees_change() {
                         watched.reload(running, "a changed file").await;
                     }
                 },

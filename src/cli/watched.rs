@@ -32,7 +32,7 @@ impl Watched {
     }
 
     /// Whether there is something new, and nobody is writing it any more: it was the same at the last look.
-    pub(super) fn look(&mut self) -> bool {
+    pub(super) fn sees_change(&mut self) -> bool {
         let now = self.versions();
         let is_settled = now == self.seen;
         self.seen = now;
@@ -104,19 +104,19 @@ mod tests {
         let [file, named] = ["keystile.toml", "key"].map(|name| home.path().join(name));
         std::fs::write(&file, "first").unwrap();
         let mut watched = Watched::new(&file, Vec::new());
-        assert!(!watched.look());
+        assert!(!watched.sees_change());
 
         let before = watched.versions();
         std::fs::write(&file, "second, written meanwhile").unwrap();
         std::fs::write(&named, "named by it").unwrap();
         watched.inputs.push(named.clone());
         watched.note_read(before);
-        assert!(!watched.look(), "it may still be written");
-        assert!(watched.look(), "nobody has read the second");
+        assert!(!watched.sees_change(), "it may still be written");
+        assert!(watched.sees_change(), "nobody has read the second");
 
         watched.note_read(watched.versions());
-        assert!(!watched.look() && !watched.look());
+        assert!(!watched.sees_change() && !watched.sees_change());
         std::fs::remove_file(&named).unwrap();
-        assert!(!watched.look() && watched.look(), "one that is gone has changed");
+        assert!(!watched.sees_change() && watched.sees_change(), "one that is gone has changed");
     }
 }

@@ -22,7 +22,7 @@ use crate::upstream::pool::{self, AnswerBody, GivenUp};
 use crate::upstream::{RequestBody, SendError};
 use crate::vendor::{Proven, Set, Target, Values};
 
-/// No caller waits longer for one call, whatever the vendor's time-outs.
+/// No caller waits longer for another token, or for a visitor to become known, whatever the vendor's time-outs.
 pub(super) const LONGEST_CALL: Duration = Duration::from_secs(60);
 /// The longest answer that is read.
 const LONGEST_ANSWER: usize = 64 << 10;

@@ -4,7 +4,7 @@
 //! its place, synced and then linked or renamed into it, under a lock that every writer of it takes. A file that is
 //! there is never replaced by new keys, however broken it is.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -86,6 +86,16 @@ impl Directory {
         Some(Version { file: metadata.ino(), length: metadata.len(), modified })
     }
 
+    /// That others may read the key file, as far as can be told without reading it; nothing if there is none.
+    pub(super) fn exposed(&self) -> Option<KeysError> {
+        self.exposed_as(&std::fs::metadata(&self.file).ok()?)
+    }
+
+    fn exposed_as(&self, metadata: &Metadata) -> Option<KeysError> {
+        let mode = metadata.mode() & 0o777;
+        (mode & 0o077 != 0).then(|| KeysError::Exposed { path: self.file.clone(), mode })
+    }
+
     /// The keys in it; nothing if there is no key file.
     pub(super) fn read(&self) -> Result<Option<Vec<Record>>, KeysError> {
         let mut file = match File::open(&self.file) {
@@ -97,9 +107,8 @@ impl Directory {
             return Err(self.broken("it is a directory"));
         }
         // Of the open file, not of its name, which could mean another file by now.
-        let mode = metadata.mode() & 0o777;
-        if mode & 0o077 != 0 {
-            return Err(KeysError::Exposed { path: self.file.clone(), mode });
+        if let Some(exposed) = self.exposed_as(&metadata) {
+            return Err(exposed);
         }
         // Room for all of it at once: a string that grows leaves copies of its secrets behind.
         let room = usize::try_from(metadata.len()).unwrap_or(0).saturating_add(1);

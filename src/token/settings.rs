@@ -1,6 +1,5 @@
 //! The `[tokens]` section of the configuration.
 
-use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -33,10 +32,8 @@ impl Settings {
     /// document, and its default stands in for it.
     pub fn read(table: &Table<'_>, base: &Path) -> Self {
         let keys = base.join(table.get("keys").and_then(|value| directory(&value)).unwrap_or("certs/signing"));
-        // It may be that only the gateway's own user can read them, and another one checks the configuration.
-        if let Err(error) = Directory::at(&keys).read() {
-            let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-            table.warn("keys", format!("{error}{cause}; the gateway would not start here"));
+        if let Some(exposed) = Directory::at(&keys).exposed() {
+            table.warn("keys", format!("{exposed}; the gateway would not start here"));
         }
         Self {
             keys,
