@@ -116,13 +116,13 @@ pub(super) async fn rewritten(
 pub(crate) fn is_json(headers: &HeaderMap) -> bool {
     let media = media_type(headers);
     let suffix = media.len().checked_sub("+json".len()).and_then(|start| media.get(start..)).unwrap_or_default();
-    media.eq_ignore_ascii_case("application/json") || suffix.eq_ignore_ascii_case("+json")
+    media.eq_ignore_ascii_case(b"application/json") || suffix.eq_ignore_ascii_case(b"+json")
 }
 
 /// The media type that an answer declares, without its parameters (RFC 9110, section 8.3.1); empty where it declares none.
-pub(super) fn media_type(headers: &HeaderMap) -> &str {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    value.split(';').next().unwrap_or_default().trim()
+pub(super) fn media_type(headers: &HeaderMap) -> &[u8] {
+    let value = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii()
 }
 
 /// What a call's answers are searched for: the vendor's keys, and its own token of the session.

@@ -22,7 +22,7 @@ impl Format {
     /// The format that the headers declare.
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let media = media_type(headers);
-        let is = |known: &str| media.eq_ignore_ascii_case(known);
+        let is = |known: &str| media.eq_ignore_ascii_case(known.as_bytes());
         if is("text/event-stream") {
             Self::Events
         } else if is("application/jsonl") || is("application/x-ndjson") || is("application/x-jsonlines") {

@@ -151,6 +151,10 @@ pub(super) async fn held(
 
 /// The target: the route's path below `prefix`, and the query.
 pub(super) fn uri(route: &Route, values: &impl Values, prefix: &str, query: Option<&str>) -> Result<Uri, Fault> {
+    let is_bare = prefix.is_empty() && query.is_none_or(str::is_empty) && route.set.query.is_empty();
+    if let Some(path) = route.target.fixed_path().filter(|_| is_bare) {
+        return Ok(Uri::from(path.clone()));
+    }
     let path = route.target.path(values).ok_or_else(|| {
         Fault::new(Code::SessionMoved, "the session has no value for a part of this call's path; open a new session")
     })?;
@@ -178,11 +182,12 @@ pub(super) fn headers(
     headers.insert(header::HOST, authority.clone());
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     for (name, value) in from {
-        let is_kept = !is_reserved(name.as_str())
+        // First what leaves most of them out.
+        let is_kept = (is_basic(name)
+            || route.allow.header.as_ref().is_none_or(|list| list.iter().any(|known| known.matches(name))))
+            && !is_reserved(name.as_str())
             && !credential.is_some_and(|ours| is_same(ours, name))
             && !route.set.header.iter().any(|(ours, _)| is_same(ours, name))
-            && (is_basic(name)
-                || route.allow.header.as_ref().is_none_or(|list| list.iter().any(|known| known.matches(name))))
             && !route.strip.header.iter().any(|known| known.matches(name))
             && !is_named_by_connection(name, from);
         if is_kept {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use http::uri::PathAndQuery;
 use http::{HeaderName, Method};
 use serde_json::Value;
 
@@ -77,7 +78,7 @@ pub struct Target {
     /// The method.
     pub method: Method,
     pub(super) segments: Vec<Template>,
-    pub(super) fixed: Option<String>,
+    pub(super) fixed: Option<PathAndQuery>,
 }
 
 impl Target {
@@ -85,7 +86,7 @@ impl Target {
     /// plain, so that it stays in its segment. Nothing, if a placeholder has no value or one that could not stay there.
     pub fn path(&self, values: &impl Values) -> Option<String> {
         if let Some(fixed) = &self.fixed {
-            return Some(fixed.clone());
+            return Some(fixed.as_str().to_owned());
         }
         let mut out = String::new();
         for segment in &self.segments {
@@ -98,6 +99,11 @@ impl Target {
             }
         }
         Some(out)
+    }
+
+    /// The path, where it is the same for all calls.
+    pub fn fixed_path(&self) -> Option<&PathAndQuery> {
+        self.fixed.as_ref()
     }
 
     /// Whether both name the same call.

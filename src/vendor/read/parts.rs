@@ -1,6 +1,9 @@
 //! What several sections of a profile are made of: calls, pointers, places, lists of names.
 
+use std::fmt;
+
 use http::HeaderName;
+use http::uri::PathAndQuery;
 
 use super::super::options::Names;
 use super::super::path::{Pattern, split_call};
@@ -40,10 +43,12 @@ pub(super) fn parse_target(text: &str, names: &Names<'_>) -> Result<Target, Stri
     }
     let texts: Option<Vec<String>> = segments.iter().map(Template::as_fixed).collect();
     let fixed = texts.map(|texts| format!("/{}", texts.join("/")));
-    if let Some(fixed) = &fixed {
-        super::super::path::check(fixed).map_err(|error| format!("`{text}` becomes `{fixed}`: {error}"))?;
-    }
-    Ok(Target { method, segments, fixed })
+    let checked = fixed.map(|fixed| {
+        let becomes = |why: &dyn fmt::Display| format!("`{text}` becomes `{fixed}`: {why}");
+        super::super::path::check(&fixed).map_err(|error| becomes(&error))?;
+        PathAndQuery::try_from(fixed.as_str()).map_err(|error| becomes(&error))
+    });
+    Ok(Target { method, segments, fixed: checked.transpose()? })
 }
 
 /// A JSON pointer, if there is one.
