@@ -9,6 +9,7 @@ use std::alloc::System;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
+use std::time::Duration;
 
 use keystile::app::{Bound, World};
 use keystile::bot::NewClient;
@@ -28,9 +29,9 @@ const KEY: &str = "sk-real-0123456789abcdef0123456789abcdef";
 /// Calls of a round.
 const CALLS: usize = 500;
 /// How often a call asks, and for how many bytes: one of 200 bytes of JSON, which the profile rewrites, with a token that was
-/// seen before.
-const OVER_HTTP1: Asked = Asked { times: 35.0, bytes: 29_100.0 };
-const OVER_HTTP2: Asked = Asked { times: 42.0, bytes: 22_500.0 };
+/// seen before. The bytes are those of a build for tests, and move a little with the compiler.
+const OVER_HTTP1: Asked = Asked { times: 34.0, bytes: 29_000.0 };
+const OVER_HTTP2: Asked = Asked { times: 41.0, bytes: 22_400.0 };
 
 #[derive(Clone, Copy, Debug)]
 struct Asked {
@@ -55,7 +56,7 @@ impl Asked {
     }
 
     fn assert_no_more_than(self, known: Self, what: &str) {
-        let is_known = self.times < known.times + 0.9 && self.bytes < known.bytes * 1.02;
+        let is_known = self.times < known.times + 0.9 && self.bytes < known.bytes * 1.05;
         assert!(is_known, "{what}: {self:?}, known were {known:?}: give a reason, or mend it");
     }
 }
@@ -81,10 +82,18 @@ fn vendor() -> (String, std::thread::JoinHandle<()>) {
     (url, serving)
 }
 
+fn connected(address: &str) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream
+}
+
 fn answer(stream: &mut TcpStream) -> bool {
     let (mut part, mut length) = ([0; 8192], 0);
     while !part[..length].ends_with(b"\r\n\r\n{}") {
-        length += stream.read(&mut part[length..]).unwrap();
+        let read = stream.read(&mut part[length..]).unwrap();
+        assert!(read > 0, "{}", String::from_utf8_lossy(&part[..length]));
+        length += read;
     }
     part.starts_with(b"HTTP/1.1 200 ")
 }
@@ -145,12 +154,14 @@ impl Http2 {
     const SETTINGS: u8 = 4;
     const HEADERS: u8 = 1;
     const DATA: u8 = 0;
+    const RST_STREAM: u8 = 3;
+    const GOAWAY: u8 = 7;
     /// The same bit acknowledges SETTINGS.
     const END_STREAM: u8 = 1;
     const END_HEADERS: u8 = 4;
 
-    fn connect(address: &str) -> Self {
-        let mut stream = TcpStream::connect(address).unwrap();
+    fn to(address: &str) -> Self {
+        let mut stream = connected(address);
         stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
         stream.write_all(&frame(Self::SETTINGS, 0, 0, &[])).unwrap();
         Self { stream, next: 1 }
@@ -184,6 +195,7 @@ impl Http2 {
             let payload = &mut payload[..usize::try_from(length).unwrap()];
             self.stream.read_exact(payload).unwrap();
             let (kind, flags, stream) = (head[3], head[4], u32::from_be_bytes([head[5], head[6], head[7], head[8]]));
+            assert!(kind != Self::RST_STREAM && kind != Self::GOAWAY, "frame {kind} with {payload:?}");
             match kind {
                 Self::SETTINGS if flags & Self::END_STREAM == 0 => {
                     self.stream.write_all(&[0, 0, 0, Self::SETTINGS, Self::END_STREAM, 0, 0, 0, 0]).unwrap();
@@ -238,7 +250,7 @@ fn a_proxied_call_asks_for_no_more_memory_than_it_is_known_to() {
          content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
-    let mut stream = TcpStream::connect(&address).unwrap();
+    let mut stream = connected(&address);
     let asked = Asked::by(|number| {
         for _ in 0..number {
             stream.write_all(call.as_bytes()).unwrap();
@@ -250,7 +262,7 @@ fn a_proxied_call_asks_for_no_more_memory_than_it_is_known_to() {
 
     let head = frame(Http2::HEADERS, Http2::END_HEADERS, 0, &Http2::head(&token));
     let mut frames = [&head[..], &frame(Http2::DATA, Http2::END_STREAM, 0, body.as_bytes())].concat();
-    let mut connection = Http2::connect(&address);
+    let mut connection = Http2::to(&address);
     let asked = Asked::by(|number| (0..number).for_each(|_| connection.call(&mut frames, head.len())));
     println!("a call with HTTP/2: {asked:?}");
     asked.assert_no_more_than(OVER_HTTP2, "HTTP/2");

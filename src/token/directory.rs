@@ -86,9 +86,10 @@ impl Directory {
         Some(Version { file: metadata.ino(), length: metadata.len(), modified })
     }
 
-    /// That others may read the key file, as far as can be told without reading it; nothing if there is none.
+    /// That others may read or write the key file, as far as can be told without reading it; nothing if there is none.
     pub(super) fn exposed(&self) -> Option<KeysError> {
-        self.exposed_as(&std::fs::metadata(&self.file).ok()?)
+        let metadata = std::fs::metadata(&self.file).ok().filter(Metadata::is_file)?;
+        self.exposed_as(&metadata)
     }
 
     fn exposed_as(&self, metadata: &Metadata) -> Option<KeysError> {

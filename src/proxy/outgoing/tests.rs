@@ -101,6 +101,34 @@ fn connection() -> impl Strategy<Value = Vec<String>> {
     vec((name, select(vec!["", " ", "\t"])).prop_map(|(name, space)| format!("{space}{name}{space}")), 0..3)
 }
 
+#[test]
+fn a_path_without_placeholders_is_the_same_whichever_way_it_is_made() {
+    let profile = r#"
+title = "T"
+[[route]]
+call = "GET /fixed/"
+allow.query = ["n"]
+[[route]]
+call = "POST /set"
+allow = { header = [], query = ["n"], body = [] }
+set.query = { key = "{key}" }
+"#;
+    let problems = Problems::default();
+    let profile = crate::vendor::read("test", "test.toml", profile, &Default::default(), &problems);
+    assert!(problems.is_empty(), "{:?}", problems.into_sorted());
+    let profile = profile.unwrap();
+    let [fixed, set] = [0, 1].map(|at| &profile.routes[at]);
+    assert!(fixed.target.fixed_path().is_some() && set.target.fixed_path().is_some());
+    let uri = |route, prefix, query| uri(route, &Given, prefix, query).unwrap().to_string();
+
+    for nothing in [None, Some(""), Some("other=1")] {
+        assert_eq!(uri(fixed, "", nothing), "/fixed/", "{nothing:?}");
+        assert_eq!(uri(fixed, "/v1", nothing), "/v1/fixed/", "{nothing:?}");
+        assert_eq!(uri(set, "", nothing), format!("/set?key={KEY}"), "{nothing:?}");
+    }
+    assert_eq!(uri(fixed, "", Some("n=1&other=2")), "/fixed/?n=1");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
