@@ -332,7 +332,7 @@ fn check_for_token(grant: &CallGrant, response: &Response<pool::AnswerBody>, is_
 
 /// What is said where no answer could be made of the vendor's: the call was carried out, and nobody may repeat it blindly.
 fn unwritten(fault: Fault, is_safe: bool) -> Fault {
-    if is_safe || fault.code() == Code::VendorRefusedKey {
+    if is_safe {
         return fault;
     }
     maybe_sent("the vendor's answer could not be read").because(format!("{fault:?}"))

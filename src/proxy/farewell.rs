@@ -98,7 +98,23 @@ impl Border {
 
 #[cfg(test)]
 mod tests {
+    use http::{HeaderValue, header};
+
+    use super::super::answer::is_json;
     use super::*;
+
+    #[test]
+    fn a_type_with_a_byte_beyond_ascii_in_a_parameter_is_that_type() {
+        let declared = |value: &[u8]| {
+            let value = HeaderValue::from_bytes(value).unwrap();
+            HeaderMap::from_iter([(header::CONTENT_TYPE, value)])
+        };
+        assert_eq!(Format::of(&declared(b"Text/Event-Stream ; x=\xe9")), Format::Events);
+        assert!(
+            is_json(&declared(b"application/problem+json;x=\xe9")) && is_json(&declared(b"application/json;x=\xe9"))
+        );
+        assert!(!is_json(&declared(b"text/plain;application/json")) && !is_json(&declared(b"\xe9")));
+    }
 
     #[test]
     fn borders_are_found_across_chunks() {
