@@ -182,18 +182,21 @@ impl Gateway {
         scene: &Scene,
         record: &mut Record,
     ) -> Result<Response<Payload>, Fault> {
-        let (mut head, body) = request.into_parts();
-        let handshake = if target.route.takes_socket { Handshake::of(&mut head)? } else { None };
-        let mut body = Inbound::Coming(body);
-        let (mut slot, mut came) = (None, record.came());
+        let (head, body) = request.into_parts();
+        let (count, span, came) = (record.received.counter(), record.span.clone(), record.came());
+        // On the heap, as it was: what it goes through would keep room for it otherwise.
+        let mut incoming = Box::new(Incoming { head, body: Inbound::Coming(body), token: None, count, span, came });
+        let handshake = if target.route.takes_socket { Handshake::of(&mut incoming.head)? } else { None };
+        let mut slot = None;
         if !target.route.token.is_empty() {
-            slot = aside(|| self.slot(target, &head, &mut body)).await?;
+            slot = aside(|| self.slot(target, &mut incoming)).await?;
             // A body may have been long in coming.
-            came = self.clock.moment();
+            incoming.came = self.clock.moment();
         }
         let key_header = target.vendor.profile.accept.as_ref().and_then(|accept| accept.credential.header());
-        let credential = Credential::presented(&head.headers, key_header, slot.as_deref(), handshake.is_some())?;
-        let token = credential.token().filter(|_| !target.route.answer.is_empty()).map(Secret::new);
+        let headers = &incoming.head.headers;
+        let credential = Credential::presented(headers, key_header, slot.as_deref(), handshake.is_some())?;
+        incoming.token = credential.token().filter(|_| !target.route.answer.is_empty()).map(Secret::new);
         let principal = self.access.identify(credential, caller)?;
         if let Some(bot) = self.access.bot_of(&principal) {
             // From here on the bot's own list says which pages may read the answer, a refusal too.
@@ -205,17 +208,14 @@ impl Gateway {
         }
         // Only now: a record names a session for calls that were its own.
         record.session = grant.session().map(|verified| verified.session.id.clone());
-        let open = self.admit(&grant, target.route.renews, came.wall)?;
+        let open = self.admit(&grant, target.route.renews, incoming.came.wall)?;
         if target.route.renews {
             return aside(|| self.api.renewed_by_route(&grant, target, scene, &caller.span))
                 .await
                 .map(|answer| answer.map(Payload::Whole));
         }
+        let head = &incoming.head;
         let key = if once::matters(&head.method) { key_of(&head.headers)? } else { None };
-        let query = head.uri.query().map(str::to_owned);
-        let count = record.received.counter();
-        let span = record.span.clone();
-        let incoming = Incoming { method: head.method, query, headers: head.headers, body, token, count, span, came };
         let Some(handshake) = handshake else {
             let told = target.route.identifies.then(|| Told::of(&grant, scene)).flatten();
             let response = match (key, told) {
@@ -226,7 +226,7 @@ impl Gateway {
                 }
                 (Some(key), told) => {
                     let call = once::Call::new(grant, target, incoming, open, told);
-                    aside(|| self.made_once(&key, head.uri.path(), caller, call)).await?
+                    aside(|| self.made_once(&key, caller, call)).await?
                 }
             };
             return Ok(response.map(|answer| match answer {
@@ -244,12 +244,8 @@ impl Gateway {
 
     /// What stands where this vendor's clients put the token, in the query or in the body; the first place counts where
     /// something stands. The body is read for it, within the longest that a bot of the vendor takes.
-    async fn slot(
-        &self,
-        target: &CallTarget<'_>,
-        head: &http::request::Parts,
-        body: &mut Inbound,
-    ) -> Result<Option<String>, Fault> {
+    async fn slot(&self, target: &CallTarget<'_>, incoming: &mut Incoming) -> Result<Option<String>, Fault> {
+        let Incoming { head, body, .. } = incoming;
         for slot in &target.route.token {
             let found = match slot {
                 Slot::Query(name) => parameter(head.uri.query(), name)?,

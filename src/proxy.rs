@@ -133,8 +133,8 @@ impl Proxy {
         &self,
         grant: &CallGrant,
         target: &CallTarget<'_>,
-        incoming: Incoming,
-    ) -> Result<Incoming, Fault> {
+        incoming: Box<Incoming>,
+    ) -> Result<Box<Incoming>, Fault> {
         // A body that is held back must not carry its call past the end of the token.
         let deadline = answer::ends(grant, incoming.came) + LEEWAY;
         let held = outgoing::held(grant, grant.route(target), incoming, &self.intake);
@@ -153,11 +153,11 @@ impl Proxy {
         &self,
         grant: CallGrant,
         target: &CallTarget<'_>,
-        mut incoming: Incoming,
+        mut incoming: Box<Incoming>,
         open: Option<OpenCall>,
     ) -> Result<Response<Answered>, Fault> {
         let vendor = target.vendor;
-        let is_safe = incoming.method.is_safe();
+        let is_safe = incoming.head.method.is_safe();
         let span = incoming.span.clone();
         let ends = answer::ends(&grant, incoming.came);
         let deadline = ends + LEEWAY;
@@ -222,7 +222,7 @@ impl Proxy {
     /// What is written into the answer.
     fn ours(&self, grant: &CallGrant, target: &CallTarget<'_>, incoming: &Incoming) -> Vec<(String, Option<Value>)> {
         let token = incoming.token.as_ref();
-        let (call, query) = (CallValues { grant, target }, incoming.query.as_deref());
+        let (call, query) = (CallValues { grant, target }, incoming.head.uri.query());
         let values = AnswerValues { call, token, query, now: self.clock.now() };
         let route = grant.route(target);
         route.answer.iter().map(|(name, shape)| (name.clone(), shape.fill(&values))).collect()
@@ -260,7 +260,7 @@ impl Proxy {
         &self,
         grant: CallGrant,
         target: &CallTarget<'_>,
-        mut incoming: Incoming,
+        mut incoming: Box<Incoming>,
         handshake: Handshake,
         admit: Admit,
         open: Option<OpenCall>,

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use http_body_util::BodyExt;
 
@@ -34,7 +35,7 @@ pub(super) struct Call {
     number: usize,
     /// What stands in the path.
     values: Vec<String>,
-    incoming: Incoming,
+    incoming: Box<Incoming>,
     open: Option<OpenCall>,
     /// What is put on record once the vendor has taken it.
     told: Option<Told>,
@@ -50,11 +51,10 @@ pub(super) fn matters(method: &Method) -> bool {
 }
 
 impl Gateway {
-    /// Makes the call, or answers what it was answered before; `path` is the request's, which `caller` makes.
+    /// Makes the call of `caller`, or answers what it was answered before.
     pub(super) async fn made_once(
         self: &Arc<Self>,
         key: &str,
-        path: &str,
         caller: &Caller,
         call: Call,
     ) -> Result<Response<Answered>, Fault> {
@@ -65,12 +65,13 @@ impl Gateway {
         let [open, untaken] = open.map_or([None, None], |open| open.shared().map(Some));
         let call = Call { grant, vendor, number, values, incoming, open, told };
         let digest = hex(&sha256(call.incoming.body.read()));
-        let query = call.incoming.query.as_deref().unwrap_or_default();
+        let Parts { method, uri, .. } = &call.incoming.head;
         let bot = call.grant.bot().name.as_str();
         let client = call.grant.owner().map(|client| client.name.as_str()).unwrap_or_default();
         let who = whoever(&call.grant, caller);
         let whose = ["call", client, &who, bot, key];
-        let once = self.api.repeats.once(&whose, &[call.incoming.method.as_str(), path, query, &digest]);
+        let once =
+            self.api.repeats.once(&whose, &[method.as_str(), uri.path(), uri.query().unwrap_or_default(), &digest]);
         let (gateway, watch) = (Arc::clone(self), call.grant.watch());
         let (share, expires) = (Key::new(Kind::KeptAnswer, 0, call.grant.caller()), call.grant.expires());
         let made = async move {
@@ -127,7 +128,7 @@ impl Call {
     pub(super) fn new(
         grant: CallGrant,
         target: &CallTarget<'_>,
-        incoming: Incoming,
+        incoming: Box<Incoming>,
         open: Option<OpenCall>,
         told: Option<Told>,
     ) -> Self {

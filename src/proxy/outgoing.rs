@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
-use hyper::body::{Body, Incoming as IncomingBody};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header};
+use hyper::body::Body;
 use serde_json::Value;
 
 use super::intake::{Held, Intake};
@@ -25,12 +26,8 @@ use crate::vendor::{Proven, Route, Values, is_reserved};
 
 /// What came from the client.
 pub(crate) struct Incoming {
-    /// The method.
-    pub method: Method,
-    /// The query, without `?`.
-    pub query: Option<String>,
-    /// The headers.
-    pub headers: HeaderMap,
+    /// Method, target and headers.
+    pub head: Parts,
     /// The body.
     pub body: Inbound,
     /// The session token as it was presented, where the answer has a place for it.
@@ -65,18 +62,19 @@ impl Inbound {
 impl fmt::Debug for Incoming {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A profile may put credentials into the query and into any header.
-        formatter.debug_struct("Incoming").field("method", &self.method).finish_non_exhaustive()
+        formatter.debug_struct("Incoming").field("method", &self.head.method).finish_non_exhaustive()
     }
 }
 
 /// Whether the body has to be [`held`] before the vendor's call can be made of it.
 pub(super) fn is_read_first(route: &Route, incoming: &Incoming) -> bool {
     // In HTTP/2 a caller can declare that nothing comes and then send something: hyper's client would not ask for it.
-    let is_said_to_be_empty = |body: &IncomingBody| body.size_hint().exact() == Some(0) && !body.is_end_stream();
+    let is_said_to_be_empty = |body: &ClientBody| body.size_hint().exact() == Some(0) && !body.is_end_stream();
     // A body that names the visitor is read whole first: while it streams, another call could name one.
     route.rewrites_body()
         || route.identifies
-        || !incoming.method.is_safe() && matches!(&incoming.body, Inbound::Coming(body) if is_said_to_be_empty(body))
+        || !incoming.head.method.is_safe()
+            && matches!(&incoming.body, Inbound::Coming(body) if is_said_to_be_empty(body))
 }
 
 /// The target and the headers of the vendor's call for a granted one.
@@ -89,20 +87,21 @@ pub(super) fn head(grant: &CallGrant, target: &CallTarget<'_>, incoming: &Incomi
     let values = CallValues { grant, target };
     let proven = Proven { values: &values, is_claimed: values.is_claimed() };
     let upstream = &target.vendor.upstream;
-    let uri = uri(route, &proven, upstream.prefix(), incoming.query.as_deref())?;
+    let uri = uri(route, &proven, upstream.prefix(), incoming.head.uri.query())?;
     let credential = target.vendor.profile.accept.as_ref().and_then(|accept| accept.credential.header());
-    let headers = headers(route, &proven, upstream.authority(), credential, &incoming.headers)?;
+    let headers = headers(route, &proven, upstream.authority(), credential, &incoming.head.headers)?;
     Ok((uri, headers))
 }
 
-/// The vendor's call, whose body is held where that must be; `patience` is for each part of another.
+/// The vendor's call, whose body is held where that must be; `patience` is for each part of another. It is on the heap, as what
+/// came is: each step on its way would keep room for it otherwise.
 pub(super) fn request(
     (uri, mut headers): (Uri, HeaderMap),
     grant: &CallGrant,
     target: &CallTarget<'_>,
-    incoming: Incoming,
+    incoming: Box<Incoming>,
     patience: Duration,
-) -> Result<Request<RequestBody>, Fault> {
+) -> Result<Box<Request<RequestBody>>, Fault> {
     let route = grant.route(target);
     let body = if route.rewrites_body() {
         // What we write is ours to name: a client may have sent no body and so no type.
@@ -113,7 +112,7 @@ pub(super) fn request(
         };
         let rewritten = rewritten(route, &CallValues { grant, target }, &body)?;
         RequestBody::whole(body.replaced_by(rewritten))
-    } else if incoming.method.is_safe() {
+    } else if incoming.head.method.is_safe() {
         // No list says what may be in the body of a GET, so nothing may: the account key would vouch for it.
         RequestBody::empty()
     } else {
@@ -122,8 +121,8 @@ pub(super) fn request(
             Inbound::Held(body) => RequestBody::whole(body.into_bytes()),
         }
     };
-    let mut request = Request::new(body);
-    *request.method_mut() = incoming.method;
+    let mut request = Box::new(Request::new(body));
+    *request.method_mut() = incoming.head.method;
     *request.uri_mut() = uri;
     *request.headers_mut() = headers;
     Ok(request)
@@ -133,20 +132,21 @@ pub(super) fn request(
 pub(super) async fn held(
     grant: &CallGrant,
     route: &Route,
-    incoming: Incoming,
+    mut incoming: Box<Incoming>,
     intake: &Intake,
-) -> Result<Incoming, Fault> {
+) -> Result<Box<Incoming>, Fault> {
     let limits = &grant.bot().limits;
     let limit = route.body_limit.unwrap_or(limits.body);
     let body = match incoming.body {
         Inbound::Held(body) => body.within(limit)?,
-        Inbound::Coming(body) if route.rewrites_body() => intake.json(&incoming.headers, body, limit).await?,
+        Inbound::Coming(body) if route.rewrites_body() => intake.json(&incoming.head.headers, body, limit).await?,
         Inbound::Coming(body) => intake.whole(body, limits.upload.map_or(limit, |upload| upload.min(limit))).await?,
     };
     if let Some(count) = &incoming.count {
         count.store(u64::try_from(body.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
-    Ok(Incoming { body: Inbound::Held(body), ..incoming })
+    incoming.body = Inbound::Held(body);
+    Ok(incoming)
 }
 
 /// The target: the route's path below `prefix`, and the query.

@@ -208,7 +208,7 @@ impl OwnCall<'_> {
         .because(error)
     }
 
-    fn request(&self, values: &OwnValues<'_>) -> Result<Request<RequestBody>, Fault> {
+    fn request(&self, values: &OwnValues<'_>) -> Result<Box<Request<RequestBody>>, Fault> {
         let wrong =
             |what: &'static str| Fault::new(Code::Internal, "the vendor's call could not be made").because(what);
         let proven = Proven { values, is_claimed: values.is_claimed() };
@@ -238,7 +238,7 @@ impl OwnCall<'_> {
             request = request.header(header::CONTENT_TYPE, "application/json");
             RequestBody::whole(Bytes::from(Value::Object(members).to_string()))
         };
-        request.body(body).map_err(|error| wrong("it is not a request").because(error))
+        request.body(body).map(Box::new).map_err(|error| wrong("it is not a request").because(error))
     }
 }
 

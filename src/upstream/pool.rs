@@ -56,7 +56,7 @@ pub(crate) enum GivenUp {
 pub(crate) async fn send<E: Future<Output = GivenUp> + Send>(
     upstream: &Upstream,
     who: u128,
-    request: Request<RequestBody>,
+    request: Box<Request<RequestBody>>,
     until: Instant,
     given_up: impl Fn() -> E + Sync,
 ) -> Result<Response<AnswerBody>, SendError> {
@@ -114,13 +114,13 @@ fn note<T>(upstream: &Upstream, admitted: Admitted<'_>, outcome: &Result<T, Send
 pub(crate) async fn send_alone(
     upstream: &Upstream,
     who: u128,
-    request: Request<RequestBody>,
+    request: Box<Request<RequestBody>>,
     deadline: Instant,
 ) -> Result<Response<AnswerBody>, SendError> {
     let admitted = upstream.breaker.admit().map_err(SendError::Open)?;
     let exchange = async {
         let mut sender = upgradable(upstream).await?;
-        let answer = timeout(upstream.timeouts.header, sender.try_send_request(request)).await;
+        let answer = timeout(upstream.timeouts.header, sender.try_send_request(*request)).await;
         let answer = answer.map_err(|_elapsed| SendError::Timeout)?;
         let response = answer.map_err(|error| sent_and_lost(error.into_error()))?;
         Ok(response.map(|body| AnswerBody::Http1(Http1Body::alone(body, &upstream.home))))
@@ -132,7 +132,7 @@ pub(crate) async fn send_alone(
 
 async fn exchange(
     upstream: &Upstream,
-    mut request: Request<RequestBody>,
+    mut request: Box<Request<RequestBody>>,
     upload: Option<&Arc<Upload>>,
     begun: Instant,
 ) -> Result<Response<AnswerBody>, SendError> {
@@ -154,7 +154,7 @@ async fn exchange(
                         if is_new {
                             return Err(SendError::Connect(error.into()));
                         }
-                        request = *unsent;
+                        request = unsent;
                     }
                     Err(Unanswered::Unprocessed(error, kept)) => {
                         upstream.home.with(|kept| kept.forget(&shared));
@@ -175,14 +175,14 @@ async fn exchange(
         if !is_kept && sender.ready().await.is_err() {
             return Err(SendError::Connect("the vendor closed the new connection".into()));
         }
-        match sender.try_send_request(request).await {
+        match sender.try_send_request(*request).await {
             Ok(response) => {
                 let (sender, home) = (Some(sender), upstream.home.clone());
                 let connection = Connection { sender, home, upload: upload.map(Arc::clone), permit };
                 return Ok(response.map(|body| AnswerBody::Http1(Http1Body::new(body, connection))));
             }
             Err(mut error) => match error.take_message() {
-                Some(unsent) if is_kept => request = unsent,
+                Some(unsent) if is_kept => *request = unsent,
                 Some(_) => return Err(SendError::Connect(error.into_error().into())),
                 None => return Err(sent_and_lost(error.into_error())),
             },

@@ -33,19 +33,18 @@ pub(super) enum Unanswered {
 pub(super) async fn send(
     seat: Seat,
     upstream: &Upstream,
-    request: Request<RequestBody>,
+    request: Box<Request<RequestBody>>,
     upload: Option<&Arc<Upload>>,
 ) -> Result<Response<Http2Body>, Unanswered> {
-    let unsent = |error, request| Unanswered::Unsent(error, Box::new(request));
     let mut sender = match seat.sender().ready().await {
         Ok(sender) => sender,
-        Err(error) => return Err(unsent(error, request)),
+        Err(error) => return Err(Unanswered::Unsent(error, request)),
     };
     let head = head(upstream, &request).map_err(|error| Unanswered::Failed(SendError::Connect(error.into())))?;
     let is_bodiless = request.body().is_end_stream();
     let (answer, stream) = match sender.send_request(head, is_bodiless) {
         Ok(sent) => sent,
-        Err(error) => return Err(unsent(error, request)),
+        Err(error) => return Err(Unanswered::Unsent(error, request)),
     };
     // The stream is open for as long as either side of it is.
     let seat = Arc::new(seat);

@@ -11,9 +11,6 @@ use serde_json::Value;
 use super::options::Names;
 use crate::net::percent_encode;
 
-/// Bytes that nearly all filled templates have room in: most are a credential, and growing would copy it.
-const ROOM: usize = 96;
-
 /// What a placeholder stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Variable {
@@ -159,6 +156,15 @@ enum Piece {
     Placeholder(Variable),
 }
 
+impl Piece {
+    fn fill<'v>(&'v self, values: &'v impl Values) -> Option<Cow<'v, str>> {
+        match self {
+            Self::Literal(literal) => Some(Cow::Borrowed(literal)),
+            Self::Placeholder(variable) => values.text(variable),
+        }
+    }
+}
+
 impl Template {
     /// Reads `text`. `names` are the placeholders that are not in every profile; an option is put in here and now.
     ///
@@ -217,12 +223,11 @@ impl Template {
 
     /// The text with every placeholder filled, or nothing if one of them has no value.
     pub fn fill(&self, values: &impl Values) -> Option<String> {
-        let mut out = String::with_capacity(ROOM);
+        // Room for exactly this: most are a credential, which neither growing nor making a header of it is to copy.
+        let room = self.0.iter().try_fold(0, |room, piece| Some(room + piece.fill(values)?.len()))?;
+        let mut out = String::with_capacity(room);
         for piece in &self.0 {
-            match piece {
-                Piece::Literal(literal) => out.push_str(literal),
-                Piece::Placeholder(variable) => out.push_str(&values.text(variable)?),
-            }
+            out.push_str(&piece.fill(values)?);
         }
         Some(out)
     }
@@ -233,7 +238,7 @@ impl Template {
         for piece in &self.0 {
             match piece {
                 Piece::Literal(literal) => out.push_str(literal),
-                Piece::Placeholder(variable) => percent_encode(&values.text(variable)?, out),
+                Piece::Placeholder(_) => percent_encode(&piece.fill(values)?, out),
             }
         }
         Some(())
