@@ -23,7 +23,7 @@ use axum::Router;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Request, Response, header};
 use http_body_util::BodyExt;
-use hyper::body::{Body as HttpBody, Incoming as IncomingBody};
+use hyper::body::Body as HttpBody;
 
 pub(crate) use self::answer::{identify, problem};
 pub(crate) use self::body::Body;
@@ -42,7 +42,7 @@ use crate::fault::{Code, Fault};
 use crate::id::RequestId;
 use crate::limit::{Key, Kind, Limiter, OpenCall};
 use crate::listen::Peer;
-use crate::net::{Disagreement, Trusted};
+use crate::net::{ClientBody, ClientBodyError, Disagreement, Trusted};
 use crate::proxy::{Admit, Answered, Handshake, Inbound, Incoming, Proxy, Upgrade, parameter};
 use crate::secret::Secret;
 use crate::session::once::key_of;
@@ -87,7 +87,7 @@ impl Gateway {
     pub(crate) async fn serve(
         self: Arc<Self>,
         peer: Peer,
-        mut request: Box<Request<IncomingBody>>,
+        mut request: Box<Request<ClientBody>>,
     ) -> Result<Response<Body>, Infallible> {
         mark_credentials(request.headers_mut(), &self.key_headers);
         let came = self.clock.moment();
@@ -144,7 +144,7 @@ impl Gateway {
     async fn answer(
         self: &Arc<Self>,
         peer: Peer,
-        request: Box<Request<IncomingBody>>,
+        request: Box<Request<ClientBody>>,
         place: Place<'_>,
         path: &str,
         scene: &Arc<Scene>,
@@ -176,7 +176,7 @@ impl Gateway {
     /// A conversation call, on its way to the vendor.
     async fn proxied(
         self: &Arc<Self>,
-        request: Box<Request<IncomingBody>>,
+        request: Box<Request<ClientBody>>,
         target: &CallTarget<'_>,
         caller: &Caller,
         scene: &Scene,
@@ -321,7 +321,7 @@ impl Gateway {
     /// The gateway's own endpoints, which axum serves.
     async fn own(
         &self,
-        request: Request<impl HttpBody<Data = Bytes, Error = hyper::Error> + Send + 'static>,
+        request: Request<impl HttpBody<Data = Bytes, Error = ClientBodyError> + Send + 'static>,
         caller: Caller,
         scene: &Arc<Scene>,
     ) -> Result<Response<Payload>, Fault> {
@@ -331,7 +331,7 @@ impl Gateway {
         served(self.own.clone(), request).await.map(|response| response.map(Payload::Own))
     }
 
-    fn preflight(&self, cors: &Cors, request: &Request<IncomingBody>, host: &str, path: &str) -> Response<Payload> {
+    fn preflight(&self, cors: &Cors, request: &Request<ClientBody>, host: &str, path: &str) -> Response<Payload> {
         let wanted = cors::wanted_method(request.headers());
         let entry = wanted.and_then(|method| self.routes.find(host, &method, path).ok()).map(|place| place.entry);
         cors.preflight(
@@ -400,9 +400,9 @@ impl Gateway {
 
 /// A request whose body is counted as it comes, where its length does not say enough.
 fn counted(
-    request: Request<IncomingBody>,
+    request: Request<ClientBody>,
     count: Option<Arc<AtomicU64>>,
-) -> Request<impl HttpBody<Data = Bytes, Error = hyper::Error> + Send + Unpin + 'static> {
+) -> Request<impl HttpBody<Data = Bytes, Error = ClientBodyError> + Send + Unpin + 'static> {
     request.map(|body| {
         body.inspect_frame(move |frame| {
             if let (Some(count), Some(data)) = (&count, frame.data_ref()) {

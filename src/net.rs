@@ -1,10 +1,12 @@
-//! Addresses and hosts, as limits and routing compare them, and how much is read of a socket at once.
+//! Addresses and hosts, as limits and routing compare them; how much is read of a socket at once, and whether a body is whole.
 
+mod incoming;
 mod trusted;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
+pub(crate) use self::incoming::{ClientBody, ClientBodyError};
 pub(crate) use self::trusted::{Disagreement, Trusted};
 
 /// The most that is read at once of a body, and so written of it: two packets of 64 KiB, which is how the kernel passes long

@@ -1,6 +1,7 @@
 //! A vendor's session call, as that vendor's own clients send it: answered in the vendor's status and shape.
 
 use std::borrow::Cow;
+use std::error::Error;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -30,7 +31,7 @@ impl Api {
         vendor: &Vendor,
         values: &[&str],
         caller: &Caller,
-        request: Request<impl Body<Data = Bytes, Error = hyper::Error> + Unpin>,
+        request: Request<impl Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin>,
         scene: &Scene,
     ) -> Result<Response<Bytes>, Fault> {
         let (head, body) = request.into_parts();

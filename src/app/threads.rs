@@ -13,6 +13,7 @@ use crate::alarm::Spares;
 use crate::aside::in_place;
 use crate::gateway::Gateway;
 use crate::listen;
+use crate::net::ClientBody;
 use crate::session::{Ledger, Sharing};
 use crate::store::{Durability, StoreError};
 use crate::token::Authority;
@@ -93,7 +94,7 @@ pub(super) async fn worker(
         let current = Arc::clone(&current);
         service_fn(move |request| {
             // Each request meets the configuration of its moment, and keeps it to its end.
-            let (gateway, peer, request) = (current.load_full(), peer.clone(), Box::new(request));
+            let (gateway, peer, request) = (current.load_full(), peer.clone(), Box::new(ClientBody::of(request)));
             // Not as it is: hyper moves it, and keeps room for it in the connection, or in the task of a stream to its end.
             in_place(|| gateway.serve(peer, request))
         })

@@ -19,6 +19,7 @@ use super::values::CallValues;
 use crate::access::{CallGrant, CallTarget};
 use crate::clock::Moment;
 use crate::fault::{Code, Fault};
+use crate::net::ClientBody;
 use crate::secret::Secret;
 use crate::telemetry::traces::Span;
 use crate::upstream::RequestBody;
@@ -44,7 +45,7 @@ pub(crate) struct Incoming {
 #[derive(Debug)]
 pub(crate) enum Inbound {
     /// It has still to be read.
-    Coming(IncomingBody),
+    Coming(ClientBody),
     /// It was read, as the credential stands in it.
     Held(Held),
 }
@@ -232,7 +233,7 @@ pub(super) fn rewritten(route: &Route, values: &impl Values, body: &[u8]) -> Res
 
 fn streamed(
     grant: &CallGrant,
-    body: IncomingBody,
+    body: ClientBody,
     count: Option<Arc<AtomicU64>>,
     patience: Duration,
 ) -> Result<RequestBody, Fault> {

@@ -5,15 +5,16 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
 use super::body::BodyError;
 use crate::alarm::Alarm;
+use crate::net::ClientBody;
 
 /// A body that is read from its caller.
 pub(super) struct Arriving {
-    body: Incoming,
+    body: ClientBody,
     /// The length that the caller declared.
     declared: Option<u64>,
     arrived: u64,
@@ -27,7 +28,7 @@ pub(super) struct Arriving {
 }
 
 impl Arriving {
-    pub(super) fn new(body: Incoming, patience: Duration) -> Self {
+    pub(super) fn new(body: ClientBody, patience: Duration) -> Self {
         let declared = body.size_hint().exact();
         Self { body, declared, arrived: 0, last: None, patience, deadline: None, alarm: Alarm::default() }
     }

@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
 use super::arriving::Arriving;
 pub(crate) use super::upload::Hold;
 use super::upload::{Streamed, Upload};
+use crate::net::ClientBody;
 
 /// The body of a call to a vendor: written by us, or the caller's own as it comes.
 pub(crate) enum RequestBody {
@@ -48,7 +49,7 @@ impl RequestBody {
 
     /// The caller's body as it comes, up to `limit` bytes, and what counts it; `patience` is for each part.
     pub(crate) fn streamed(
-        body: Incoming,
+        body: ClientBody,
         patience: Duration,
         limit: Option<u64>,
         count: Option<Arc<AtomicU64>>,

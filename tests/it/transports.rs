@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Version;
+use http::{Request, Version};
 use parking_lot::Mutex;
 use reqwest::{Client, Method};
 use rustls::{ClientConfig, HandshakeKind};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::support::front::Secure;
 use crate::support::gateway::{KEY, TestGateway};
@@ -110,6 +111,82 @@ async fn an_http2_upload_that_is_cancelled_never_looks_complete_to_the_vendor() 
 
     // The client resets the stream with CANCEL.
     call.abort();
+
+    eventually("the end of the vendor's call", || ended.load(Ordering::SeqCst)).await;
+    let came = came.lock();
+    assert!(!came.contains("\r\n0\r\n"), "{came:?}");
+}
+
+/// Sends the head of a call and a part of its body in HTTP/2, and then resets the stream as if nothing were wrong, once `is_due`.
+/// What comes later on the connection is read after that.
+async fn break_off(
+    gateway: &TestGateway,
+    head: http::request::Builder,
+    part: &'static str,
+    is_due: impl AsyncFnOnce(),
+) {
+    let socket = TcpStream::connect(gateway.url.trim_start_matches("http://")).await.unwrap();
+    let (client, connection) = h2::client::handshake(socket).await.unwrap();
+    tokio::spawn(connection);
+    let mut client = client.ready().await.unwrap();
+    let (_answer, mut body) = client.send_request(head.body(()).unwrap(), false).unwrap();
+    body.send_data(Bytes::from_static(part.as_bytes()), false).unwrap();
+    is_due().await;
+    body.send_reset(h2::Reason::NO_ERROR);
+    let ping = Request::get(format!("{}/nothing", gateway.url)).body(()).unwrap();
+    let answer = client.ready().await.unwrap().send_request(ping, true).unwrap().0.await.unwrap();
+    assert_eq!(answer.status(), 404);
+}
+
+/// As a proxy in front of the gateway may reset it when its own client has left.
+#[tokio::test]
+async fn a_body_whose_stream_is_reset_with_no_error_is_not_taken_for_whole() {
+    let vendor = TestVendor::echo();
+    let gateway = TestGateway::in_front_of(&vendor).start();
+    let session = gateway.mint("support").await;
+    let post = |path: &str, token: &str| {
+        let call = Request::post(format!("{}{path}", gateway.url)).header("authorization", format!("Bearer {token}"));
+        call.header("content-type", "application/json")
+    };
+    // One that is made once, and so read first; one that is rewritten; one that opens a session.
+    let once = post("/echo", &session.token).header("idempotency-key", "6f1a54b7-0001");
+    break_off(&gateway, once, "{\"n\":1", async || ()).await;
+    break_off(&gateway, post(&format!("/sessions/{}/say", session.id), &session.token), "{}", async || ()).await;
+    break_off(&gateway, post("/v1/bots/support/sessions", gateway.owner.expose()), "{}", async || ()).await;
+
+    let broken = || gateway.records().iter().filter(|record| record["code"] == "bad_request").count();
+    eventually("the records of all three", || broken() == 3).await;
+    assert_eq!(vendor.seen().len(), 0);
+    let sessions = gateway.call(Method::GET, "/v1/sessions").bearer_auth(gateway.owner.expose()).send().await.unwrap();
+    assert_eq!(sessions.json::<Value>().await.unwrap()["sessions"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn an_upload_whose_stream_is_reset_with_no_error_behind_its_answer_never_looks_complete_to_the_vendor() {
+    let (came, ended) = (Arc::new(Mutex::new(String::new())), Arc::new(AtomicBool::new(false)));
+    let (log, end) = (Arc::clone(&came), Arc::clone(&ended));
+    let vendor = TestVendor::raw(move |_, mut stream| {
+        let (log, end) = (Arc::clone(&log), Arc::clone(&end));
+        async move {
+            let (mut part, mut is_answered) = ([0; 4096], false);
+            while let Ok(length @ 1..) = stream.read(&mut part).await {
+                log.lock().push_str(&String::from_utf8_lossy(&part[..length]));
+                if !is_answered && log.lock().contains("half") {
+                    is_answered = true;
+                    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{";
+                    stream.write_all(head.as_bytes()).await.unwrap();
+                }
+            }
+            end.store(true, Ordering::SeqCst);
+        }
+    });
+    let gateway = TestGateway::in_front_of(&vendor).start();
+    let session = gateway.mint("support").await;
+    let token = format!("Bearer {}", session.token);
+    let call = Request::post(format!("{}/echo", gateway.url)).header("authorization", token);
+
+    let answered = async || eventually("the first half", || came.lock().contains("half")).await;
+    break_off(&gateway, call, "half", answered).await;
 
     eventually("the end of the vendor's call", || ended.load(Ordering::SeqCst)).await;
     let came = came.lock();
