@@ -288,7 +288,8 @@ impl Proxy {
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return answer::passed_on(response, grant, Some(keys), now, open).map(Upgrade::Refused);
         }
-        let headers = handshake.answer(response.headers(), &accept)?;
+        let mut headers = handshake.answer(response.headers(), &accept)?;
+        answer::tell_expiry(&mut headers, &grant, now.wall);
         let lost =
             |error: hyper::Error| Fault::new(Code::VendorFailed, "the vendor did not open a WebSocket").because(error);
         let bytes = hyper::upgrade::on(&mut response).await.map_err(lost)?;

@@ -39,10 +39,17 @@ pub(super) fn ends(grant: &CallGrant, now: Moment) -> Instant {
 /// The head of an answer.
 fn headers(from: &HeaderMap, needles: &Needles, grant: &CallGrant, now: Timestamp) -> HeaderMap {
     let mut headers = passing(from, needles, &grant.bot().vendor);
-    if let Some(expires) = grant.expires() {
-        headers.insert(EXPIRES_IN, HeaderValue::from(expires.since(now).as_secs()));
-    }
+    tell_expiry(&mut headers, grant, now);
     headers
+}
+
+/// Says until when the token of the call is good.
+pub(super) fn tell_expiry(headers: &mut HeaderMap, grant: &CallGrant, now: Timestamp) {
+    if let Some(expires) = grant.expires()
+        && let Ok(left) = HeaderValue::from_str(itoa::Buffer::new().format(expires.since(now).as_secs()))
+    {
+        headers.insert(EXPIRES_IN, left);
+    }
 }
 
 /// The head and the stream of an answer that may be passed on; `keys` is nothing where no secret can be in it. The stream is

@@ -5,6 +5,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
@@ -13,6 +14,10 @@ use crate::clock::Timestamp;
 use crate::limit::OpenCall;
 use crate::token::LEEWAY;
 use crate::upstream::Hold;
+
+/// How long an event or a frame that has begun may go on when its session was ended: most are whole by then, and what is revoked
+/// is to be in force within a second.
+pub(super) const GRACE: Duration = Duration::from_millis(500);
 
 /// The newest token that a call goes on by, if it is another than it began with, and when it ends.
 type Newest = (Option<Timestamp>, Instant);

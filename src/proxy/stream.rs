@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::farewell::{Border, Format};
 use super::renewal::Renewal;
+use super::right::GRACE;
 use super::scrub::{Needles, Scrubber};
 use crate::access::{CallGrant, Over, Watch};
 use crate::alarm::Alarm;
@@ -198,7 +199,7 @@ impl AnswerStream {
         }
         if let Some(over) = self.grant.over() {
             // What has no borders is cut here: nothing more of the conversation is for this caller.
-            let grace = if self.format == Format::Plain { Duration::ZERO } else { LEEWAY };
+            let grace = if self.format == Format::Plain { Duration::ZERO } else { GRACE };
             (self.ends, self.latest, self.over) = (now, now + grace, Some(over));
         }
     }

@@ -76,16 +76,22 @@ fn echo() -> (TestVendor, Asked) {
 }
 
 /// A vendor that accepts as it should, and then does this with the connection.
-fn accepting<F: Future<Output = ()> + Send + 'static>(speak: fn(TcpStream) -> F) -> TestVendor {
-    TestVendor::raw(move |_, mut stream| async move {
-        let head = wire::read_until(&mut stream, "\r\n\r\n").await;
-        let key = head.split("sec-websocket-key: ").nth(1).unwrap().split("\r\n").next().unwrap();
-        let accept = tokio_tungstenite::tungstenite::handshake::derive_accept_key(key.as_bytes());
-        let answer = format!(
-            "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: {accept}\r\n\r\n"
-        );
-        wire::write(&mut stream, &answer).await;
-        speak(stream).await;
+fn accepting<F: Future<Output = ()> + Send + 'static>(
+    speak: impl Fn(TcpStream) -> F + Send + Sync + 'static,
+) -> TestVendor {
+    let speak = Arc::new(speak);
+    TestVendor::raw(move |_, mut stream| {
+        let speak = Arc::clone(&speak);
+        async move {
+            let head = wire::read_until(&mut stream, "\r\n\r\n").await;
+            let key = head.split("sec-websocket-key: ").nth(1).unwrap().split("\r\n").next().unwrap();
+            let accept = tokio_tungstenite::tungstenite::handshake::derive_accept_key(key.as_bytes());
+            let answer = format!(
+                "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: {accept}\r\n\r\n"
+            );
+            wire::write(&mut stream, &answer).await;
+            speak(stream).await;
+        }
     })
 }
 
@@ -403,6 +409,40 @@ async fn a_frame_that_does_not_end_is_cut_five_seconds_after_the_token() {
     let mut rest = Vec::new();
     let _end = client.read_to_end(&mut rest).await;
     assert!(rest.len() < 100, "{} bytes of a frame that had 102", rest.len());
+}
+
+#[tokio::test]
+async fn from_the_end_of_its_session_on_a_client_says_nothing_more_and_a_frame_that_does_not_end_is_cut() {
+    let heard: Arc<Mutex<Vec<u8>>> = Arc::default();
+    let log = Arc::clone(&heard);
+    let vendor = accepting(move |mut stream| {
+        let log = Arc::clone(&log);
+        async move {
+            // The beginning of a message of 100 bytes.
+            wire::write(&mut stream, "\u{1}dxxx").await;
+            let mut part = [0; 4096];
+            while let Ok(length @ 1..) = stream.read(&mut part).await {
+                log.lock().extend_from_slice(&part[..length]);
+            }
+        }
+    });
+    let gateway = TestGateway::with_profile(&vendor, PROFILE).start();
+    let session = gateway.mint("support").await;
+    let mut client = ask_raw(&gateway, &session, "").await;
+    wire::read_until(&mut client, "dxxx").await;
+    let end = gateway.call(Method::DELETE, &format!("/v1/sessions/{}", session.id)).bearer_auth(&session.token);
+    assert_eq!(end.send().await.unwrap().status(), 204);
+    let ended = Instant::now();
+
+    let message = [0x81, 0x82, 0, 0, 0, 0, b'h', b'i'];
+    while tokio::io::AsyncWriteExt::write_all(&mut client, &message).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(ended.elapsed() < Duration::from_secs(4), "it goes on");
+    }
+
+    // What the vendor is told is that nobody is there any more.
+    let heard = heard.lock();
+    assert!(heard.is_empty() || heard[0] == 0x88, "{heard:?}");
 }
 
 #[tokio::test]

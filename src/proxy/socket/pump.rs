@@ -20,6 +20,7 @@ use super::side::Side;
 use crate::access::{CallGrant, Over, Watch};
 use crate::fault::Code;
 use crate::proxy::renewal::Renewal;
+use crate::proxy::right::GRACE;
 use crate::token::LEEWAY;
 
 /// How long the beginning of what may be a secret is held back.
@@ -33,6 +34,7 @@ const MOST_TRIFLES: u32 = 100;
 const EXPIRED: u16 = 4401;
 const GOING_AWAY: u16 = 1001;
 const BROKEN: u16 = 1011;
+const TRY_AGAIN_LATER: u16 = 1013;
 
 /// When a WebSocket ends, and what it may do until then.
 #[derive(Clone, Copy, Debug)]
@@ -91,7 +93,8 @@ impl End {
         match self {
             Self::Closed | Self::ClientLost => None,
             Self::Expired => Some((EXPIRED, "the token has expired")),
-            Self::Over(Over::Revoked | Over::Unknown) => Some((EXPIRED, "the session was ended")),
+            Self::Over(Over::Revoked) => Some((EXPIRED, "the session was ended")),
+            Self::Over(Over::Unknown) => Some((TRY_AGAIN_LATER, "what was revoked is not known")),
             Self::Over(Over::Closed) => Some((EXPIRED, "the bot is not offered any more")),
             Self::Over(Over::Stopping) => Some((GOING_AWAY, "the gateway is going away")),
             Self::Over(Over::Replaced) => Some((EXPIRED, "the token was replaced")),
@@ -286,11 +289,16 @@ where
 
     /// When a message that waits may pass, if there is one: not while nobody knows whether the token's end is that of this.
     fn may_speak(&self) -> Option<Instant> {
-        self.paused.filter(|_| !self.renewal.is_asked())
+        self.paused.filter(|_| !self.renewal.is_asked() && self.over.is_none())
     }
 
     fn may_hear_client(&self) -> bool {
-        !self.client.has_ended && self.vendor.is_written() && self.paused.is_none() && !self.renewal.is_asked()
+        let may_speak = self.ending.is_some() || self.over.is_none();
+        may_speak
+            && !self.client.has_ended
+            && self.vendor.is_written()
+            && self.paused.is_none()
+            && !self.renewal.is_asked()
     }
 
     fn may_hear_vendor(&self) -> bool {
@@ -304,7 +312,10 @@ where
         self.client.hears(now);
         self.kept = bytes;
         self.look_at_token(now);
-        self.pass_on(now);
+        // Nothing more of a session that was ended is for the vendor, also while its last frame still comes.
+        if self.over.is_none() || self.ending.is_some() {
+            self.pass_on(now);
+        }
     }
 
     /// Gives the vendor what the client wrote.
@@ -354,7 +365,7 @@ where
             return;
         }
         if let Some(over) = self.watch.as_ref().and_then(Watch::over) {
-            (self.terms.ends, self.terms.latest, self.over) = (now, now + LEEWAY, Some(over));
+            (self.terms.ends, self.terms.latest, self.over) = (now, now + GRACE, Some(over));
             if self.ending.is_none() && self.down.is_at_border() {
                 self.end(End::Over(over));
             }
