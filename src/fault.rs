@@ -4,7 +4,8 @@
 //! The caller sees the code and the detail. The cause, which may name hosts and libraries, is for the log.
 //!
 //! Statuses that client libraries retry by themselves (429 and 5xx) stand only where a retry can help; where a call
-//! may have been carried out although its answer was lost, the status is 409, which nobody repeats blindly.
+//! may have been carried out although its answer was lost, the status is 409. Some retry that as well, unless they are told
+//! not to: [`Code::is_final`].
 
 mod cause;
 mod quota;
@@ -63,7 +64,13 @@ macro_rules! codes {
                 match self { $(Self::$variant => $title,)* }
             }
 
-            /// Whose doing it is.
+            /// Whether its status is one that some client libraries retry by themselves although the same call cannot succeed, or may
+    /// have been carried out.
+    pub fn is_final(self) -> bool {
+        self.status() == StatusCode::CONFLICT && self != Self::InFlight
+    }
+
+    /// Whose doing it is.
             pub const fn blame(self) -> Blame {
                 match self { $(Self::$variant => Blame::$blame,)* }
             }
@@ -320,12 +327,14 @@ mod tests {
             Code::VendorBusy,
             Code::VendorKeysExhausted,
             Code::VendorUnavailable,
-            // RULES fix these two as 502 although an operator must act: the fault lies behind the gateway.
+            // These two are 502 although an operator must act: the fault lies behind the gateway.
             Code::VendorRefusedKey,
             Code::BindingTooLarge,
         ];
         for code in Code::ALL.iter().filter(|code| !mendable.contains(code)) {
             assert!(!code.status().is_server_error() && code.status() != StatusCode::TOO_MANY_REQUESTS, "{code:?}");
+            assert!(code.status() != StatusCode::CONFLICT || code.is_final() || *code == Code::InFlight, "{code:?}");
         }
+        assert!(!mendable.iter().any(|code| code.is_final()));
     }
 }

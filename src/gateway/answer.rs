@@ -12,6 +12,8 @@ use crate::telemetry::Record;
 use crate::vendor::{ErrorShape, Expired, Profile};
 
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// What the libraries of OpenAI and others ask before they retry: they do so after a 409.
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 /// The answer for a fault on paths that are no vendor's.
 pub(crate) fn problem(fault: &Fault, id: RequestId) -> Response<Bytes> {
@@ -38,6 +40,9 @@ fn rendered(fault: &Fault, shape: Option<&Profile>, id: RequestId) -> Response<B
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if code.is_final() {
+        headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+    }
     if let Some(challenge) = challenge(code) {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     }

@@ -11,7 +11,7 @@ use crate::bot::Origin;
 use crate::vendor::HeaderPattern;
 
 /// Headers of answers that a page may read.
-const EXPOSED: &str = "Keystile-Token, Keystile-Session, Keystile-Expires-At, Keystile-Expires-In, Idempotent-Replayed, X-Request-Id, Retry-After, WWW-Authenticate, RateLimit, RateLimit-Policy";
+const EXPOSED: &str = "Keystile-Token, Keystile-Session, Keystile-Expires-At, Keystile-Expires-In, Idempotent-Replayed, X-Request-Id, X-Should-Retry, Retry-After, WWW-Authenticate, RateLimit, RateLimit-Policy";
 /// Headers that a page may always send.
 const ALWAYS_ALLOWED: &str = "authorization, content-type, accept, accept-language, x-timezone";
 /// More headers are not named to a preflight.

@@ -3,13 +3,16 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::gateway::claims;
+use crate::support::gateway::{TestGateway, claims};
 use crate::support::node::NodeClient;
 use crate::support::program::{Running, keystile};
+use crate::support::vendor::TestVendor;
 
 const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/samples");
 
@@ -103,6 +106,35 @@ fn the_documented_calls_work_with_fetch_axios_and_openais_own_client() {
     }
     assert!(said["responses"].as_str().unwrap().contains("And now?"), "{said}");
     assert_eq!(said["genesys"], "v-node");
+}
+
+#[tokio::test]
+async fn openais_own_client_does_not_repeat_a_call_whose_answer_was_lost() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    let vendor = TestVendor::raw(move |_, mut stream| {
+        let calls = Arc::clone(&counted);
+        async move {
+            let mut part = [0; 4096];
+            let mut came = String::new();
+            while let Ok(length @ 1..) = tokio::io::AsyncReadExt::read(&mut stream, &mut part).await {
+                came.push_str(&String::from_utf8_lossy(&part[..length]));
+                if came.contains("Hello?") {
+                    calls.fetch_add(1, Ordering::SeqCst);
+                    return;
+                }
+            }
+        }
+    });
+    let gateway = TestGateway::built_in(&vendor, "openai").start();
+    let session = gateway.mint("support").await;
+    let url = gateway.url.clone();
+    let client = move || {
+        let environment = [("BASE", url.as_str()), ("KEY", session.token.as_str())];
+        NodeClient::install("samples").run(&["lost.mjs"], &environment)
+    };
+    let said = tokio::task::spawn_blocking(client).await.unwrap();
+    assert_eq!((said.trim(), calls.load(Ordering::SeqCst)), ("409", 1));
 }
 
 #[test]
