@@ -160,7 +160,7 @@ impl Authority {
     fn check(&self, token: &str) -> Result<Arc<Verified>, Refusal> {
         let now = self.clock.now();
         let checked = match verify::check(token, &self.keys.load(), &self.issuer, now) {
-            Err(Refusal::UnknownKey) if self.looks_again_now() => {
+            Err(Refusal::UnknownKey) if self.was_looked_for() => {
                 verify::check(token, &self.keys.load(), &self.issuer, now)
             }
             checked => checked,

@@ -39,7 +39,7 @@ pub(super) fn keeper(
             tokio::join!(
                 ledger.follow(stopped.clone()),
                 ledger.keep_clean(stopped.clone()),
-                authority.follow(stopped.clone()),
+                Arc::clone(&authority).follow(stopped.clone()),
                 sharing.run(stopped)
             );
         });

@@ -2,19 +2,25 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
-use tokio::sync::watch;
-use tokio::time::sleep;
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::{Notify, watch};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use super::directory::{Directory, Version};
 use super::keys::Use;
 use super::{Authority, LEEWAY, LONGEST_TTL, Settings};
-use crate::clock::Timestamp;
 
 /// The directory is looked at so often. New keys must be published for longer than that before they sign.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// Who names a key that is not known has it looked at before its time, but not more often than this.
+const LEAST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long such a look is waited for: a worker does nothing else meanwhile.
+const MOMENT: Duration = Duration::from_millis(50);
 
 /// The shortest time for which new keys are published before they sign: every process has seen them by then.
 pub const SHORTEST_NOTICE: Duration = Duration::from_secs(10);
@@ -24,6 +30,19 @@ pub(super) struct Followed {
     path: PathBuf,
     usage: Use,
     seen: Mutex<Seen>,
+    /// Asks whoever follows it for a look before its time.
+    early: Notify,
+    looks: Mutex<Looks>,
+    /// Tells of each look.
+    looked: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Looks {
+    /// How many there were.
+    done: u64,
+    /// When a token of an unknown key asked for one.
+    asked: Option<Instant>,
 }
 
 /// The version that was found; nothing where there is no file.
@@ -35,15 +54,20 @@ struct Seen {
     present: Option<Look>,
     /// The version that could not be read: it is complained of once.
     broken: Option<Look>,
-    /// When a token of an unknown key made us look.
-    looked: Timestamp,
 }
 
 impl Followed {
     pub(super) fn new(settings: &Settings) -> Self {
         let usage = Use { algorithm: settings.algorithm, outlives: LONGEST_TTL + settings.renew_grace + LEEWAY };
         // Not the version of now: whatever is written before the keys are read is looked at once more.
-        Self { path: settings.keys.clone(), usage, seen: Mutex::default() }
+        Self {
+            path: settings.keys.clone(),
+            usage,
+            seen: Mutex::default(),
+            early: Notify::new(),
+            looks: Mutex::default(),
+            looked: Condvar::new(),
+        }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -56,28 +80,37 @@ impl Followed {
 }
 
 impl Authority {
-    /// Follows the directory until `stopped`.
-    pub async fn follow(&self, mut stopped: watch::Receiver<bool>) {
-        loop {
-            tokio::select! {
-                _asked = stopped.wait_for(|stop| *stop) => return,
-                () = sleep(LOOK_EVERY) => self.look_again(),
+    /// Follows the directory until `stopped`. It may be on a disk that hangs, or on another host: only a thread that is there
+    /// for it waits for that.
+    pub async fn follow(self: Arc<Self>, mut stopped: watch::Receiver<bool>) {
+        let follow = async {
+            loop {
+                let _asked_or_not = timeout(LOOK_EVERY, self.directory.early.notified()).await;
+                let authority = Arc::clone(&self);
+                // A panic has told of itself.
+                let _looked = spawn_blocking(move || authority.look_again()).await;
+                self.directory.looks.lock().done += 1;
+                self.directory.looked.notify_all();
             }
+        };
+        tokio::select! {
+            _asked = stopped.wait_for(|stop| *stop) => {}
+            () = follow => {}
         }
     }
 
-    /// Looks at the directory for a key that is not known, but not more than once a second: anybody can name one.
-    pub(super) fn looks_again_now(&self) -> bool {
-        let now = self.clock.now();
-        {
-            let mut seen = self.directory.seen.lock();
-            if now < seen.looked.plus(Duration::from_secs(1)) {
-                return false;
-            }
-            seen.looked = now;
+    /// Has the directory looked at for a key that is not known, and waits a moment for that; not more than once a second, as
+    /// anybody can name one. Answers whether it was looked at.
+    pub(super) fn was_looked_for(&self) -> bool {
+        let Followed { looks, looked, early, .. } = &self.directory;
+        let (mut looks, now) = (looks.lock(), Instant::now());
+        if looks.asked.is_some_and(|asked| now < asked + LEAST_PAUSE) {
+            return false;
         }
-        self.look_again();
-        true
+        looks.asked = Some(now);
+        let before = looks.done;
+        early.notify_one();
+        !looked.wait_while_until(&mut looks, |looks| looks.done == before, now + MOMENT).timed_out()
     }
 
     /// Takes in what has changed. What cannot be read is complained of, and what was there before stays in force.
