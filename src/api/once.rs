@@ -6,17 +6,20 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::Response;
 use http::request::Parts;
+use tokio::sync::oneshot;
 
 use super::Api;
 use crate::access::{Caller, MintGrant, Minter};
+use crate::aside::aside;
 use crate::clock::Timestamp;
-use crate::fault::Fault;
+use crate::fault::{Code, Fault};
 use crate::id::hex;
 use crate::limit::{Key, Kind};
 use crate::net::Neighbourhood;
 use crate::secret::sha256;
 use crate::session::once::{Kept, KeptAnswer, KeptSession, Once, Repeatable, key_of};
-use crate::telemetry::audit::Event;
+use crate::store::Scope;
+use crate::telemetry::audit::{Action, Event};
 use crate::token::Session;
 use crate::vendor::Accept;
 
@@ -71,7 +74,7 @@ impl Api {
 
     /// Makes the call, or answers what it was answered before.
     pub(super) async fn make_once(
-        &self,
+        self: &Arc<Self>,
         once: Option<MadeOnce>,
         event: Event,
         opening: impl Future<Output = Result<Minted, Fault>> + Send + 'static,
@@ -88,7 +91,7 @@ impl Api {
                 };
                 self.repeats.make(once, opening).await?
             }
-            None => opening.await?,
+            None => self.made_to_its_end(event.clone(), opening).await?,
         };
         if minted.is_given_again {
             // A token leaves, as the first time.
@@ -102,6 +105,26 @@ impl Api {
             self.put_on_record(event).await?;
         }
         Ok(minted)
+    }
+
+    /// Opens a session in a task of its own: a caller that leaves meanwhile leaves none without its record, and none that nobody
+    /// has a token of, and that counts as open until it expires.
+    async fn made_to_its_end(
+        self: &Arc<Self>,
+        event: Event,
+        opening: impl Future<Output = Result<Minted, Fault>> + Send + 'static,
+    ) -> Result<Minted, Fault> {
+        let (give, taken) = oneshot::channel();
+        let api = Arc::clone(self);
+        self.tasks.spawn(aside(|| async move {
+            let Err(Ok(left)) = give.send(opening.await) else { return };
+            let event = Event { action: Action::Revoke, subject: Some(left.subject), ..event };
+            if let Err(fault) = api.revoke(Scope::Session(left.session), event).await {
+                tracing::warn!("a session whose caller has left stays open: {fault:?}");
+            }
+        }));
+        let failed = |_panicked| Err(Fault::new(Code::Internal, "the session could not be opened"));
+        taken.await.unwrap_or_else(failed)
     }
 }
 

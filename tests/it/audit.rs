@@ -239,3 +239,28 @@ async fn audit_verify_says_which_line_is_broken_and_how() {
     let missing = keystile().args(["audit", "verify"]).arg(folder.path().join("x")).output().unwrap();
     assert_eq!(missing.status.code(), Some(1));
 }
+
+#[tokio::test]
+async fn a_session_whose_caller_leaves_while_it_is_opened_is_on_record_and_ended() {
+    let (vendor, mut calls, answer) = TestVendor::held(concat!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 83\r\n\r\n",
+        r#"{"conversationId":"conv_1","token":"vt-0123456789abcdef","expiresAt":4000000000000}"#
+    ));
+    let gateway = TestGateway::built_in(&vendor, "chatbotkit").start();
+    let open = gateway.post("/v1/bots/support/sessions").bearer_auth(gateway.owner.expose()).json(&json!({}));
+    let open = tokio::spawn(open.send());
+    calls.recv().await.unwrap();
+    open.abort();
+    // The gateway has seen that it left.
+    eventually("the record", || gateway.records().iter().any(|record| record["status"] == 499)).await;
+    answer.notify_one();
+
+    eventually("both records", || gateway.audit().len() == 2).await;
+    let audit = gateway.audit();
+    let told: Vec<_> = audit.iter().map(|record| (&record["action"], &record["session"])).collect();
+    let session = &audit[0]["session"];
+    assert_eq!(told, [(&json!("session.mint"), session), (&json!("session.revoke"), session)]);
+    let path = format!("/v1/sessions/{}", session.as_str().unwrap());
+    let shown = gateway.call(Method::GET, &path).bearer_auth(gateway.owner.expose()).send().await.unwrap();
+    assert_eq!(shown.json::<Value>().await.unwrap()["state"], "ended");
+}
