@@ -118,7 +118,12 @@ impl Gateway {
         let target = CallTarget { route: route(&vendor, number)?, vendor: &vendor, number, values: &values };
         let answer = self.proxy.forward(call.grant, &target, call.incoming, call.open).await?;
         if let Some(told) = call.told {
-            self.api.told_by_route(told, answer.status()).await?;
+            // The vendor has taken it: to tell it again would be a second time.
+            let unwritten = |fault: Fault| {
+                Fault::new(Code::MaybeSent, "what was told to the vendor could not be put on record")
+                    .because(format!("{fault:?}"))
+            };
+            self.api.told_by_route(told, answer.status()).await.map_err(unwritten)?;
         }
         Ok(answer)
     }

@@ -18,6 +18,9 @@ mod writer;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 pub use self::breach::{Breach, Noted};
 pub use self::event::{Action, Event, Trace, Who};
@@ -25,6 +28,9 @@ pub use self::settings::Settings;
 pub use self::verify::{Last, Report, verify};
 use self::writer::Writer;
 use crate::clock::Clock;
+
+/// A file that has not taken a record by then is on a disk that hangs.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why the audit record cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -60,10 +66,16 @@ impl Audit {
     ///
     /// # Errors
     ///
-    /// It could not be written, and is not in the file.
+    /// It could not be written, and is not in the file; or nobody knows, as the disk hangs.
     pub async fn write(&self, event: Event) -> Result<(), Unwritten> {
         match &self.writer {
-            Some(writer) => writer.write(event).await,
+            Some(writer) => {
+                let written = timeout(PATIENCE, writer.write(event)).await;
+                written.unwrap_or_else(|_elapsed| {
+                    self.is_failing.store(true, Ordering::Relaxed);
+                    Err(Unwritten)
+                })
+            }
             None => Ok(()),
         }
     }

@@ -156,7 +156,7 @@ impl VendorKeys {
     /// Which key comes back first, and why it is away.
     fn exhausted(&self, now: Timestamp) -> Exhausted {
         let away = |(place, kept): (usize, &Kept)| {
-            let aside = Timestamp::from_millis(kept.until.load(Ordering::Relaxed)).since(now);
+            let aside = kept.aside(now);
             let spent = self.spent(place, now).filter(|spent| spent.wait > aside);
             Exhausted { wait: spent.map_or(aside, |spent| spent.wait), spent: spent.map(|spent| spent.rate) }
         };
@@ -194,7 +194,7 @@ impl VendorKeys {
 
     /// Whether the key at `place` is not set aside.
     pub fn is_free(&self, place: usize, now: Timestamp) -> bool {
-        self.keys.get(place).is_some_and(|kept| kept.until.load(Ordering::Relaxed) <= now.millis())
+        self.keys.get(place).is_some_and(|kept| kept.aside(now).is_zero())
     }
 
     /// How many are set aside.
@@ -221,9 +221,9 @@ impl VendorKeys {
         if may_be_the_callers && !(kept.is_refused_often(refusal.who) && self.has_another(place, now)) {
             return false;
         }
-        let until = now.plus(refusal.retry_after.unwrap_or(ASIDE).min(LONGEST_ASIDE));
         // The sessions that it opened go on with it, and are answered in any order: the longest wait counts.
-        kept.until.fetch_max(until.millis(), Ordering::Relaxed);
+        let aside = refusal.retry_after.unwrap_or(ASIDE).min(LONGEST_ASIDE).max(kept.aside(now));
+        kept.until.store(now.plus(aside).millis(), Ordering::Relaxed);
         kept.forget();
         true
     }
@@ -268,6 +268,14 @@ impl VendorKeys {
 }
 
 impl Kept {
+    /// For how much longer it is set aside.
+    fn aside(&self, now: Timestamp) -> Duration {
+        let left = Timestamp::from_millis(self.until.load(Ordering::Relaxed)).since(now);
+        // Nobody is set aside for longer: it was noted before the clock was set back, and is not waited for until it is that late
+        // again.
+        if left > LONGEST_ASIDE { Duration::ZERO } else { left }
+    }
+
     fn refused(&self) -> MutexGuard<'_, Vec<u128>> {
         self.refused.lock()
     }
@@ -360,6 +368,15 @@ mod tests {
             |retry_after| keys.refuse(0, Refusal { retry_after, ..refusal(StatusCode::TOO_MANY_REQUESTS) }, NOW);
         assert!(refuse(Some(Duration::from_secs(900))) && refuse(None));
         assert_eq!(keys.next(after(60)), Err(Exhausted { wait: Duration::from_secs(840), spent: None }));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_leaves_no_key_aside_until_it_is_that_late_again() {
+        let keys = keys(1);
+        assert!(keys.refuse(0, refusal(StatusCode::TOO_MANY_REQUESTS), after(20 * 3600)));
+        assert_eq!(keys.next(NOW), Ok(0));
+        assert!(keys.refuse(0, refusal(StatusCode::TOO_MANY_REQUESTS), NOW));
+        assert_eq!((keys.set_aside(NOW), keys.set_aside(after(60))), (1, 0));
     }
 
     #[test]

@@ -132,9 +132,13 @@ pub(super) fn read(connection: &Connection, after: u64) -> Result<Changes, Store
     Ok(Changes { entries, last, is_all })
 }
 
-/// An entry and its number; no entry where it is of a kind that is not known here.
+/// An entry and its number; no entry where it is of a kind that is not known here, or damaged: what it ended is not known.
 fn change(row: &Row<'_>) -> rusqlite::Result<(u64, Option<Change>)> {
     let number = number(row.get("number")?);
+    Ok((number, read_change(row, number).unwrap_or_default()))
+}
+
+fn read_change(row: &Row<'_>, number: u64) -> rusqlite::Result<Option<Change>> {
     let kind: String = row.get("kind")?;
     let name = row.get("name")?;
     let kind = match kind.as_str() {
@@ -142,14 +146,14 @@ fn change(row: &Row<'_>) -> rusqlite::Result<(u64, Option<Change>)> {
         Scope::CONTACT => ChangeKind::Contact(name),
         Scope::BOT => ChangeKind::Bot(name),
         Scope::RECOGNISED => {
-            let Some(digest) = digest(&row.get::<_, String>("digest")?) else { return Ok((number, None)) };
+            let Some(digest) = digest(&row.get::<_, String>("digest")?) else { return Ok(None) };
             let (subject, ends_earlier) = (row.get("subject")?, row.get("ends_earlier")?);
             ChangeKind::Recognised { id: name, digest, subject, ends_earlier }
         }
-        _ => return Ok((number, None)),
+        _ => return Ok(None),
     };
     let time = |name: &str| row.get(name).map(moment);
-    Ok((number, Some(Change { number, kind, at: time("at")?, until: time("until")? })))
+    Ok(Some(Change { number, kind, at: time("at")?, until: time("until")? }))
 }
 
 fn sql(number: u64) -> i64 {

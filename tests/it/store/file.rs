@@ -60,8 +60,13 @@ async fn a_change_of_a_later_version_is_not_taken_for_another() {
     let insert = "INSERT INTO changes VALUES (7, 'tenant', 'a', '00000000000000000000000000000001', 's', 1, 1, 9)";
     later.execute(insert, []).unwrap();
     assert_eq!(store.changes(0).await, Err(StoreError::Unreadable("entry 7".to_owned())));
-    later.execute("UPDATE changes SET kind = 'recognised', digest = 'none' WHERE number = 7", []).unwrap();
-    assert_eq!(store.changes(0).await, Err(StoreError::Unreadable("entry 7".to_owned())));
+    for damage in ["digest = 'none'", "digest = NULL", "digest = 1", "subject = NULL", "at = 'now'"] {
+        later.execute("DELETE FROM changes WHERE number = 7", []).unwrap();
+        later.execute(insert, []).unwrap();
+        let damage = format!("UPDATE changes SET kind = 'recognised', {damage} WHERE number = 7");
+        later.execute(&damage, []).unwrap();
+        assert_eq!(store.changes(0).await, Err(StoreError::Unreadable("entry 7".to_owned())), "{damage}");
+    }
 }
 
 #[tokio::test]
