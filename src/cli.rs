@@ -47,7 +47,7 @@ impl From<Outcome> for ExitCode {
 
 /// A turnstile for API keys: session tokens for conversational vendor APIs, and a proxy that puts the real key in.
 #[derive(Debug, Parser)]
-#[command(name = "keystile", version, max_term_width = 100)]
+#[command(name = "keystile", version, max_term_width = 100, after_help = "Example:\n  keystile demo")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -71,22 +71,22 @@ enum Command {
     )]
     Explain(explain::Arguments),
     /// The audit record.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  keystile audit verify -c config/keystile.toml")]
     Audit(audit::Command),
     /// Credentials of clients.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  keystile client new website")]
     Client(client::Command),
     /// Signing and sealing keys.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  keystile keys list -c config/keystile.toml")]
     Keys(keys::Command),
     /// What the gateway knows of vendors' APIs.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  keystile profile show chatbotkit")]
     Profile(profile::Command),
     /// Sessions of a running gateway.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  keystile session list --bot support")]
     Session(session::Command),
     /// Session tokens.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  keystile token inspect - < token.txt")]
     Token(token::Command),
 }
 

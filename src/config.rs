@@ -38,7 +38,7 @@ pub struct Settings {
     pub traces: collector::Settings,
     /// `[vendors.*]`, `[bots.*]`, `[clients.*]`
     pub bots: bot::Settings,
-    /// What is allowed in it and hardly meant.
+    /// What is allowed in it and probably not meant.
     pub warnings: Vec<Problem>,
     /// The files that it is made of, besides its own.
     pub inputs: Vec<PathBuf>,

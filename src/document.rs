@@ -58,7 +58,7 @@ impl fmt::Display for Problem {
 #[derive(Debug, Default)]
 pub struct Problems {
     found: RefCell<Vec<Problem>>,
-    /// What is allowed and hardly meant.
+    /// What is allowed and probably not meant.
     warnings: RefCell<Vec<Problem>>,
     known: RefCell<BTreeSet<String>>,
 }
@@ -69,12 +69,12 @@ impl Problems {
         self.found.borrow_mut().push(Problem::new(file, line, path, &message.into()));
     }
 
-    /// Notes what is allowed and hardly meant: it is said, and stops nobody.
+    /// Notes what is allowed and probably not meant: it is said, and stops nobody.
     pub fn warn(&self, file: &str, line: usize, path: &str, message: impl Into<String>) {
         self.warnings.borrow_mut().push(Problem::new(file, line, path, &message.into()));
     }
 
-    /// What was allowed and hardly meant, so far.
+    /// What was allowed and probably not meant, so far.
     pub fn warnings(&self) -> Vec<Problem> {
         self.warnings.borrow().clone()
     }
@@ -445,7 +445,7 @@ impl<'d> Table<'d> {
         self.value.problems.add(self.value.file, self.line_of(key), &join(&self.value.path, key), message);
     }
 
-    /// Notes of `key` what is allowed and hardly meant.
+    /// Notes of `key` what is allowed and probably not meant.
     pub fn warn(&self, key: &str, message: impl Into<String>) {
         self.value.problems.warn(self.value.file, self.line_of(key), &join(&self.value.path, key), message);
     }

@@ -27,7 +27,7 @@
 //! | [`fault`] | one table from cause to status, code and whose fault it is |
 //! | [`clock`], [`alarm`], [`id`], [`secret`], [`net`], [`text`], [`document`], [`aside`] | the ground: time, timers, randomness, secrets, addresses, strangers' text, TOML with its lines, futures on the heap |
 //!
-//! `Credential → Principal → Grant` ([`access`]): each can be made in one place only, so that forgetting a check does not
+//! `Credential → Principal → Grant` ([`access`]): each can be made in one module only, so that forgetting a check does not
 //! compile. Time, randomness and the environment are inputs ([`app::World`], [`document::Environment`]).
 
 pub mod access;

@@ -107,8 +107,8 @@ pub trait Backend: Send + Sync {
     /// A push can be lost with a connection, so the log is to be read from time to time all the same.
     fn subscribe(&self) -> watch::Receiver<u64>;
 
-    /// Begins a call that is to be made once (`Idempotency-Key`), and remembers it for `remembered`. `digest` is of its
-    /// body.
+    /// Begins a call that is to be made once (`Idempotency-Key`), and remembers it for `remembered`. `digest` is of all
+    /// that it asks for.
     fn begin(&self, key: [u8; 32], digest: [u8; 32], remembered: Duration) -> Answer<'_, Begun>;
 
     /// Keeps the answer of a call that was begun with this digest. It is sealed by the caller. Where the call was forgotten
@@ -151,7 +151,7 @@ pub enum Begun {
     New,
     /// It is being made.
     InFlight,
-    /// The key was used for another body.
+    /// The key was used for another request.
     Other,
     /// It was made, and this was the answer.
     Answered(Vec<u8>),

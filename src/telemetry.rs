@@ -33,7 +33,7 @@ pub use self::record::{Output, Received, Record, Records};
 use crate::text::harmless;
 
 /// Starts the log of the process. `filter` is that of `RUST_LOG`; without one, what an operator must know is logged. One
-/// that is hardly meant is told in the log.
+/// that is probably not meant is told in the log.
 ///
 /// A log that has been started already stays.
 ///

@@ -89,6 +89,11 @@ impl CallGrant {
         self.bot.vendor.keys.at(self.key)
     }
 
+    /// The place of that key.
+    pub fn key_place(&self) -> usize {
+        self.key
+    }
+
     /// Why it is good no more, if it ended since and before its time.
     pub fn over(&self) -> Option<Over> {
         self.revoked.judge_holder(&self.holder, &self.bot).err()
@@ -119,11 +124,6 @@ impl CallGrant {
         }
         let after = known.unwrap_or(verified.session.expires);
         Some(Box::pin(Arc::clone(&self.revoked).renewed(verified, after)))
-    }
-
-    /// The place of that key.
-    pub fn key_place(&self) -> usize {
-        self.key
     }
 }
 

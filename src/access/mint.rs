@@ -126,7 +126,7 @@ impl Access {
             (None, _) => {
                 return Err(Fault::new(
                     Code::BadRequest,
-                    "this bot is private and has not one owner: say with `client` whose the session is",
+                    "this bot is private and does not have exactly one owner: name one with `client`",
                 ));
             }
         };

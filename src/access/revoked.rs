@@ -65,7 +65,7 @@ impl Over {
             Self::Replaced => "the visitor became known since; use the token that was made then",
             Self::Closed => "the bot is not offered any more, or not to whoever opened the session",
             Self::Stopping => "the gateway is going away; connect again",
-            Self::Unknown => "what was revoked is not known yet; come back in a moment",
+            Self::Unknown => "what was revoked is not known yet; try again shortly",
         }
     }
 }

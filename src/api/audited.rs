@@ -81,7 +81,7 @@ impl Api {
     pub(super) async fn put_on_record(&self, event: Event) -> Result<(), Fault> {
         let (deed, bot) = (deed_of(&event), event.bot.clone());
         self.audit.write(event).await.map_err(|unwritten| {
-            let detail = "what is done to sessions cannot be put on record just now; come back in a moment";
+            let detail = "what is done to sessions cannot be put on record just now; try again shortly";
             Fault::new(Code::AuditUnavailable, detail).retry_after(AWAY).because(unwritten)
         })?;
         if let Some(deed) = deed {

@@ -65,7 +65,7 @@ async fn known(
     }
     let made = told_and_kept(&api, &grant, &recognition, keeps, event, &span).await;
     if let Err(fault) = api.ledger.abandon(naming, naming).await {
-        tracing::warn!("for {NAMING:?} nobody names a visitor again: {fault:?}");
+        tracing::warn!("the lock on naming this visitor stays for {NAMING:?}: {fault:?}");
     }
     made
 }

@@ -54,7 +54,7 @@ impl Watched {
                 let warnings = settings.warnings.clone();
                 let kept = running.reload(settings, who).await;
                 tracing::info!(by = who, "the configuration was read again and is in force");
-                warnings.iter().for_each(|warning| tracing::warn!(%warning, "hardly meant"));
+                warnings.iter().for_each(|warning| tracing::warn!(%warning, "probably not meant"));
                 for section in kept {
                     tracing::warn!(section, "this has changed, and takes a new process: it stays as it was");
                 }

@@ -204,13 +204,14 @@ fn every_key_that_the_reader_asks_for_is_documented() {
 fn no_key_is_documented_that_the_reader_does_not_know() {
     let found = problems(&in_force(true));
     // The examples name files and variables that are not there; that they were looked for says that the keys are known.
-    let absent: [&[&str]; 10] = [
+    let absent: [&[&str]; 11] = [
         &["server.tls: ", "certs/tls.crt cannot be read"],
         &["store.ca: ", "certs/redis-ca.crt cannot be read"],
         &["store.ca: ", "only a Redis at rediss://"],
         &["store.password: ", "a file has no password"],
         &["store.password.env: ", "REDIS_PASSWORD is not set"],
         &["traces.ca: ", "certs/collector-ca.crt cannot be read"],
+        &["traces.client_cert: ", "certs/collector.crt cannot be read"],
         &["traces.headers.authorization.env: ", "OTLP_AUTHORIZATION is not set"],
         &["vendors.acme.ca: ", "certs/acme-ca.crt cannot be read"],
         &["vendors.acme.client_cert: ", "certs/acme.crt cannot be read"],
@@ -668,7 +669,7 @@ fn what_is_wrong_with_a_client_is_not_told_again_of_the_bots_that_it_owns() {
     has(&found[0], &["clients.website.secret_sha256"]);
 }
 
-/// What is allowed in `text` and hardly meant.
+/// What is allowed in `text` and probably not meant.
 fn warnings(text: &str) -> Vec<String> {
     let settings = parse("test.toml", text, &environment(folder().path())).unwrap();
     settings.warnings.iter().map(ToString::to_string).collect()

@@ -53,7 +53,7 @@ impl Certificate {
         }
     }
 
-    /// What is hardly meant, where clients know us as `host`.
+    /// What is probably not meant, where clients know us as `host`.
     pub(super) fn warnings(&self, now: Timestamp, host: Option<&str>) -> Vec<String> {
         let is_soon = self.not_after.since(now) < SOON.min(self.not_after.since(self.not_before) / 3);
         let soon = || is_soon.then(|| format!("ends soon, at {}: renew it", self.not_after));

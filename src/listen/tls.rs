@@ -68,7 +68,7 @@ impl Tls {
         self.0.load().certificate.not_after()
     }
 
-    /// What is hardly meant of the certificate at `now`, where clients know us as `host`.
+    /// What is probably not meant of the certificate at `now`, where clients know us as `host`.
     pub(super) fn warnings(&self, now: Timestamp, host: Option<&str>) -> Vec<String> {
         self.0.load().certificate.warnings(now, host)
     }

@@ -242,7 +242,8 @@ fn is_json(headers: &HeaderMap) -> bool {
         }
         _ => true,
     });
-    let is_plain = headers.get_all(header::CONTENT_ENCODING).iter().all(|coding| coding == "identity");
+    let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
+    let is_plain = codings.all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"));
     is_json && is_utf8 && is_plain
 }
 

@@ -141,7 +141,7 @@ fn moment(value: &Value, now: Timestamp) -> Option<Timestamp> {
 }
 
 pub(super) fn unusable(what: &'static str) -> Fault {
-    Fault::new(Code::VendorFailed, "the vendor's answer to the session call cannot be used").because(what)
+    Fault::new(Code::VendorFailed, "the vendor's answer to the gateway's own call cannot be used").because(what)
 }
 
 #[cfg(test)]

@@ -181,7 +181,7 @@ impl OwnCall<'_> {
 
     async fn whole(&self, response: Response<AnswerBody>, deadline: Instant) -> Result<Bytes, Fault> {
         let codings = response.headers().get_all(header::CONTENT_ENCODING);
-        if codings.iter().any(|coding| coding != "identity") {
+        if codings.iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
             return Err(super::answer::unusable("it is encoded, although identity was asked for"));
         }
         let late = deadline.min(Instant::now() + self.bot.vendor.upstream.timeouts().idle);

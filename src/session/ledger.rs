@@ -439,7 +439,7 @@ fn fault(error: StoreError) -> Fault {
             Fault::new(Code::ContactConflict, "the visitor of this session is known already, as somebody else")
         }
         StoreError::Unsupported | StoreError::Away(_) | StoreError::Unreadable(_) | StoreError::Unusable(_) => {
-            Fault::new(Code::StoreUnavailable, "sessions cannot be kept just now; come back in a moment")
+            Fault::new(Code::StoreUnavailable, "sessions cannot be kept just now; try again shortly")
                 .retry_after(AWAY)
                 .because(error)
         }

@@ -61,7 +61,7 @@ impl Filter {
         EnvFilter::try_new(&self.directives).unwrap_or_else(|_unreadable| EnvFilter::new(DEFAULT))
     }
 
-    /// Says in the log what is hardly meant.
+    /// Says in the log what is probably not meant.
     pub(super) fn tell(&self) {
         match &self.warning {
             None => {}

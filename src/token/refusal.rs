@@ -115,8 +115,8 @@ pub enum MintError {
         /// Its length.
         length: usize,
     },
-    /// The claims or the binding could not be written as JSON.
-    #[error("the claims cannot be encoded")]
+    /// The claims could not be written as JSON, or the binding as CBOR.
+    #[error("the claims or the binding cannot be encoded")]
     Encode,
     /// The binding could not be sealed.
     #[error("the binding cannot be sealed")]

@@ -102,7 +102,7 @@ pub(crate) async fn send<E: Future<Output = GivenUp> + Send>(
 
 fn note<T>(upstream: &Upstream, admitted: Admitted<'_>, outcome: &Result<T, SendError>, who: u128) {
     if admitted.note(outcome, who) {
-        tracing::error!(vendor = upstream.host, "the vendor does not answer; it is left alone for a while");
+        tracing::error!(vendor = upstream.host, "the vendor does not answer; its calls are refused for a while");
     }
 }
 
@@ -159,7 +159,7 @@ async fn exchange(
                     Err(Unanswered::Unprocessed(error, kept)) => {
                         upstream.home.with(|kept| kept.forget(&shared));
                         request = match kept {
-                            Some(kept) if refused.is_none() => *kept,
+                            Some(kept) if refused.is_none() => kept,
                             _ => return Err(SendError::Connect(error.into())),
                         };
                         // A server that is about to stop says so on all its connections: only a new one is another.

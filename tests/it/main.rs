@@ -1,7 +1,8 @@
 //! The integration tests: the real gateway, bound to a port of its own, in front of strict simulated vendors.
 //!
-//! Each test arranges, acts and asserts in a few lines, and looks also at what the vendor saw. No test sleeps: time is
-//! moved by hand, and what happens by itself is waited for with `support::eventually`.
+//! Each test arranges, acts and asserts in a few lines, and looks also at what the vendor saw. The time of tokens is
+//! moved by hand, and what happens by itself is waited for with `support::eventually`; a test sleeps only where nothing is to
+//! happen, or where time itself is its subject.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 

@@ -166,7 +166,7 @@ async fn of_several_owners_an_operator_names_one_and_no_rate_counts_what_it_open
     let mint = |more: &[&str]| run(folder.path(), &[&["mint", "--bot", "shared"], more].concat());
     let unnamed = mint(&[]);
     assert_eq!(unnamed.status.code(), Some(1));
-    assert!(complained(&unnamed).contains("say with `client` whose"), "{}", complained(&unnamed));
+    assert!(complained(&unnamed).contains("name one with `client`"), "{}", complained(&unnamed));
     for client in ["website", "stranger", "stranger"] {
         let minted = mint(&["--client", client]);
         assert_eq!(minted.status.code(), Some(0), "{}", complained(&minted));

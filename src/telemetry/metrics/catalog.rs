@@ -102,7 +102,7 @@ metrics! {
         "Secrets that were masked in what a vendor answered. Any is an alarm.";
     CPU = Counter "process_cpu_seconds_total" [] "Time that processors worked for the process.";
     RESIDENT = Gauge "process_resident_memory_bytes" [] "Memory that the process has.";
-    VIRTUAL = Gauge "process_virtual_memory_bytes" [] "Addresses that the process has.";
+    VIRTUAL = Gauge "process_virtual_memory_bytes" [] "The size of the virtual memory of the process.";
     STARTED = Gauge "process_start_time_seconds" [] "When the process started, since 1970.";
     OPEN_FDS = Gauge "process_open_fds" [] "Open descriptors, where the system tells them.";
     MAX_FDS = Gauge "process_max_fds" [] "The most descriptors that may be open.";
