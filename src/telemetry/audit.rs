@@ -89,3 +89,51 @@ impl Audit {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::mpsc::{Receiver, channel};
+
+    use super::line::Tail;
+    use super::line::tests::event;
+    use super::writer::{Log, Sink};
+    use super::*;
+
+    /// A disk that hangs until the other end is dropped.
+    struct Hanging(Receiver<()>);
+
+    impl Sink for Hanging {
+        fn begin(&mut self, tail: &Tail) -> io::Result<Tail> {
+            let _released = self.0.recv();
+            Ok(tail.clone())
+        }
+
+        fn end(&mut self) {}
+
+        fn append(&mut self, _bytes: &[u8]) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn cut(&mut self, _length: u64) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_disk_that_hangs_is_waited_for_ten_seconds_and_complained_of() {
+        let (release, hanging) = channel();
+        let is_failing = Arc::new(AtomicBool::new(false));
+        let log = Log::new(Hanging(hanging), Tail::empty());
+        let writer = Writer::start(log, Clock::system(), Arc::clone(&is_failing)).unwrap();
+        let audit = Audit { writer: Some(writer), is_failing };
+        let begun = tokio::time::Instant::now();
+        assert!(audit.write(event("s-1")).await.is_err() && begun.elapsed() == PATIENCE);
+        assert!(!audit.complaint().is_empty());
+        drop(release);
+        while !audit.complaint().is_empty() {
+            std::thread::yield_now();
+        }
+        assert!(audit.write(event("s-2")).await.is_ok());
+    }
+}

@@ -8,7 +8,7 @@ use keystile::id::Entropy;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
-use crate::support::gateway::{PAGE, Session, TestGateway};
+use crate::support::gateway::{PAGE, Session, TestGateway, refusal};
 use crate::support::program::{complained, keystile, said};
 use crate::support::vendor::TestVendor;
 use crate::support::{eventually, wire};
@@ -160,6 +160,26 @@ async fn what_a_visitor_told_the_vendor_is_on_record_though_the_visitor_has_left
         eventually("the audit record", || gateway.audit().len() > before).await;
         assert_eq!(gateway.audit().last().unwrap()["action"], "session.contact", "{more}");
     }
+}
+
+#[tokio::test]
+async fn what_a_visitor_told_the_vendor_and_cannot_be_put_on_record_is_not_told_again() {
+    let profile = "title = \"Own\"\n[identify]\ncall = \"POST /upsert\"\n[[route]]\ncall = \"POST /upsert\"\n";
+    let vendor = TestVendor::echo();
+    let gateway = TestGateway::with_profile(&vendor, profile).start();
+    let session = gateway.mint("support").await;
+    let upsert = async || {
+        let call = gateway.post("/upsert").bearer_auth(&session.token).header("idempotency-key", "the-same");
+        refusal(call.json(&json!({})).send().await.unwrap()).await
+    };
+    // Another process that writes for longer than anybody waits.
+    let held = std::fs::File::open(gateway.audit_file()).unwrap();
+    held.lock().unwrap();
+    let first = upsert().await;
+    drop(held);
+    let maybe_sent = (409, "maybe_sent".to_owned());
+    assert_eq!([first, upsert().await], [maybe_sent.clone(), maybe_sent]);
+    assert_eq!(vendor.seen().len(), 1);
 }
 
 #[tokio::test]
