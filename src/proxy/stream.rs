@@ -194,13 +194,15 @@ impl AnswerStream {
 
     /// A token that has ended before its time ends the stream as its expiry would.
     fn look_at_token(&mut self, now: Instant) {
-        if now >= self.ends {
+        if self.over.is_some() {
             return;
         }
         if let Some(over) = self.grant.over() {
             // What has no borders is cut here: nothing more of the conversation is for this caller.
             let grace = if self.format == Format::Plain { Duration::ZERO } else { GRACE };
-            (self.ends, self.latest, self.over) = (now, now + grace, Some(over));
+            // Also in the leeway of a token that has ended by itself.
+            (self.ends, self.latest) = (self.ends.min(now), self.latest.min(now + grace));
+            self.over = Some(over);
         }
     }
 

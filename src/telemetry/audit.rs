@@ -72,7 +72,9 @@ impl Audit {
             Some(writer) => {
                 let written = timeout(PATIENCE, writer.write(event)).await;
                 written.unwrap_or_else(|_elapsed| {
-                    self.is_failing.store(true, Ordering::Relaxed);
+                    if !self.is_failing.swap(true, Ordering::Relaxed) {
+                        tracing::error!("the audit record has taken nothing for {PATIENCE:?}: its disk hangs");
+                    }
                     Err(Unwritten)
                 })
             }
@@ -130,6 +132,8 @@ mod tests {
         let begun = tokio::time::Instant::now();
         assert!(audit.write(event("s-1")).await.is_err() && begun.elapsed() == PATIENCE);
         assert!(!audit.complaint().is_empty());
+        // From here on time passes as it does: the thread that writes is none of the runtime's.
+        tokio::time::resume();
         drop(release);
         while !audit.complaint().is_empty() {
             std::thread::yield_now();

@@ -22,6 +22,8 @@ use crate::secret::Secret;
 const ASIDE: Duration = Duration::from_secs(60);
 /// No vendor's word puts a key aside for longer.
 const LONGEST_ASIDE: Duration = Duration::from_secs(3600);
+/// By so much a worker's time may be behind another's, or a clock be set back, and a key stays aside.
+const SLACK: Duration = Duration::from_secs(60);
 /// Nobody is told to come back at once.
 const SHORTEST: Duration = Duration::from_secs(1);
 /// A 403 can be about one session. One that three of them got is about the key.
@@ -273,7 +275,7 @@ impl Kept {
         let left = Timestamp::from_millis(self.until.load(Ordering::Relaxed)).since(now);
         // Nobody is set aside for longer: it was noted before the clock was set back, and is not waited for until it is that late
         // again.
-        if left > LONGEST_ASIDE { Duration::ZERO } else { left }
+        if left > LONGEST_ASIDE + SLACK { Duration::ZERO } else { left }
     }
 
     fn refused(&self) -> MutexGuard<'_, Vec<u128>> {

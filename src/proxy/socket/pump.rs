@@ -361,11 +361,14 @@ where
 
     /// Before anything passes: a token that has ended before its time ends the WebSocket as its expiry would.
     fn look_at_token(&mut self, now: Instant) {
-        if now >= self.terms.ends {
+        if self.over.is_some() {
             return;
         }
         if let Some(over) = self.watch.as_ref().and_then(Watch::over) {
-            (self.terms.ends, self.terms.latest, self.over) = (now, now + GRACE, Some(over));
+            // Also in the leeway of a token that has ended by itself.
+            let Terms { ends, latest, .. } = self.terms;
+            (self.terms.ends, self.terms.latest) = (ends.min(now), latest.min(now + GRACE));
+            self.over = Some(over);
             if self.ending.is_none() && self.down.is_at_border() {
                 self.end(End::Over(over));
             }
@@ -442,8 +445,15 @@ where
         if !self.up.has_closed() && self.up.is_at_border() {
             self.vendor.out.extend_from_slice(&close(Writer::Client, GOING_AWAY, ""));
         }
-        (self.kept, self.paused) = (Bytes::new(), None);
-        self.ending = Some(Ending { end, until: Instant::now() + GOODBYE, waits });
+        let now = Instant::now();
+        self.paused = None;
+        self.ending = Some(Ending { end, until: now + GOODBYE, waits });
+        match end {
+            // Behind a frame that is wrong nobody knows where the next one begins.
+            End::ClientViolation(_) => self.kept = Bytes::new(),
+            // What the client wrote and the vendor does not get may be its close, or half of a frame.
+            _ => self.pass_on(now),
+        }
     }
 
     /// The next moment at which something can be due.

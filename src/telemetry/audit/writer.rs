@@ -2,7 +2,8 @@
 //!
 //! While one piece is being synced the next records queue up, and the next piece takes them all, so that many mints cost
 //! one write and one fdatasync. None is answered before it is on the disk. A piece that could not be written whole is cut off
-//! again: the file holds whole records, and those that were refused are not in it.
+//! again: the file holds whole records, and those that were refused are not in it, but for those that a disk takes after all
+//! that hung for too long.
 
 use std::io;
 use std::sync::Arc;
@@ -130,12 +131,12 @@ impl Drop for Failing<'_> {
 }
 
 fn serve<S: Sink>(mut log: Log<S>, waiting: &Receiver<Waiting>, clock: &Clock, is_failing: &AtomicBool) {
-    let _at_its_end = Failing(is_failing);
+    let (_at_its_end, mut was_failing) = (Failing(is_failing), false);
     while let Ok(first) = waiting.recv() {
         let mut batch = vec![first];
         batch.extend(waiting.try_iter().take(MOST_AT_ONCE - 1));
         let outcome = log.write(batch.iter().map(|waiting| &waiting.event), clock.now());
-        let was_failing = is_failing.swap(outcome.is_err(), Ordering::Relaxed);
+        is_failing.store(outcome.is_err(), Ordering::Relaxed);
         match &outcome {
             Ok(()) if was_failing => tracing::info!("the audit record can be written again"),
             Err(error) if !was_failing => {
@@ -143,6 +144,7 @@ fn serve<S: Sink>(mut log: Log<S>, waiting: &Receiver<Waiting>, clock: &Clock, i
             }
             Ok(()) | Err(_) => {}
         }
+        was_failing = outcome.is_err();
         for Waiting { answer, .. } in batch {
             // Nobody may be waiting any more.
             let _ = answer.send(outcome.is_ok());
