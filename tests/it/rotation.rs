@@ -93,6 +93,31 @@ async fn a_token_of_a_key_that_another_replica_has_just_read_is_good_at_once() {
 }
 
 #[tokio::test]
+async fn a_key_directory_that_hangs_stops_no_call_whatever_keys_are_named() {
+    let vendor = TestVendor::echo();
+    let gateway = TestGateway::in_front_of(&vendor).start();
+    let session = gateway.mint("support").await;
+    // Whoever opens it to read waits until somebody writes.
+    let file = gateway.keys().join("keys.json");
+    std::fs::remove_file(&file).unwrap();
+    assert!(std::process::Command::new("mkfifo").args(["-m", "600"]).arg(&file).status().unwrap().success());
+
+    let stranger = TestGateway::in_front_of(&vendor).start().mint("support").await;
+    for _ in 0..3 {
+        let strange = (0..6).map(|_| call(&gateway, &stranger));
+        let all = futures_util::future::join_all(strange);
+        let all = tokio::time::timeout(Duration::from_secs(10), all).await.expect("an answer");
+        assert_eq!(all, [401; 6]);
+        let good = tokio::time::timeout(Duration::from_secs(10), call(&gateway, &session)).await;
+        assert_eq!(good.expect("an answer"), 200);
+        // The next of an unknown key asks for another look.
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+    }
+    // Lets go of who waits for it.
+    drop(std::fs::OpenOptions::new().read(true).write(true).open(&file).unwrap());
+}
+
+#[tokio::test]
 async fn a_key_that_is_taken_away_takes_its_tokens_along_and_a_broken_file_changes_nothing() {
     let (vendor, folder) = (TestVendor::echo(), tempfile::tempdir().unwrap());
     let limits = "limits = { mint_per_ip = \"30/1m\", per_bot = \"1000000/1m\", per_session = \"1000000/1m\" }";
