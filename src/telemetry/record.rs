@@ -29,6 +29,8 @@ const INTERVAL: Duration = Duration::from_millis(100);
 const LONGEST_BUFFER: usize = 4 << 20;
 /// A process that ends waits so long for whoever reads.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+/// The digits that a number has at most.
+const LONGEST_NUMBER: usize = 20;
 /// nginx's status for a client that left before its answer.
 const CLIENT_LEFT: u16 = 499;
 
@@ -309,10 +311,9 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        let records = Arc::clone(&self.records);
-        records.add(self.worker, self);
+        self.records.add(self.worker, self);
         for what in [Some(Open::Call), self.is_also].into_iter().flatten() {
-            records.metrics.opens(self.worker, what, -1);
+            self.records.metrics.opens(self.worker, what, -1);
         }
         self.span.served(&Served {
             method: self.method,
@@ -429,9 +430,17 @@ impl Line<'_> {
         self.bytes.extend_from_slice(text.as_bytes());
     }
 
-    /// The same with a number.
-    fn number(&mut self, piece: &str, number: u64) {
-        self.add(piece, itoa::Buffer::new().format(number));
+    /// The same with a number. Its digits are written where they stay: a copy of what was written just now waits for it.
+    fn number(&mut self, piece: &str, mut number: u64) {
+        self.bytes.extend_from_slice(piece.as_bytes());
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&[b'0'; LONGEST_NUMBER]);
+        let length = number.checked_ilog10().map_or(1, |power| power as usize + 1);
+        self.bytes.truncate(start + length);
+        for digit in self.bytes.iter_mut().skip(start).rev() {
+            *digit += (number % 10) as u8;
+            number /= 10;
+        }
     }
 }
 
