@@ -46,7 +46,12 @@ impl Ahead {
     /// Whether a body that had to wait is to be asked again: told once. Asked after all that could be written was written;
     /// while more is left, the socket wakes who writes.
     pub(super) fn may_go_on(&self) -> bool {
-        !self.is_too_far() && self.is_held.swap(false, Ordering::Relaxed)
+        // Hardly ever: an exchange would be paid by each answer.
+        let may = self.is_held.load(Ordering::Relaxed) && !self.is_too_far();
+        if may {
+            self.is_held.store(false, Ordering::Relaxed);
+        }
+        may
     }
 
     fn took(&self, bytes: usize) {

@@ -45,8 +45,8 @@ pub(super) fn offered() {
 /// The calls of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
-    open: AtomicUsize,
     begun: AtomicUsize,
+    ended: AtomicUsize,
     drain: Drain,
     ahead: Option<Arc<Ahead>>,
 }
@@ -59,7 +59,6 @@ impl Calls {
 
     /// One more, open until what comes back is dropped.
     pub(super) fn begin(self: &Arc<Self>) -> Call {
-        self.open.fetch_add(1, Ordering::Relaxed);
         self.begun.fetch_add(1, Ordering::Relaxed);
         if let Some(ahead) = &self.ahead {
             ahead.clear();
@@ -69,7 +68,7 @@ impl Calls {
 
     /// Whether any is open.
     pub(super) fn are_open(&self) -> bool {
-        self.open.load(Ordering::Relaxed) > 0
+        self.ended.load(Ordering::Relaxed) != self.begun()
     }
 
     /// How many there were.
@@ -102,7 +101,7 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
+        self.0.ended.fetch_add(1, Ordering::Relaxed);
     }
 }
 
