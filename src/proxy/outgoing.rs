@@ -118,7 +118,7 @@ pub(super) fn request(
         RequestBody::empty()
     } else {
         match incoming.body {
-            Inbound::Coming(body) => streamed(grant, body, incoming.count, patience)?,
+            Inbound::Coming(body) => of_caller(grant, body, incoming.count, patience)?,
             Inbound::Held(body) => RequestBody::whole(body.into_bytes()),
         }
     };
@@ -231,7 +231,7 @@ pub(super) fn rewritten(route: &Route, values: &impl Values, body: &[u8]) -> Res
     Ok(json::rewrite(body, &rules)?)
 }
 
-fn streamed(
+fn of_caller(
     grant: &CallGrant,
     body: ClientBody,
     count: Option<Arc<AtomicU64>>,
@@ -243,7 +243,7 @@ fn streamed(
             Err(Fault::new(Code::BodyTooLarge, format!("the body is longer than {limit} bytes")))
         }
         _ if body.is_end_stream() => Ok(RequestBody::empty()),
-        _ => Ok(RequestBody::streamed(body, patience, limit, count)),
+        _ => Ok(RequestBody::of_caller(body, patience, limit, count)),
     }
 }
 

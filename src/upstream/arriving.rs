@@ -10,11 +10,16 @@ use tokio::time::Instant;
 
 use super::body::BodyError;
 use crate::alarm::Alarm;
-use crate::net::ClientBody;
+use crate::net::{ClientBody, ClientBodyError};
+
+/// What a body gives when it is asked for its next part.
+pub(super) type Next = Option<Result<Frame<Bytes>, ClientBodyError>>;
 
 /// A body that is read from its caller.
 pub(super) struct Arriving {
     body: ClientBody,
+    /// What it gave when it was asked for the first time, until that is taken.
+    first: Option<Next>,
     /// The length that the caller declared.
     declared: Option<u64>,
     arrived: u64,
@@ -28,16 +33,20 @@ pub(super) struct Arriving {
 }
 
 impl Arriving {
-    pub(super) fn new(body: ClientBody, patience: Duration) -> Self {
-        let declared = body.size_hint().exact();
-        Self { body, declared, arrived: 0, last: None, patience, deadline: None, alarm: Alarm::default() }
+    /// A body for which this length was `declared`, and which has given its `first` part, if it was asked for that.
+    pub(super) fn new(body: ClientBody, declared: Option<u64>, first: Option<Next>, patience: Duration) -> Self {
+        Self { body, first, declared, arrived: 0, last: None, patience, deadline: None, alarm: Alarm::default() }
     }
 
     /// The next part that may be sent on.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         loop {
-            let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) else {
-                return self.poll_patience(context);
+            let frame = match self.first.take() {
+                Some(first) => first,
+                None => match Pin::new(&mut self.body).poll_frame(context) {
+                    Poll::Ready(frame) => frame,
+                    Poll::Pending => return self.poll_patience(context),
+                },
             };
             self.deadline = None;
             // Trailers do not pass.
@@ -67,14 +76,15 @@ impl Arriving {
 
     /// Whether all of it has been given.
     pub(super) fn is_at_its_end(&self) -> bool {
-        self.last.is_none() && self.body.is_end_stream()
+        self.first.is_none() && self.last.is_none() && self.body.is_end_stream()
     }
 
     /// What is still to come.
     pub(super) fn size_hint(&self) -> SizeHint {
-        match &self.last {
-            Some(last) => SizeHint::with_exact(u64::try_from(last.len()).unwrap_or(u64::MAX)),
-            None => self.body.size_hint(),
+        match (&self.last, self.declared) {
+            (Some(last), _) => SizeHint::with_exact(u64::try_from(last.len()).unwrap_or(u64::MAX)),
+            (None, Some(declared)) => SizeHint::with_exact(declared.saturating_sub(self.arrived)),
+            (None, None) => self.body.size_hint(),
         }
     }
 }

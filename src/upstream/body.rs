@@ -9,7 +9,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Full;
+use futures_util::FutureExt;
+use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
@@ -47,14 +48,27 @@ impl RequestBody {
         Self::Whole(Full::new(bytes))
     }
 
-    /// The caller's body as it comes, up to `limit` bytes, and what counts it; `patience` is for each part.
-    pub(crate) fn streamed(
-        body: ClientBody,
+    /// The caller's body as it comes, up to `limit` bytes, and what counts it; `patience` is for each part. A short one that is
+    /// all there, as most are that come with their heads, is as good as sent, like one of our own.
+    pub(crate) fn of_caller(
+        mut body: ClientBody,
         patience: Duration,
         limit: Option<u64>,
         count: Option<Arc<AtomicU64>>,
     ) -> Self {
-        Self::Streamed(Box::new(Streamed::new(Arriving::new(body, patience), limit, count)))
+        let declared = body.size_hint().exact();
+        // A long one is counted, and not asked for before there is a place for it at the vendor.
+        let first = if count.is_none() { body.frame().now_or_never() } else { None };
+        let is_whole = |data: &Bytes| body.is_end_stream() && u64::try_from(data.len()).ok() == declared;
+        match first {
+            Some(Some(Ok(part))) if part.data_ref().is_some_and(is_whole) => {
+                Self::whole(part.into_data().unwrap_or_default())
+            }
+            first => {
+                let arriving = Arriving::new(body, declared, first, patience);
+                Self::Streamed(Box::new(Streamed::new(arriving, limit, count)))
+            }
+        }
     }
 
     /// Has a body that streams keep `hold` until it is not sent any more, and ask it whether it may still be: for all parts

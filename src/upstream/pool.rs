@@ -7,6 +7,7 @@
 use std::error::Error;
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -62,15 +63,14 @@ pub(crate) async fn send<E: Future<Output = GivenUp> + Send>(
 ) -> Result<Response<AnswerBody>, SendError> {
     let admitted = upstream.breaker.admit().map_err(SendError::Open)?;
     let upload = request.body().upload();
-    let begun = Instant::now();
+    let handed = Handed::new(Instant::now());
     let watched = || async {
         let late = async {
             // The time for the answer begins when the vendor has the call: an upload may take as long as the right to it.
-            let sent = match &upload {
-                Some(upload) => upload.ended().await,
-                None => begun,
-            };
-            sleep_until(sent + upstream.timeouts.header).await;
+            match &upload {
+                Some(upload) => sleep_until(upload.ended().await + upstream.timeouts.header).await,
+                None => handed.for_long(upstream.timeouts.header).await,
+            }
             GivenUp::Late
         };
         let why = tokio::select! {
@@ -80,10 +80,12 @@ pub(crate) async fn send<E: Future<Output = GivenUp> + Send>(
         match why {
             GivenUp::Late => SendError::Timeout,
             // An upload that was cut is no call: the vendor sees that its end is missing.
-            GivenUp::Ended => SendError::Ended { is_whole: upload.as_ref().is_none_or(|upload| upload.is_whole()) },
+            GivenUp::Ended => SendError::Ended {
+                is_whole: upload.as_ref().map_or_else(|| handed.at().is_some(), |upload| upload.is_whole()),
+            },
         }
     };
-    let unwatched = until.min(begun + UNWATCHED.min(upstream.timeouts.header));
+    let unwatched = until.min(handed.begun + UNWATCHED.min(upstream.timeouts.header));
     let waited = async {
         // The only timer that most calls ever have, and they have no room for more.
         let mut alarm = Lent::take();
@@ -93,7 +95,7 @@ pub(crate) async fn send<E: Future<Output = GivenUp> + Send>(
     };
     let outcome = tokio::select! {
         biased;
-        result = exchange(upstream, request, upload.as_ref(), begun) => result,
+        result = exchange(upstream, request, upload.as_ref(), &handed) => result,
         error = waited => Err(error),
     };
     note(upstream, admitted, &outcome, who);
@@ -134,18 +136,24 @@ async fn exchange(
     upstream: &Upstream,
     mut request: Box<Request<RequestBody>>,
     upload: Option<&Arc<Upload>>,
-    begun: Instant,
+    handed: &Handed,
 ) -> Result<Response<AnswerBody>, SendError> {
-    let (mut refused, mut now) = (None, Some(begun));
+    let (mut refused, mut now) = (None, Some(handed.begun));
     loop {
-        let way = match taken(upstream, refused, now.take().unwrap_or_else(Instant::now)) {
+        let mut at = now.take().unwrap_or_else(Instant::now);
+        let way = match taken(upstream, refused, at) {
             Some(way) => way,
-            None => aside(|| obtain(upstream, refused)).await?,
+            None => {
+                let way = aside(|| obtain(upstream, refused)).await?;
+                at = Instant::now();
+                way
+            }
         };
         let (mut sender, is_kept, permit) = match way {
             Way::Http1 { sender, is_kept, permit } => (sender, is_kept, permit),
             Way::Http2(seat) => {
                 let (shared, is_new) = (Arc::clone(seat.connection()), seat.is_first());
+                handed.over(at);
                 match aside(|| stream::send(seat, upstream, request, upload)).await {
                     Ok(response) => return Ok(with_length(response)),
                     Err(Unanswered::Failed(error)) => return Err(error),
@@ -166,6 +174,7 @@ async fn exchange(
                         refused = Some(Instant::now());
                     }
                 }
+                handed.back();
                 continue;
             }
         };
@@ -175,6 +184,7 @@ async fn exchange(
         if !is_kept && sender.ready().await.is_err() {
             return Err(SendError::Connect("the vendor closed the new connection".into()));
         }
+        handed.over(at);
         match sender.try_send_request(*request).await {
             Ok(response) => {
                 let (sender, home) = (Some(sender), upstream.home.clone());
@@ -182,10 +192,56 @@ async fn exchange(
                 return Ok(response.map(|body| AnswerBody::Http1(Http1Body::new(body, connection))));
             }
             Err(mut error) => match error.take_message() {
-                Some(unsent) if is_kept => *request = unsent,
+                Some(unsent) if is_kept => {
+                    handed.back();
+                    *request = unsent;
+                }
                 Some(_) => return Err(SendError::Connect(error.into_error().into())),
                 None => return Err(sent_and_lost(error.into_error())),
             },
+        }
+    }
+}
+
+/// When a call was handed to a connection: before that, nothing of it can have been sent. What is known of a call whose body
+/// is all there; of an upload more is.
+struct Handed {
+    begun: Instant,
+    /// How many microseconds later.
+    after: AtomicU64,
+}
+
+impl Handed {
+    const NOT: u64 = u64::MAX;
+
+    fn new(begun: Instant) -> Self {
+        Self { begun, after: AtomicU64::new(Self::NOT) }
+    }
+
+    /// It is, now.
+    fn over(&self, now: Instant) {
+        let after = now.saturating_duration_since(self.begun).as_micros();
+        self.after.store(u64::try_from(after).unwrap_or(Self::NOT), Ordering::Relaxed);
+    }
+
+    /// The connection has not sent it.
+    fn back(&self) {
+        self.after.store(Self::NOT, Ordering::Relaxed);
+    }
+
+    fn at(&self) -> Option<Instant> {
+        let after = self.after.load(Ordering::Relaxed);
+        (after != Self::NOT).then(|| self.begun + Duration::from_micros(after))
+    }
+
+    /// Waits until it was for this long. What a connection takes to come is bounded where it is made.
+    async fn for_long(&self, time: Duration) {
+        loop {
+            let since = self.at();
+            sleep_until(since.unwrap_or_else(Instant::now) + time).await;
+            if since.is_some() && since == self.at() {
+                return;
+            }
         }
     }
 }

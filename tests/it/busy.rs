@@ -145,3 +145,51 @@ async fn one_visitor_whose_calls_wait_for_a_connection_stops_no_vendor() {
     drop(answers);
     assert_eq!(read().await.unwrap().status(), 200);
 }
+
+#[tokio::test]
+async fn a_call_that_waits_for_a_connection_when_its_session_ends_was_not_sent_and_is_401() {
+    let (vendor, senders) = streaming("text/plain");
+    let gateway =
+        TestGateway::in_front_of(&vendor).server("workers = 1").vendor("max_connections = 1").bot(UNLIMITED).start();
+    let (first, session) = (gateway.mint("support").await, gateway.mint("support").await);
+    let first = gateway.call(Method::GET, "/read").bearer_auth(&first.token).send().await.unwrap();
+    let head = wire::head(&session, "POST /echo", &["content-length: 2", "content-type: application/json"]);
+    let mut waiting = wire::send(&gateway, format!("{head}{{}}")).await;
+
+    let path = format!("/v1/sessions/{}", session.id);
+    let ended = gateway.call(Method::DELETE, &path).bearer_auth(&session.token).send().await.unwrap();
+    assert_eq!(ended.status(), 204);
+
+    let answer = wire::read_until(&mut waiting, "token_revoked").await;
+    assert_eq!(wire::status(&answer), 401, "{answer}");
+    assert_eq!((first.status().as_u16(), vendor.seen().len(), senders.lock().len()), (200, 1, 1));
+}
+
+#[tokio::test]
+async fn what_a_connection_takes_to_come_is_not_of_the_time_for_the_answer() {
+    // A way to the vendor that takes longer than the answer may.
+    let way = TestVendor::raw(|_, mut stream| async move {
+        if wire::next_call(&mut stream).await.is_none() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        wire::write(&mut stream, "HTTP/1.1 200 OK\r\n\r\n").await;
+        if wire::next_call(&mut stream).await.is_some() {
+            wire::write(&mut stream, OK).await;
+        }
+        // Of another call it says nothing.
+        let _listening = wire::next_call(&mut stream).await;
+        std::future::pending::<()>().await;
+    });
+    let lines = format!("proxy = \"{}\"\ntimeouts = {{ connect = \"20s\", header = \"1s\" }}", way.url);
+    let vendor = TestVendor::echo();
+    let gateway = TestGateway::in_front_of(&vendor).vendor(&lines).server("workers = 1").start();
+    let session = gateway.mint("support").await;
+    let calls = [gateway.call(Method::GET, "/read"), gateway.post("/echo").body("{}")];
+    let calls: JoinSet<_> = calls.map(|call| call.bearer_auth(&session.token).send()).into_iter().collect();
+    let answers = calls.join_all().await;
+    assert!(answers.iter().all(|answer| answer.as_ref().unwrap().status() == 200), "{answers:?}");
+
+    let late = gateway.call(Method::GET, "/read").bearer_auth(&session.token).send().await.unwrap();
+    assert_eq!(refusal(late).await, (504, "vendor_timeout".to_owned()));
+}
