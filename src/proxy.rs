@@ -1,6 +1,6 @@
 //! A granted call to the vendor and its answer: what goes out, what comes back, how it streams.
 //!
-//! [`Proxy::forward`] takes a [`CallGrant`], which only `access` makes. Nothing is buffered but what a profile writes
+//! [`Proxy::forward`] takes a [`CallGrant`], which only `access` makes. Nothing is waited for but what a profile writes
 //! into: the first byte of an answer leaves when it arrives, a client that goes away ends the vendor's call, a slow one
 //! slows the vendor.
 

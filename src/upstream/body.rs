@@ -19,9 +19,12 @@ pub(crate) use super::upload::Hold;
 use super::upload::{Streamed, Upload};
 use crate::net::ClientBody;
 
-/// The body of a call to a vendor: written by us, or the caller's own as it comes.
+/// The longest body that is looked for as its call comes: what came with a head is hardly more.
+const SHORT: u64 = 8 << 10;
+
+/// The body of a call to a vendor: all there, or the caller's own as it comes.
 pub(crate) enum RequestBody {
-    /// Written by us.
+    /// Written by us, or the caller's where it was there already.
     Whole(Full<Bytes>),
     /// The caller's, as it comes.
     Streamed(Box<Streamed>),
@@ -29,7 +32,7 @@ pub(crate) enum RequestBody {
 
 impl fmt::Debug for RequestBody {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // What is written by us has the vendor's key in it where the profile says so.
+        // The vendor's key is in it where the profile says so.
         formatter.write_str(match self {
             Self::Whole(_) => "Whole(…)",
             Self::Streamed(_) => "Streamed(…)",
@@ -49,7 +52,8 @@ impl RequestBody {
     }
 
     /// The caller's body as it comes, up to `limit` bytes, and what counts it; `patience` is for each part. A short one that is
-    /// all there, as most are that come with their heads, is as good as sent, like one of our own.
+    /// all there, as most are that come with their heads, is as good as sent, like one that is written by us. Whether it is, its
+    /// caller may be told: who waits for `100 Continue` is asked to go on.
     pub(crate) fn of_caller(
         mut body: ClientBody,
         patience: Duration,
@@ -57,8 +61,9 @@ impl RequestBody {
         count: Option<Arc<AtomicU64>>,
     ) -> Self {
         let declared = body.size_hint().exact();
-        // A long one is counted, and not asked for before there is a place for it at the vendor.
-        let first = if count.is_none() { body.frame().now_or_never() } else { None };
+        // Of a longer one not all is there, and its caller sends no more before there is a place for it at the vendor.
+        let is_short = declared.is_some_and(|length| length <= SHORT);
+        let first = if is_short { body.frame().now_or_never() } else { None };
         let is_whole = |data: &Bytes| body.is_end_stream() && u64::try_from(data.len()).ok() == declared;
         match first {
             Some(Some(Ok(part))) if part.data_ref().is_some_and(is_whole) => {
@@ -72,7 +77,7 @@ impl RequestBody {
     }
 
     /// Has a body that streams keep `hold` until it is not sent any more, and ask it whether it may still be: for all parts
-    /// but one that comes before `until`. A body of our own is as good as sent.
+    /// but one that comes before `until`. A body that is all there is as good as sent.
     pub(crate) fn hold(&mut self, until: Instant, hold: impl Hold + 'static) {
         if let Self::Streamed(streamed) = self {
             streamed.hold(until, Box::new(hold));
@@ -84,7 +89,7 @@ impl RequestBody {
         matches!(self, Self::Streamed(_))
     }
 
-    /// The upload of a body that streams; one of our own is as good as sent.
+    /// The upload of a body that streams; one that is all there is as good as sent.
     pub(super) fn upload(&self) -> Option<Arc<Upload>> {
         match self {
             Self::Whole(_) => None,

@@ -178,8 +178,11 @@ async fn exchange(
                 continue;
             }
         };
-        if is_kept && !is_ready_soon(&mut sender).await {
-            continue;
+        if is_kept && !sender.is_ready() {
+            if !is_ready_soon(&mut sender).await {
+                continue;
+            }
+            at = Instant::now();
         }
         if !is_kept && sender.ready().await.is_err() {
             return Err(SendError::Connect("the vendor closed the new connection".into()));
@@ -252,10 +255,10 @@ fn with_length(response: Response<Http2Body>) -> Response<AnswerBody> {
     Response::from_parts(head, AnswerBody::Http2(body))
 }
 
-/// Whether a kept connection can take a call. One that cannot soon is stuck in what was sent on it before: a vendor may
+/// Whether a kept connection can take a call before long. One that cannot soon is stuck in what was sent on it before: a vendor may
 /// answer a long body without reading it.
 async fn is_ready_soon(sender: &mut SendRequest<RequestBody>) -> bool {
-    sender.is_ready() || timeout(LONGEST_WAIT, sender.ready()).await.is_ok_and(|ready| ready.is_ok())
+    timeout(LONGEST_WAIT, sender.ready()).await.is_ok_and(|ready| ready.is_ok())
 }
 
 fn sent_and_lost(error: hyper::Error) -> SendError {
@@ -267,5 +270,34 @@ fn sent_and_lost(error: hyper::Error) -> SendError {
         Some(BodyError::Broken(_)) => SendError::Caller(BodyError::Broken(error.into())),
         None if error.is_user() => SendError::Caller(BodyError::Broken(error.into())),
         None => SendError::Lost(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: Duration = Duration::from_secs(3);
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_for_an_answer_begins_when_its_call_is_handed_over_for_good() {
+        let begun = Instant::now();
+        let handed = Handed::new(begun);
+        let calling = async {
+            tokio::time::sleep(HEADER * 4).await;
+            handed.over(Instant::now());
+            tokio::time::sleep(HEADER / 2).await;
+            // Its connection had been closed, and another is long in coming.
+            handed.back();
+            assert_eq!(handed.at(), None);
+            tokio::time::sleep(HEADER * 4).await;
+            handed.over(Instant::now());
+            assert_eq!(handed.at(), Some(begun + HEADER * 17 / 2));
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = handed.for_long(HEADER) => assert_eq!(begun.elapsed().as_millis(), (HEADER * 19 / 2).as_millis()),
+            () = calling => {}
+        }
     }
 }

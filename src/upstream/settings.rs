@@ -18,7 +18,7 @@ use crate::text::quoted_url;
 pub struct Timeouts {
     /// For a new connection: name, TCP and TLS; and before that as long for a place, where `max_connections` bounds them.
     pub connect: Duration,
-    /// From the call to the head of its answer.
+    /// From when the call has one, and an upload has been sent, to the head of its answer.
     pub header: Duration,
     /// Between two parts of the answer's body.
     pub idle: Duration,

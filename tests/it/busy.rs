@@ -12,11 +12,13 @@ use crate::support::authority::Authority;
 use crate::support::gateway::{Session, TestGateway, refusal};
 use crate::support::secure::{SecureVendor, echo};
 use crate::support::vendor::{TestVendor, streaming};
-use crate::support::{eventually, wire};
+use crate::support::{eventually, until, wire};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 2\r\n\r\nok";
 const UNLIMITED: &str =
     r#"limits = { streams = "off", per_session = "off", per_bot = "100000/1s", mint_per_ip = "100000/1s" }"#;
+
+const ADMIN: &str = "listen = \"127.0.0.1:0\"";
 
 /// A hundred calls at once, and how many of them were answered well.
 async fn a_hundred(gateway: &TestGateway, session: &Session) -> usize {
@@ -149,12 +151,17 @@ async fn one_visitor_whose_calls_wait_for_a_connection_stops_no_vendor() {
 #[tokio::test]
 async fn a_call_that_waits_for_a_connection_when_its_session_ends_was_not_sent_and_is_401() {
     let (vendor, senders) = streaming("text/plain");
-    let gateway =
-        TestGateway::in_front_of(&vendor).server("workers = 1").vendor("max_connections = 1").bot(UNLIMITED).start();
+    let gateway = TestGateway::in_front_of(&vendor).vendor("max_connections = 1").bot(UNLIMITED).admin(ADMIN).start();
     let (first, session) = (gateway.mint("support").await, gateway.mint("support").await);
     let first = gateway.call(Method::GET, "/read").bearer_auth(&first.token).send().await.unwrap();
     let head = wire::head(&session, "POST /echo", &["content-length: 2", "content-type: application/json"]);
     let mut waiting = wire::send(&gateway, format!("{head}{{}}")).await;
+    let metrics = gateway.client.get(format!("{}/metrics", gateway.admin.as_ref().unwrap()));
+    until("both calls", async || {
+        let page = metrics.try_clone().unwrap().send().await.unwrap().text().await.unwrap();
+        page.contains("\nkeystile_open_calls 2\n").then_some(())
+    })
+    .await;
 
     let path = format!("/v1/sessions/{}", session.id);
     let ended = gateway.call(Method::DELETE, &path).bearer_auth(&session.token).send().await.unwrap();

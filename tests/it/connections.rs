@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 
 use crate::support::gateway::TestGateway;
 use crate::support::vendor::{TestVendor, streaming, whole};
-use crate::support::{eventually, wire};
+use crate::support::{PATIENCE, eventually, wire};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 2\r\n\r\nok";
 const SHORT: &str = r#"timeouts = { connect = "150ms", header = "150ms", idle = "150ms" }"#;
@@ -145,7 +145,12 @@ async fn a_vendor_that_does_not_answer_in_time_is_409_for_a_post_and_504_for_a_g
     let answers = both(&gateway).await;
 
     assert_eq!(answers, [refusal(409, "maybe_sent"), refusal(504, "vendor_timeout")]);
-    assert_eq!(*calls.lock(), [0, 1]);
+    let session = gateway.mint("support").await;
+    let upload = wire::head(&session, "POST /echo", &["transfer-encoding: chunked"]) + "2\r\n{}\r\n0\r\n\r\n";
+    let mut client = wire::send(&gateway, upload).await;
+    let answer = tokio::time::timeout(PATIENCE, wire::read_until(&mut client, "maybe_sent")).await.expect("an end");
+    assert_eq!(wire::status(&answer), 409, "{answer}");
+    assert_eq!(*calls.lock(), [0, 1, 2]);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Version};
+use http_body_util::BodyExt;
 use parking_lot::Mutex;
 use reqwest::{Client, Method};
 use rustls::{ClientConfig, HandshakeKind};
@@ -13,9 +14,11 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::support::authority::Authority;
 use crate::support::front::Secure;
 use crate::support::gateway::{KEY, TestGateway};
-use crate::support::vendor::{TestVendor, streaming};
+use crate::support::secure::SecureVendor;
+use crate::support::vendor::{TestVendor, streaming, whole};
 use crate::support::{eventually, wire};
 
 fn http2() -> Client {
@@ -191,6 +194,97 @@ async fn an_upload_whose_stream_is_reset_with_no_error_behind_its_answer_never_l
     eventually("the end of the vendor's call", || ended.load(Ordering::SeqCst)).await;
     let came = came.lock();
     assert!(!came.contains("\r\n0\r\n"), "{came:?}");
+}
+
+/// A vendor that answers a call once it has `whole`, and what came to it.
+fn taking(whole: &'static str) -> (TestVendor, Arc<Mutex<String>>) {
+    let came = Arc::new(Mutex::new(String::new()));
+    let log = Arc::clone(&came);
+    let vendor = TestVendor::raw(move |_, mut stream| {
+        let log = Arc::clone(&log);
+        async move {
+            let mut part = [0; 4096];
+            while let Ok(length @ 1..) = stream.read(&mut part).await {
+                log.lock().push_str(&String::from_utf8_lossy(&part[..length]));
+                if log.lock().ends_with(whole) {
+                    wire::write(&mut stream, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+                }
+            }
+            log.lock().push_str(" (the end)");
+        }
+    });
+    (vendor, came)
+}
+
+#[tokio::test]
+async fn a_body_of_which_a_part_came_with_its_head_comes_to_the_vendor_whole_and_with_its_length() {
+    let (vendor, came) = taking("\r\n\r\n{\"n\":12}");
+    let gateway = TestGateway::in_front_of(&vendor).start();
+    let session = gateway.mint("support").await;
+    let head = wire::head(&session, "POST /echo", &["content-length: 8"]);
+    let mut client = wire::send(&gateway, head + "{\"n\":").await;
+    eventually("the first part", || came.lock().ends_with("{\"n\":")).await;
+
+    client.write_all(b"12}").await.unwrap();
+
+    let answer = wire::read_until(&mut client, "\r\n\r\nok").await;
+    assert_eq!(wire::status(&answer), 200, "{answer}");
+    assert!(came.lock().to_ascii_lowercase().contains("\r\ncontent-length: 8\r\n"), "{}", came.lock());
+}
+
+#[tokio::test]
+async fn a_body_that_came_in_part_with_its_head_comes_to_an_http2_vendor_whole_and_with_its_length() {
+    let authority = Authority::new();
+    let config = authority.server(&["h2"], |_| {});
+    let began = Arc::new(AtomicBool::new(false));
+    let begins = Arc::clone(&began);
+    let vendor = SecureVendor::serving(authority, config, move |_, request| {
+        begins.store(true, Ordering::SeqCst);
+        async {
+            let length = request.headers()["content-length"].to_str().unwrap().to_owned();
+            let body = request.into_body().collect().await.unwrap().to_bytes();
+            let answer = whole(200, "text/plain", format!("{length} {}", String::from_utf8_lossy(&body)));
+            answer.map(|body| body.map_err(|never| match never {}).boxed())
+        }
+    });
+    let gateway = vendor.gateway().start();
+    let session = gateway.mint("support").await;
+    let head = wire::head(&session, "POST /echo", &["content-length: 8"]);
+    let mut client = wire::send(&gateway, head + "{\"n\":").await;
+    eventually("the call", || began.load(Ordering::SeqCst)).await;
+
+    client.write_all(b"12}").await.unwrap();
+
+    let answer = wire::read_until(&mut client, "8 {\"n\":12}").await;
+    assert_eq!(wire::status(&answer), 200, "{answer}");
+}
+
+/// All that was declared is there, but for the word that no more comes: of more, the call would be malformed.
+#[tokio::test]
+async fn a_body_of_an_http2_client_is_whole_once_its_stream_has_ended_and_not_before() {
+    for is_ended_well in [true, false] {
+        let (vendor, came) = taking("\r\n\r\n{\"n\":12}");
+        let gateway = TestGateway::in_front_of(&vendor).start();
+        let session = gateway.mint("support").await;
+        let socket = TcpStream::connect(gateway.url.trim_start_matches("http://")).await.unwrap();
+        let (client, connection) = h2::client::handshake(socket).await.unwrap();
+        tokio::spawn(connection);
+        let head = Request::post(format!("{}/echo", gateway.url)).header("content-length", "8");
+        let head = head.header("authorization", format!("Bearer {}", session.token)).body(()).unwrap();
+        let (answer, mut body) = client.ready().await.unwrap().send_request(head, false).unwrap();
+        body.send_data(Bytes::from_static(b"{\"n\":12}"), false).unwrap();
+        eventually("the head", || came.lock().contains("\r\n\r\n")).await;
+        assert!(came.lock().ends_with("\r\n\r\n"), "{}", came.lock());
+
+        if is_ended_well {
+            body.send_data(Bytes::new(), true).unwrap();
+            assert_eq!(answer.await.unwrap().status(), 200);
+            assert!(came.lock().to_ascii_lowercase().contains("\r\ncontent-length: 8\r\n"), "{}", came.lock());
+        } else {
+            body.send_reset(h2::Reason::NO_ERROR);
+            eventually("the end of the vendor's call", || came.lock().ends_with("\r\n\r\n (the end)")).await;
+        }
+    }
 }
 
 #[tokio::test]
