@@ -15,7 +15,7 @@ const END: usize = 32;
 
 /// Of those that find their place taken, one in so many takes it: where there are more than a worker can keep, most of them
 /// are not worth the copy.
-const TURNS: u32 = 8;
+const TURNS: u32 = 32;
 
 /// One token.
 struct Seen {
