@@ -46,7 +46,7 @@ impl Ahead {
     /// Whether a body that had to wait is to be asked again: told once. Asked after all that could be written was written;
     /// while more is left, the socket wakes who writes.
     pub(super) fn may_go_on(&self) -> bool {
-        // Hardly ever: an exchange would be paid by each answer.
+        // Each answer asks, and hardly any had to wait: a look costs less than an exchange.
         let may = self.is_held.load(Ordering::Relaxed) && !self.is_too_far();
         if may {
             self.is_held.store(false, Ordering::Relaxed);

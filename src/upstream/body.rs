@@ -52,8 +52,8 @@ impl RequestBody {
     }
 
     /// The caller's body as it comes, up to `limit` bytes, and what counts it; `patience` is for each part. A short one that is
-    /// all there, as most are that come with their heads, is as good as sent, like one that is written by us. Whether it is, its
-    /// caller may be told: who waits for `100 Continue` is asked to go on.
+    /// all there, as most are that come with their heads, is as good as sent, like one that is written by us. To look for it
+    /// tells a client that waits for `100 Continue` to go on.
     pub(crate) fn of_caller(
         mut body: ClientBody,
         patience: Duration,

@@ -21,6 +21,31 @@ use crate::support::secure::SecureVendor;
 use crate::support::vendor::{TestVendor, streaming, whole};
 use crate::support::{eventually, wire};
 
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+/// What is heard last on a connection.
+const END: &str = " (the end)";
+
+/// A vendor that answers so once it has heard this, and all that it hears on its only connection.
+fn hearing(words: &'static str, answer: &'static str) -> (TestVendor, Arc<Mutex<String>>) {
+    let heard = Arc::new(Mutex::new(String::new()));
+    let log = Arc::clone(&heard);
+    let vendor = TestVendor::raw(move |_, mut stream| {
+        let log = Arc::clone(&log);
+        async move {
+            let (mut part, mut is_answered) = ([0; 4096], false);
+            while let Ok(length @ 1..) = stream.read(&mut part).await {
+                log.lock().push_str(&String::from_utf8_lossy(&part[..length]));
+                if !is_answered && log.lock().contains(words) {
+                    is_answered = true;
+                    wire::write(&mut stream, answer).await;
+                }
+            }
+            log.lock().push_str(END);
+        }
+    });
+    (vendor, heard)
+}
+
 fn http2() -> Client {
     Client::builder().http2_prior_knowledge().build().unwrap()
 }
@@ -90,18 +115,7 @@ async fn at_expiry_an_http2_stream_without_borders_is_reset() {
 
 #[tokio::test]
 async fn an_http2_upload_that_is_cancelled_never_looks_complete_to_the_vendor() {
-    let (came, ended) = (Arc::new(Mutex::new(String::new())), Arc::new(AtomicBool::new(false)));
-    let (log, end) = (Arc::clone(&came), Arc::clone(&ended));
-    let vendor = TestVendor::raw(move |_, mut stream| {
-        let (log, end) = (Arc::clone(&log), Arc::clone(&end));
-        async move {
-            let mut part = [0; 4096];
-            while let Ok(length @ 1..) = stream.read(&mut part).await {
-                log.lock().push_str(&String::from_utf8_lossy(&part[..length]));
-            }
-            end.store(true, Ordering::SeqCst);
-        }
-    });
+    let (vendor, came) = hearing("the whole of it", "");
     let gateway = TestGateway::in_front_of(&vendor).start();
     let session = gateway.mint("support").await;
     let (sender, parts) = tokio::sync::mpsc::channel::<Result<Bytes, std::io::Error>>(1);
@@ -115,7 +129,7 @@ async fn an_http2_upload_that_is_cancelled_never_looks_complete_to_the_vendor() 
     // The client resets the stream with CANCEL.
     call.abort();
 
-    eventually("the end of the vendor's call", || ended.load(Ordering::SeqCst)).await;
+    eventually("the end of the vendor's call", || came.lock().ends_with(END)).await;
     let came = came.lock();
     assert!(!came.contains("\r\n0\r\n"), "{came:?}");
 }
@@ -166,23 +180,8 @@ async fn a_body_whose_stream_is_reset_with_no_error_is_not_taken_for_whole() {
 
 #[tokio::test]
 async fn an_upload_whose_stream_is_reset_with_no_error_behind_its_answer_never_looks_complete_to_the_vendor() {
-    let (came, ended) = (Arc::new(Mutex::new(String::new())), Arc::new(AtomicBool::new(false)));
-    let (log, end) = (Arc::clone(&came), Arc::clone(&ended));
-    let vendor = TestVendor::raw(move |_, mut stream| {
-        let (log, end) = (Arc::clone(&log), Arc::clone(&end));
-        async move {
-            let (mut part, mut is_answered) = ([0; 4096], false);
-            while let Ok(length @ 1..) = stream.read(&mut part).await {
-                log.lock().push_str(&String::from_utf8_lossy(&part[..length]));
-                if !is_answered && log.lock().contains("half") {
-                    is_answered = true;
-                    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{";
-                    stream.write_all(head.as_bytes()).await.unwrap();
-                }
-            }
-            end.store(true, Ordering::SeqCst);
-        }
-    });
+    let (vendor, came) =
+        hearing("half", "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{");
     let gateway = TestGateway::in_front_of(&vendor).start();
     let session = gateway.mint("support").await;
     let token = format!("Bearer {}", session.token);
@@ -191,34 +190,14 @@ async fn an_upload_whose_stream_is_reset_with_no_error_behind_its_answer_never_l
     let answered = async || eventually("the first half", || came.lock().contains("half")).await;
     break_off(&gateway, call, "half", answered).await;
 
-    eventually("the end of the vendor's call", || ended.load(Ordering::SeqCst)).await;
+    eventually("the end of the vendor's call", || came.lock().ends_with(END)).await;
     let came = came.lock();
     assert!(!came.contains("\r\n0\r\n"), "{came:?}");
 }
 
-/// A vendor that answers a call once it has `whole`, and what came to it.
-fn taking(whole: &'static str) -> (TestVendor, Arc<Mutex<String>>) {
-    let came = Arc::new(Mutex::new(String::new()));
-    let log = Arc::clone(&came);
-    let vendor = TestVendor::raw(move |_, mut stream| {
-        let log = Arc::clone(&log);
-        async move {
-            let mut part = [0; 4096];
-            while let Ok(length @ 1..) = stream.read(&mut part).await {
-                log.lock().push_str(&String::from_utf8_lossy(&part[..length]));
-                if log.lock().ends_with(whole) {
-                    wire::write(&mut stream, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
-                }
-            }
-            log.lock().push_str(" (the end)");
-        }
-    });
-    (vendor, came)
-}
-
 #[tokio::test]
 async fn a_body_of_which_a_part_came_with_its_head_comes_to_the_vendor_whole_and_with_its_length() {
-    let (vendor, came) = taking("\r\n\r\n{\"n\":12}");
+    let (vendor, came) = hearing("\r\n\r\n{\"n\":12}", OK);
     let gateway = TestGateway::in_front_of(&vendor).start();
     let session = gateway.mint("support").await;
     let head = wire::head(&session, "POST /echo", &["content-length: 8"]);
@@ -263,7 +242,7 @@ async fn a_body_that_came_in_part_with_its_head_comes_to_an_http2_vendor_whole_a
 #[tokio::test]
 async fn a_body_of_an_http2_client_is_whole_once_its_stream_has_ended_and_not_before() {
     for is_ended_well in [true, false] {
-        let (vendor, came) = taking("\r\n\r\n{\"n\":12}");
+        let (vendor, came) = hearing("\r\n\r\n{\"n\":12}", OK);
         let gateway = TestGateway::in_front_of(&vendor).start();
         let session = gateway.mint("support").await;
         let socket = TcpStream::connect(gateway.url.trim_start_matches("http://")).await.unwrap();
@@ -282,7 +261,7 @@ async fn a_body_of_an_http2_client_is_whole_once_its_stream_has_ended_and_not_be
             assert!(came.lock().to_ascii_lowercase().contains("\r\ncontent-length: 8\r\n"), "{}", came.lock());
         } else {
             body.send_reset(h2::Reason::NO_ERROR);
-            eventually("the end of the vendor's call", || came.lock().ends_with("\r\n\r\n (the end)")).await;
+            eventually("the end of the vendor's call", || came.lock().ends_with(&format!("\r\n\r\n{END}"))).await;
         }
     }
 }
