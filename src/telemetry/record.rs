@@ -520,6 +520,25 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_on_record_as_they_are() {
+        let memory = Arc::new(Mutex::new(Vec::new()));
+        let records = Records::new(1, Output::Memory(Arc::clone(&memory)));
+        let numbers =
+            [0, 9, 10, 99, 100, 8_080, 65_535, 99_999_999, 100_000_000, 9_876_543_210, u64::MAX - 1, u64::MAX];
+        for number in numbers {
+            let client = "10.0.255.100".parse().unwrap();
+            let mut record = Record::begin(&records, 0, RequestId::next(), client, &Method::GET, came(0));
+            (record.received, record.bytes_out) = (Received::Known(number), number);
+        }
+        records.flush();
+        let text = String::from_utf8(memory.lock().clone()).unwrap();
+        let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let written = |name: &str| lines.iter().map(|line| line[name].as_u64().unwrap()).collect::<Vec<_>>();
+        assert_eq!((written("bytes_in"), written("bytes_out")), (numbers.to_vec(), numbers.to_vec()));
+        assert!(lines.iter().all(|line| line["client"] == "10.0.255.100"), "{text}");
+    }
+
+    #[test]
     fn a_client_that_left_before_its_answer_is_on_record() {
         let memory = Arc::new(Mutex::new(Vec::new()));
         let records = Records::new(1, Output::Memory(Arc::clone(&memory)));
