@@ -4,6 +4,7 @@
 //! test of an expiry is exact: it sets the time instead of waiting for it. Durations of I/O (time-outs, latencies)
 //! are tokio's business; a [`Moment`] is where its clock and this one meet.
 
+use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,6 +31,54 @@ impl Moment {
     }
 }
 
+/// What the clocks showed since they stand, each once it was looked at.
+#[derive(Clone, Copy, Default)]
+struct Shown {
+    wall: Option<Timestamp>,
+    instant: Option<Instant>,
+}
+
+thread_local! {
+    static STANDING: Cell<Option<Shown>> = const { Cell::new(None) };
+}
+
+/// Lets the clocks go on again, also behind a panic.
+struct GoOn(Option<Shown>);
+
+impl Drop for GoOn {
+    fn drop(&mut self) {
+        STANDING.set(self.0);
+    }
+}
+
+/// Does what is too short for a clock: until it is done, the system's clock and [`instant`] show this thread what they showed
+/// it first. A call asks for the time in a dozen places between two waits, and to read a clock is slower than what most of
+/// them do.
+pub(crate) fn standing<T>(work: impl FnOnce() -> T) -> T {
+    let _go_on = GoOn(STANDING.replace(Some(Shown::default())));
+    work()
+}
+
+/// What tokio's clock shows, or showed when it was looked at first since it [stands](standing).
+pub(crate) fn instant() -> Instant {
+    let Some(shown) = STANDING.get() else { return Instant::now() };
+    shown.instant.unwrap_or_else(|| {
+        let instant = Instant::now();
+        STANDING.set(Some(Shown { instant: Some(instant), ..shown }));
+        instant
+    })
+}
+
+/// What the system's clock shows, in the same way.
+fn wall() -> Timestamp {
+    let Some(shown) = STANDING.get() else { return Timestamp::of_system() };
+    shown.wall.unwrap_or_else(|| {
+        let wall = Timestamp::of_system();
+        STANDING.set(Some(Shown { wall: Some(wall), ..shown }));
+        wall
+    })
+}
+
 /// A source of wall-clock time: the system's, or one that a test moves by hand.
 #[derive(Clone, Debug)]
 pub struct Clock(Source);
@@ -52,20 +101,16 @@ impl Clock {
     }
 
     /// The present moment.
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
     pub fn now(&self) -> Timestamp {
         match &self.0 {
-            Source::System => {
-                let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-            }
+            Source::System => wall(),
             Source::Manual(millis) => Timestamp(millis.load(Ordering::Relaxed)),
         }
     }
 
     /// The present moment on both clocks.
     pub fn moment(&self) -> Moment {
-        Moment { wall: self.now(), instant: Instant::now() }
+        Moment { wall: self.now(), instant: instant() }
     }
 
     /// Moves a manual clock forward; the system's clock stays as it is.
@@ -81,6 +126,12 @@ impl Clock {
 pub struct Timestamp(u64);
 
 impl Timestamp {
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+    fn of_system() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
     /// The moment `millis` milliseconds after the epoch.
     pub const fn from_millis(millis: u64) -> Self {
         Self(millis)
@@ -141,6 +192,23 @@ mod tests {
         clock.advance(Duration::from_millis(1500));
         assert_eq!(other.now().millis(), 1_001_500);
         assert_eq!(other.now().seconds(), 1_001);
+    }
+
+    #[test]
+    fn clocks_stand_while_something_short_is_done_and_go_on_behind_a_panic() {
+        let (clock, tick) = (Clock::system(), Duration::from_millis(2));
+        let ticked = || {
+            let before = clock.moment();
+            std::thread::sleep(tick);
+            let after = clock.moment();
+            (after.wall.since(before.wall), after.instant - before.instant)
+        };
+        assert_eq!(standing(ticked), (Duration::ZERO, Duration::ZERO));
+        assert!(ticked() >= (tick / 2, tick));
+        let shown = standing(|| (clock.now(), standing(ticked), clock.now()));
+        assert_eq!((shown.1, shown.2), ((Duration::ZERO, Duration::ZERO), shown.0), "also one within another");
+        assert!(std::panic::catch_unwind(|| standing(|| panic!("while they stand"))).is_err());
+        assert!(ticked() >= (tick / 2, tick));
     }
 
     #[test]

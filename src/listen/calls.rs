@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use super::ahead::Ahead;
 use super::drain::{Drain, Phase};
 use crate::alarm::Alarm;
+use crate::clock::standing;
 
 /// What the body that was polled last has said. A worker polls one future at a time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -179,14 +180,14 @@ impl Patience {
         Self { limit, offer: Offer::None, deadline: Instant::now(), alarm: Alarm::default() }
     }
 
-    /// Polls the future on which answers are sent.
+    /// Polls the future on which answers are sent. The clocks stand meanwhile.
     pub(super) fn poll<T>(
         &mut self,
         context: &mut Context<'_>,
         inner: impl FnOnce(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<Result<T, Unread>> {
         let outer = OFFER.replace(self.offer);
-        let polled = inner(context);
+        let polled = standing(|| inner(context));
         self.offer = OFFER.replace(outer);
         match (polled, self.offer) {
             (Poll::Ready(output), _) => Poll::Ready(Ok(output)),

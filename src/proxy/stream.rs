@@ -21,6 +21,7 @@ use super::right::GRACE;
 use super::scrub::{Needles, Scrubber};
 use crate::access::{CallGrant, Over, Watch};
 use crate::alarm::Alarm;
+use crate::clock::instant;
 use crate::fault::Code;
 use crate::limit::OpenCall;
 use crate::net::READ_BUFFER;
@@ -166,7 +167,7 @@ impl AnswerStream {
 
     /// A part came from the vendor.
     fn part(&mut self, data: Bytes, context: &mut Context<'_>) -> Option<Result<Bytes, Cut>> {
-        let now = Instant::now();
+        let now = instant();
         self.last_part = now;
         self.look_at_token(now);
         let goes_on = self.goes_on(now, context);

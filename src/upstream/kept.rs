@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use super::body::RequestBody;
 use super::changed::Changed;
 use super::http2::{Seat, Shared};
+use crate::clock::instant;
 
 /// Idle connections are not kept longer: servers commonly close theirs after 60 s or more.
 const LONGEST_IDLE: Duration = Duration::from_secs(50);
@@ -167,7 +168,7 @@ impl Kept {
     /// The connection of a call that has ended.
     pub(super) fn put_back(&mut self, sender: SendRequest<RequestBody>) {
         if self.idle.len() < MOST_IDLE {
-            self.idle.push(Idle { sender, since: Instant::now() });
+            self.idle.push(Idle { sender, since: instant() });
         }
     }
 

@@ -25,6 +25,7 @@ use super::upload::Upload;
 use super::{SendError, Upstream};
 use crate::alarm::Lent;
 use crate::aside::aside;
+use crate::clock::instant;
 
 /// For so long a call is not watched for its caller's right to it: most are answered by then, and pay nothing for that.
 const UNWATCHED: Duration = Duration::from_millis(200);
@@ -63,7 +64,7 @@ pub(crate) async fn send<E: Future<Output = GivenUp> + Send>(
 ) -> Result<Response<AnswerBody>, SendError> {
     let admitted = upstream.breaker.admit().map_err(SendError::Open)?;
     let upload = request.body().upload();
-    let handed = Handed::new(Instant::now());
+    let handed = Handed::new(instant());
     let watched = || async {
         let late = async {
             // The time for the answer begins when the vendor has the call: an upload may take as long as the right to it.
