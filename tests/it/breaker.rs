@@ -42,7 +42,7 @@ async fn a_vendor_that_cannot_be_reached_is_503_at_once_and_comes_back_by_itself
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             tokio::spawn(async move {
-                while wire::next_call(&mut stream).await.is_some() {
+                while wire::next_message(&mut stream).await.is_some() {
                     wire::write(&mut stream, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
                 }
             });
@@ -121,7 +121,7 @@ async fn a_page_that_renews_session_after_session_stops_no_vendor() {
         let body = format!("{{\"conversationId\":\"conv_1\",\"token\":\"vt-0123456789abcdef\",\"expiresAt\":{ends}}}");
         let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length:";
         let answer = format!("{head} {}\r\n\r\n{body}", body.len());
-        while wire::next_call(&mut stream).await.is_some_and(|call| call.contains("/bot/")) {
+        while wire::next_message(&mut stream).await.is_some_and(|call| call.contains("/bot/")) {
             wire::write(&mut stream, &answer).await;
         }
         // To a call that renews it says nothing.

@@ -43,7 +43,7 @@ async fn calls_over_max_connections_wait_and_all_workers_share_what_there_is() {
                 count.1 = count.1.max(count.0);
             };
             live(true);
-            while wire::next_call(&mut stream).await.is_some() {
+            while wire::next_message(&mut stream).await.is_some() {
                 wire::write(&mut stream, OK).await;
             }
             live(false);
@@ -119,12 +119,12 @@ async fn a_caller_that_leaves_gives_its_connection_to_one_that_waits() {
 async fn one_visitor_whose_calls_wait_for_a_connection_stops_no_vendor() {
     // A way to the vendor that takes half a second, and answers that last until their callers leave.
     let way = TestVendor::raw(|_, mut stream| async move {
-        if wire::next_call(&mut stream).await.is_none() {
+        if wire::next_message(&mut stream).await.is_none() {
             return;
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
         wire::write(&mut stream, "HTTP/1.1 200 OK\r\n\r\n").await;
-        while wire::next_call(&mut stream).await.is_some() {
+        while wire::next_message(&mut stream).await.is_some() {
             wire::write(&mut stream, "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n\r\n").await;
         }
     });
@@ -176,16 +176,16 @@ async fn a_call_that_waits_for_a_connection_when_its_session_ends_was_not_sent_a
 async fn what_a_connection_takes_to_come_is_not_of_the_time_for_the_answer() {
     // A way to the vendor that takes longer than the answer may.
     let way = TestVendor::raw(|_, mut stream| async move {
-        if wire::next_call(&mut stream).await.is_none() {
+        if wire::next_message(&mut stream).await.is_none() {
             return;
         }
         tokio::time::sleep(Duration::from_millis(1500)).await;
         wire::write(&mut stream, "HTTP/1.1 200 OK\r\n\r\n").await;
-        if wire::next_call(&mut stream).await.is_some() {
+        if wire::next_message(&mut stream).await.is_some() {
             wire::write(&mut stream, OK).await;
         }
         // Of another call it says nothing.
-        let _listening = wire::next_call(&mut stream).await;
+        let _listening = wire::next_message(&mut stream).await;
         std::future::pending::<()>().await;
     });
     let lines = format!("proxy = \"{}\"\ntimeouts = {{ connect = \"20s\", header = \"1s\" }}", way.url);

@@ -31,7 +31,7 @@ where
     let vendor = TestVendor::raw(move |number, mut stream| {
         let log = Arc::clone(&log);
         async move {
-            if wire::next_call(&mut stream).await.is_some() {
+            if wire::next_message(&mut stream).await.is_some() {
                 log.lock().push(number);
                 act(stream).await;
             }
@@ -65,7 +65,7 @@ async fn a_connection_is_kept_for_the_next_call() {
     let vendor = TestVendor::raw(move |number, mut stream| {
         count.store(number + 1, Ordering::SeqCst);
         async move {
-            while wire::next_call(&mut stream).await.is_some() {
+            while wire::next_message(&mut stream).await.is_some() {
                 wire::write(&mut stream, OK).await;
             }
         }
@@ -117,7 +117,7 @@ async fn a_call_that_a_kept_connection_lost_is_not_repeated() {
         async move {
             // The first call is answered, the second read and lost.
             for answer in [OK, ""] {
-                if wire::next_call(&mut stream).await.is_some() {
+                if wire::next_message(&mut stream).await.is_some() {
                     count.fetch_add(1, Ordering::SeqCst);
                 }
                 wire::write(&mut stream, answer).await;
@@ -204,7 +204,7 @@ async fn a_body_that_the_vendor_breaks_off_is_cut_and_never_ends_cleanly() {
         "transfer-encoding: chunked\r\n\r\nzz\r\n",
     ] {
         let vendor = TestVendor::raw(move |_, mut stream| async move {
-            wire::next_call(&mut stream).await;
+            wire::next_message(&mut stream).await;
             wire::write(&mut stream, &format!("HTTP/1.1 200 OK\r\n{framing}")).await;
         });
         let gateway = TestGateway::in_front_of(&vendor).start();
@@ -258,7 +258,7 @@ async fn a_connection_with_an_unread_long_body_is_not_kept() {
         wire::read_until(&mut stream, "\r\n\r\n").await;
         wire::write(&mut stream, OK).await;
         if number > 0 {
-            while wire::next_call(&mut stream).await.is_some() {
+            while wire::next_message(&mut stream).await.is_some() {
                 wire::write(&mut stream, OK).await;
             }
         }

@@ -490,7 +490,7 @@ fn hesitating() -> (TestVendor, mpsc::UnboundedReceiver<String>, mpsc::Unbounded
                 "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
                 body.len()
             );
-            while let Some(call) = wire::next_call(&mut stream).await {
+            while let Some(call) = wire::next_message(&mut stream).await {
                 if call.contains("/identify") {
                     let _listening = heard.send(call);
                     if answers.lock().await.recv().await != Some(true) {

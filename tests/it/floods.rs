@@ -73,7 +73,7 @@ fn vendor() -> (TestVendor, Arc<Calls>) {
 async fn speak(mut stream: TcpStream, calls: Arc<Calls>) {
     while stream.peek(&mut [0]).await.is_ok_and(|length| length > 0) {
         let _call = calls.begin();
-        let Some(call) = wire::next_call(&mut stream).await else { return };
+        let Some(call) = wire::next_message(&mut stream).await else { return };
         if call.starts_with("POST /say") {
             wire::write(&mut stream, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await;
         } else if call.contains("x-endless") {

@@ -122,7 +122,7 @@ async fn no_writing_of_a_secret_passes_wherever_chunks_cut_it() {
     let vendor = TestVendor::raw(move |_, mut stream| {
         let bodies = served.clone();
         async move {
-            while let Some(call) = wire::next_call(&mut stream).await {
+            while let Some(call) = wire::next_message(&mut stream).await {
                 let answer = if call.starts_with("POST /open ") {
                     let body = json!({"id": "s1", "token": TOKEN}).to_string();
                     format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())
@@ -172,7 +172,7 @@ async fn no_secret_passes_in_a_reason_phrase_an_interim_answer_or_a_trailer() {
         let vendor = TestVendor::raw(move |_, mut stream| {
             let answer = written.clone();
             async move {
-                let _call = wire::next_call(&mut stream).await;
+                let _call = wire::next_message(&mut stream).await;
                 wire::write(&mut stream, &answer).await;
             }
         });

@@ -336,7 +336,7 @@ async fn a_vendor_that_does_not_answer_or_is_away_is_not_asked_with_another_key(
     let vendor = TestVendor::raw(move |_, mut stream| {
         let count = Arc::clone(&count);
         async move {
-            let call = wire::next_call(&mut stream).await;
+            let call = wire::next_message(&mut stream).await;
             if call.is_some() && count.fetch_add(1, Ordering::SeqCst) == 0 {
                 std::future::pending::<()>().await;
             }

@@ -235,7 +235,7 @@ async fn goes_through_all(kind: Kind) {
     let vendor = TestVendor::raw(move |_, mut stream| {
         let mood = Arc::clone(&mood);
         async move {
-            while wire::next_call(&mut stream).await.is_some() {
+            while wire::next_message(&mut stream).await.is_some() {
                 let how = mood.load(Ordering::SeqCst);
                 misbehave(&mut stream, how, &kind.good()).await;
                 if how != GOOD {

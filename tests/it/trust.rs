@@ -97,7 +97,7 @@ fn proxy(status: &'static str) -> (TestVendor, Arc<Mutex<Vec<String>>>) {
     let proxy = TestVendor::raw(move |_, mut stream| {
         let log = Arc::clone(&log);
         async move {
-            let Some(head) = wire::next_call(&mut stream).await else { return };
+            let Some(head) = wire::next_message(&mut stream).await else { return };
             let target = head.split(' ').nth(1).unwrap().to_owned();
             log.lock().push(head);
             wire::write(&mut stream, &format!("HTTP/1.1 {status}\r\n\r\n")).await;

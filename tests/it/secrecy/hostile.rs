@@ -17,7 +17,7 @@ pub(super) const VENDOR_TOKEN: &str = "vt-0123456789abcdefghijklmnopqrstuvwxyz";
 /// A vendor that does what `x-do` or the visit of the session call says.
 pub(super) fn vendor() -> TestVendor {
     TestVendor::raw(|_, mut stream| async move {
-        while let Some(call) = wire::next_call(&mut stream).await {
+        while let Some(call) = wire::next_message(&mut stream).await {
             let mode = word_behind(&call, "x-do: ").or_else(|| word_behind(&call, "\"visit\":\"")).unwrap_or_default();
             let answer = if call.starts_with("POST /open") { opened(&mode) } else { answered(&mode) };
             match answer {
@@ -47,7 +47,7 @@ fn word_behind(call: &str, mark: &str) -> Option<String> {
 
 /// Says nothing, until the gateway gives up.
 async fn silent(stream: &mut TcpStream) {
-    let _left = wire::next_call(stream).await;
+    let _left = wire::next_message(stream).await;
     let _closed = stream.shutdown().await;
 }
 

@@ -88,7 +88,7 @@ impl TestVendor {
         let vendor = Self::raw(move |_, mut stream| {
             let (heard, may_answer) = (heard.clone(), Arc::clone(&may_answer));
             async move {
-                while let Some(call) = wire::next_call(&mut stream).await {
+                while let Some(call) = wire::next_message(&mut stream).await {
                     let _listening = heard.send(call);
                     may_answer.notified().await;
                     wire::write(&mut stream, answer).await;

@@ -56,8 +56,8 @@ pub(crate) async fn write(stream: &mut TcpStream, text: &str) {
     let _gone = stream.write_all(text.as_bytes()).await;
 }
 
-/// What a vendor reads of the next call on this connection: its head, and as much body as it says. Nothing at the end.
-pub(crate) async fn next_call(stream: &mut TcpStream) -> Option<String> {
+/// What is read of the next call or answer on this connection: its head, and as much body as it says. Nothing at the end.
+pub(crate) async fn next_message(stream: &mut TcpStream) -> Option<String> {
     let mut text = String::new();
     loop {
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
