@@ -100,8 +100,7 @@ impl Gateway {
         let peer = Peer { address, ..peer };
         record.received = Received::of(request.body().size_hint().exact());
         let cors = Cors::of(request.headers());
-        let path = request.uri().path_and_query().cloned();
-        let path = path.as_ref().map_or("/", |path| path.path());
+        let path = request.uri().path_and_query().map_or("/", |path| path.path());
         let host = unclear.map_or_else(|| framing::check(&request, &peer), Err);
         let ending = Ending::of(&request, host.is_err());
         let preflight_of = host.as_ref().ok().copied().filter(|_| cors.is_preflight(request.method()));
@@ -118,7 +117,7 @@ impl Gateway {
         let outcome = match (preflight_of, found) {
             // Before any other check: a browser sends no credential with it, and shows no error of it.
             (Some(host), _) => Ok(self.preflight(&cors, &request, host, path)),
-            (_, Ok(place)) => self.answer(peer, request, place, path, &scene, &mut record).await,
+            (_, Ok(place)) => self.answer(peer, request, place, &scene, &mut record).await,
             (_, Err(missing)) => Err(missing.fault),
         };
         let code = outcome.as_ref().err().map(Fault::code);
@@ -146,12 +145,12 @@ impl Gateway {
         peer: Peer,
         request: Box<Request<ClientBody>>,
         place: Place<'_>,
-        path: &str,
         scene: &Arc<Scene>,
         record: &mut Record,
     ) -> Result<Response<Payload>, Fault> {
         let caller = Caller { span: record.span.clone(), ..Caller::new(peer.address, request.headers())? };
-        let values: Vec<&str> = place.captures.of(path).collect();
+        let path = request.uri().path_and_query().filter(|_| !place.captures.is_empty()).cloned();
+        let values: Vec<&str> = path.iter().flat_map(|path| place.captures.of(path.path())).collect();
         // What is not on the path of a conversation call is aside: each call has room for the largest of these.
         match &place.entry.endpoint {
             Endpoint::Route(vendor, number) => {

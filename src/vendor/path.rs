@@ -237,6 +237,11 @@ impl Captures {
         true
     }
 
+    /// Whether nothing in the path is a value.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
     /// The values, cut out of the path that was searched.
     pub fn of<'p>(&self, path: &'p str) -> impl Iterator<Item = &'p str> {
         self.ranges.into_iter().take(self.count).filter_map(move |(start, end)| path.get(start.into()..end.into()))
