@@ -7,18 +7,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::gateway::{KEY, PAGE, PLAIN_PROFILE, TestGateway, refusal};
 use crate::support::vendor::{TestVendor, whole};
-use crate::support::{eventually, wire};
+use crate::support::wire;
 
 async fn sent(call: RequestBuilder) -> Response {
     call.send().await.unwrap()
-}
-
-/// The records of `count` calls.
-async fn records(gateway: &TestGateway, count: usize) -> Vec<Value> {
-    eventually("a record for each call", || gateway.records().len() >= count).await;
-    let records = gateway.records();
-    assert_eq!(records.len(), count, "{records:?}");
-    records
 }
 
 #[tokio::test]
@@ -189,7 +181,7 @@ async fn request_id_is_ours_and_the_clients_is_not_kept() {
     let id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
     assert!(id.len() == 24 && id.bytes().all(|byte| byte.is_ascii_hexdigit()));
     answer.bytes().await.unwrap();
-    assert_eq!(records(&gateway, 2).await[1]["id"], id);
+    assert_eq!(gateway.records_of(2).await[1]["id"], id);
 }
 
 #[tokio::test]
@@ -201,7 +193,7 @@ async fn one_record_a_request_with_what_an_operator_needs() {
     sent(gateway.call(Method::GET, "/read").bearer_auth("forged")).await;
     sent(gateway.call(Method::GET, "/read").bearer_auth(&session.token).header("origin", "https://evil.test")).await;
 
-    let records = records(&gateway, 4).await;
+    let records = gateway.records_of(4).await;
     let pick =
         |record: &Value, names: &[&str]| -> Vec<Value> { names.iter().map(|name| record[name].clone()).collect() };
     let main = ["method", "route", "status", "bot", "session", "client", "complete"];
@@ -235,7 +227,7 @@ async fn what_was_declared_and_never_came_is_not_on_record() {
         let refused = wire::read_until(&mut wire::send(&gateway, head).await, "\r\n").await;
         assert!(refused.starts_with("HTTP/1.1 4"), "{refused}");
     }
-    let records = records(&gateway, 3).await;
+    let records = gateway.records_of(3).await;
     assert_eq!([&records[1]["bytes_in"], &records[2]["bytes_in"]], [&json!(0), &json!(0)]);
 }
 
@@ -249,7 +241,7 @@ async fn record_says_when_it_was_the_vendors_fault() {
 
     assert!(answer.headers().get("www-authenticate").is_none());
     assert_eq!(refusal(answer).await, (502, "vendor_refused_key".to_owned()));
-    let record = records(&gateway, 2).await.remove(1);
+    let record = gateway.records_of(2).await.remove(1);
     assert_eq!((&record["fault"], &record["code"]), (&json!("vendor"), &json!("vendor_refused_key")));
 }
 
@@ -275,7 +267,7 @@ async fn record_holds_no_path_query_or_credential_that_came() {
         sent(call).await.bytes().await.unwrap();
     }
 
-    let text = json!(records(&gateway, count).await).to_string();
+    let text = json!(gateway.records_of(count).await).to_string();
     for secret in [token, owner, KEY, "secret", "SECRET", "page="] {
         assert!(!text.contains(secret), "{secret} in {text}");
     }

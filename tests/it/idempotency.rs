@@ -84,8 +84,7 @@ async fn the_same_call_with_the_same_key_gets_the_first_answer_byte_for_byte() {
     let ended = gateway.call(Method::DELETE, &format!("/v1/sessions/{id}")).bearer_auth(token).send().await.unwrap();
     assert_eq!(ended.status(), 204);
     assert_eq!(asked(&gateway, KEY).await, (first, true), "ended or not");
-    eventually("a record for each call", || gateway.records().len() == 5).await;
-    let record = gateway.records().pop().unwrap();
+    let record = gateway.records_of(5).await.pop().unwrap();
     assert_eq!((&record["status"], &record["session"]), (&json!(201), &json!(id)), "{record}");
 
     gateway.clock.advance(Duration::from_secs(301));

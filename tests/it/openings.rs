@@ -267,11 +267,7 @@ async fn goes_through_all(kind: Kind) {
 
 #[tokio::test]
 async fn silence_is_a_timeout_and_a_broken_connection_a_failure() {
-    let mut all = tokio::task::JoinSet::new();
-    for kind in Kind::ALL {
-        all.spawn(goes_through_all(kind));
-    }
-    all.join_all().await;
+    futures_util::future::join_all(Kind::ALL.map(goes_through_all)).await;
 }
 
 #[tokio::test]

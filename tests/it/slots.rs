@@ -9,7 +9,6 @@ use keystile::id::Entropy;
 use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
 
-use crate::support::eventually;
 use crate::support::gateway::{KEY, PAGE, Session, TestGateway, refusal};
 use crate::support::vendor::{TestVendor, whole};
 
@@ -471,8 +470,7 @@ async fn a_token_in_a_query_is_in_no_call_to_the_vendor_and_in_no_record() {
     }
     assert!(vendor.seen().is_empty());
     // One for the session, and one for each call.
-    eventually("a record of each call", || gateway.records().len() == 10).await;
-    let text = Value::from(gateway.records()).to_string();
+    let text = Value::from(gateway.records_of(10).await).to_string();
     assert!(!text.contains(session.token.rsplit('.').next().unwrap()) && !text.contains("eyJ"), "{text}");
     assert!(!text.contains("ksc_") && !text.contains("vt-0123"), "{text}");
 }
@@ -504,7 +502,7 @@ async fn a_client_credential_in_the_url_of_a_session_call_is_in_no_record_and_no
     let page = open(format!("bot_id=1234&api_key={secret}")).header("origin", PAGE);
     assert_eq!(told(page).await, says(403, "client_in_browser"));
     assert!(vendor.seen().is_empty());
-    let records = Value::from(gateway.records()).to_string();
+    let records = Value::from(gateway.records_of(10).await).to_string();
     assert!(!records.contains("ksc_") && !records.contains(&token), "{records}");
 }
 

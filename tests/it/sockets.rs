@@ -155,9 +155,7 @@ async fn messages_go_both_ways_with_the_real_key_put_in() {
     assert_eq!(seen["authorization"], format!("Bearer {KEY}"));
     assert!(!format!("{seen:?}").contains(&session.token));
     assert!(!headers.contains_key("sec-websocket-protocol"));
-    eventually("the record", || gateway.records().iter().any(|record| record["status"] == 101)).await;
-    let records = gateway.records();
-    let record = records.iter().find(|record| record["status"] == 101).unwrap();
+    let record = gateway.record(|record| record["status"] == 101).await;
     assert_eq!(record["route"], "GET /sessions/{session}/stream");
     assert_eq!(record["session"], session.id);
     assert!(record["bytes_out"].as_u64().unwrap() > 300_000, "{record}");

@@ -5,7 +5,6 @@ use reqwest::{Client, Response};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::eventually;
 use crate::support::gateway::{PAGE, TestGateway, refusal};
 use crate::support::vendor::TestVendor;
 use crate::support::wire;
@@ -24,8 +23,8 @@ async fn mint(gateway: &TestGateway, headers: &[(&str, &str)]) -> Response {
 
 /// The addresses in the access record, in their order.
 async fn clients(gateway: &TestGateway, count: usize) -> Vec<String> {
-    eventually("the records", || gateway.records().len() >= count).await;
-    gateway.records().iter().map(|record| record["client"].as_str().unwrap().to_owned()).collect()
+    let records = gateway.records_of(count).await;
+    records.iter().map(|record| record["client"].as_str().unwrap().to_owned()).collect()
 }
 
 #[tokio::test]

@@ -309,8 +309,6 @@ async fn an_answer_that_ends_with_the_token_of_its_upload_is_on_record_as_expire
 
     while let Ok(1..) = client.read(&mut [0; 64]).await {}
 
-    eventually("the record", || gateway.records().iter().any(|record| record["route"] == "POST /echo")).await;
-    let records = gateway.records();
-    let record = records.iter().find(|record| record["route"] == "POST /echo").unwrap();
+    let record = gateway.record(|record| record["route"] == "POST /echo").await;
     assert_eq!((&record["code"], &record["complete"]), (&"token_expired".into(), &false.into()), "{record}");
 }

@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::vendor::TestVendor;
+use super::{eventually, until};
 
 /// The real key of every vendor under test.
 pub(crate) const KEY: &str = "sk-real-0123456789abcdef0123456789abcdef";
@@ -190,6 +191,19 @@ impl TestGateway {
             .filter(|line| !line.is_empty())
             .map(|line| serde_json::from_slice(line).unwrap())
             .collect()
+    }
+
+    /// The access records of all calls so far, of which there are to be `count`.
+    pub(crate) async fn records_of(&self, count: usize) -> Vec<Value> {
+        eventually("a record of each call", || self.records().len() >= count).await;
+        let records = self.records();
+        assert_eq!(records.len(), count, "{records:?}");
+        records
+    }
+
+    /// The first access record of which this is so, once it is written.
+    pub(crate) async fn record(&self, is_it: impl Fn(&Value) -> bool) -> Value {
+        until("the record", async || self.records().into_iter().find(&is_it)).await
     }
 }
 

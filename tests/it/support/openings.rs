@@ -163,7 +163,7 @@ pub(crate) async fn fails(kind: Kind, gateway: &TestGateway, status: u16, code: 
     for (is_own, answer) in [(false, native), (true, own)] {
         let told = format!("{kind:?}, {what}, own: {is_own}");
         assert_eq!(answer.status(), status, "{told}");
-        let headers = format!("{:?}", answer.headers());
+        let (headers, id) = (format!("{:?}", answer.headers()), answer.headers()["x-request-id"].clone());
         let text = answer.text().await.unwrap();
         for secret in ["eyJ", "keystile-token", KEY, gateway.owner.expose()] {
             assert!(!text.contains(secret) && !headers.contains(secret), "{told}: {text} {headers}");
@@ -174,9 +174,9 @@ pub(crate) async fn fails(kind: Kind, gateway: &TestGateway, status: u16, code: 
         } else {
             assert_eq!(body["code"], code, "{told}: {body}");
         }
+        let record = gateway.record(|record| record["id"] == id.to_str().unwrap()).await;
+        assert!(record["status"] == status && record["session"].is_null(), "{told}: {record}");
     }
-    let kept = gateway.records().into_iter().find(|record| record["status"] == status && !record["session"].is_null());
-    assert!(kept.is_none(), "{kind:?}, {what}: {kept:?}");
 }
 
 /// Both session calls go well.
