@@ -31,8 +31,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::watch;
 use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::reloads::Reloads;
 pub(crate) use self::settings::{Place, Settings};
@@ -165,15 +165,14 @@ impl Bound {
     /// # Errors
     ///
     /// The socket cannot be used.
-    pub(crate) async fn serve(self, mut stopped: watch::Receiver<bool>) -> io::Result<()> {
+    pub(crate) async fn serve(self, stopped: &CancellationToken) -> io::Result<()> {
         let listener = Listener::new(self.listening)?;
         let router = self.admin.router();
         let mut open = Vec::with_capacity(CONNECTIONS);
         loop {
             let served = listener.serve_next(&self.admin, &router, &mut open);
             tokio::select! {
-                // An error means that nobody can ask to stop any more, which is as good as being asked.
-                _asked = stopped.wait_for(|stop| *stop) => return Ok(()),
+                () = stopped.cancelled() => return Ok(()),
                 accepted = served => if let Err(error) = accepted {
                     tracing::warn!(%error, "the admin listener cannot accept");
                     tokio::time::sleep(PAUSE).await;

@@ -11,12 +11,12 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use self::process::{Current, Process};
 use self::running::Ending;
 pub use self::running::Running;
-use self::threads::{keeper, operated, worker};
+use self::threads::{keeper, operated, working};
 use crate::admin;
 use crate::clock::Clock;
 use crate::config::Settings;
@@ -173,7 +173,9 @@ impl Bound {
     ///
     /// The system gives no thread.
     pub fn start(self) -> Result<Running, StartError> {
-        let (stop, stopped) = watch::channel(false);
+        let stop = CancellationToken::new();
+        // Also what has begun where something else cannot.
+        let dropped = stop.clone().drop_guard();
         let writer = self.process.records.start().map_err(StartError::Worker)?;
         let carrying = self.carrier.map(Carrier::start).transpose().map_err(StartError::Worker)?;
         let Process { ledger, authority, limiter, clock, .. } = &self.process;
@@ -184,8 +186,8 @@ impl Bound {
             clock: clock.clone(),
         };
         let (ledger, authority) = (Arc::clone(ledger), Arc::clone(authority));
-        let mut workers = vec![keeper(ledger, authority, sharing, self.durability, stopped.clone())?];
-        workers.extend(self.admin.map(|admin| operated(admin, stopped.clone())).transpose()?);
+        let mut workers = vec![keeper(ledger, authority, sharing, self.durability, stop.clone())?];
+        workers.extend(self.admin.map(|admin| operated(admin, stop.clone())).transpose()?);
         let listen::Bound { sockets, tls, timeouts, bounds, balancers, is_shared, .. } = self.listener;
         for (number, socket) in sockets.into_iter().enumerate() {
             let terms = listen::Terms {
@@ -197,16 +199,7 @@ impl Bound {
                 drain: self.ending.drain.clone(),
                 is_shared,
             };
-            let (gateway, stopped) = (Arc::clone(&self.current.gateway), stopped.clone());
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Worker)?;
-            let work = move || {
-                runtime.block_on(worker(gateway, socket, terms, stopped));
-                // Not waiting for look-ups of names, which can take longer than anybody's patience.
-                runtime.shutdown_background();
-            };
-            let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(work);
-            workers.push(thread.map_err(StartError::Worker)?);
+            workers.push(working(Arc::clone(&self.current.gateway), socket, terms, stop.clone())?);
         }
         let (workers, writer, carrying) = (Mutex::new(workers), Mutex::new(Some(writer)), Mutex::new(carrying));
         let Self { process, current, fixed, ending, reloads, .. } = self;
@@ -221,6 +214,7 @@ impl Bound {
             ending,
             bounds,
             stop,
+            _dropped: dropped,
             workers,
             writer,
             carrying,

@@ -5,8 +5,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::process::{Current, Process};
 use crate::access::Revoked;
@@ -32,7 +32,7 @@ pub(super) struct Ending {
     pub(super) limit: Duration,
 }
 
-/// A gateway at work. Dropping it does not stop it; [`Running::stop`] does.
+/// A gateway at work. [`Running::stop`] ends it; what is dropped ends, too, but nobody waits for it.
 #[derive(Debug)]
 pub struct Running {
     pub(super) process: Process,
@@ -45,7 +45,8 @@ pub struct Running {
     pub(super) balancers: Option<listen::Balancers>,
     pub(super) ending: Ending,
     pub(super) bounds: listen::Bounds,
-    pub(super) stop: watch::Sender<bool>,
+    pub(super) stop: CancellationToken,
+    pub(super) _dropped: DropGuard,
     pub(super) workers: Mutex<Vec<JoinHandle<()>>>,
     pub(super) writer: Mutex<Option<JoinHandle<()>>>,
     pub(super) carrying: Mutex<Option<Carrying>>,
@@ -141,8 +142,7 @@ impl Running {
 
     /// Stops the workers and writes out the last records. Open calls are cut.
     pub fn stop(&self) {
-        // Nobody listens when all workers have ended already.
-        let _heard = self.stop.send(true);
+        self.stop.cancel();
         for worker in self.workers.lock().drain(..) {
             if worker.join().is_err() {
                 tracing::error!("a worker had panicked");

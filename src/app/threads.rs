@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
 use hyper::service::service_fn;
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::StartError;
 use crate::admin;
@@ -24,28 +24,24 @@ pub(super) fn keeper(
     authority: Arc<Authority>,
     sharing: Sharing,
     durability: Durability,
-    stopped: watch::Receiver<bool>,
+    stopped: CancellationToken,
 ) -> Result<JoinHandle<()>, StartError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Worker)?;
     let (read, is_read) = std::sync::mpsc::sync_channel(1);
-    let work = move || {
+    let work = async move || {
         let _whatever_happens = Keeping(Arc::clone(&ledger));
-        runtime.block_on(async {
-            if let Err(error) = ledger.catch_up().await {
-                tracing::error!(%error, "the store cannot be read: no token is good until it can");
-            }
-            // Nobody waits any more if the start failed meanwhile.
-            let _heard = read.send(ledger.weaknesses().await);
-            tokio::join!(
-                ledger.follow(stopped.clone()),
-                ledger.keep_clean(stopped.clone()),
-                Arc::clone(&authority).follow(stopped.clone()),
-                sharing.run(stopped)
-            );
-        });
-        runtime.shutdown_background();
+        if let Err(error) = ledger.catch_up().await {
+            tracing::error!(%error, "the store cannot be read: no token is good until it can");
+        }
+        // Nobody waits any more if the start failed meanwhile.
+        let _heard = read.send(ledger.weaknesses().await);
+        tokio::join!(
+            ledger.follow(&stopped),
+            ledger.keep_clean(&stopped),
+            Arc::clone(&authority).follow(&stopped),
+            sharing.run(&stopped)
+        );
     };
-    let thread = std::thread::Builder::new().name("keeper".to_owned()).spawn(work).map_err(StartError::Worker)?;
+    let thread = thread("keeper".to_owned(), work)?;
     // An error is a panic, which the thread's own end tells.
     let weaknesses = match is_read.recv().unwrap_or_else(|_panicked| Ok(Vec::new())) {
         // Nobody knows how it is configured.
@@ -73,22 +69,43 @@ impl Drop for Keeping {
 }
 
 /// Starts the thread of the admin listener.
-pub(super) fn operated(admin: admin::Bound, stopped: watch::Receiver<bool>) -> Result<JoinHandle<()>, StartError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Worker)?;
-    let work = move || {
-        if let Err(error) = runtime.block_on(admin.serve(stopped)) {
+pub(super) fn operated(admin: admin::Bound, stopped: CancellationToken) -> Result<JoinHandle<()>, StartError> {
+    thread("admin".to_owned(), async move || {
+        if let Err(error) = admin.serve(&stopped).await {
             tracing::error!(%error, "the admin listener cannot be used");
         }
-        runtime.shutdown_background();
-    };
-    std::thread::Builder::new().name("admin".to_owned()).spawn(work).map_err(StartError::Worker)
+    })
 }
 
-pub(super) async fn worker(
+/// Starts the thread of a worker.
+pub(super) fn working(
     current: Arc<ArcSwap<Gateway>>,
     socket: std::net::TcpListener,
     terms: listen::Terms,
-    mut stopped: watch::Receiver<bool>,
+    stopped: CancellationToken,
+) -> Result<JoinHandle<()>, StartError> {
+    thread(format!("worker-{}", terms.worker), move || worker(current, socket, terms, stopped))
+}
+
+/// Starts a thread with a runtime of its own, which does what `work` makes there.
+fn thread<F: Future<Output = ()>>(
+    name: String,
+    work: impl FnOnce() -> F + Send + 'static,
+) -> Result<JoinHandle<()>, StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Worker)?;
+    let work = move || {
+        runtime.block_on(work());
+        // Not waiting for look-ups of names, which can take longer than anybody's patience.
+        runtime.shutdown_background();
+    };
+    std::thread::Builder::new().name(name).spawn(work).map_err(StartError::Worker)
+}
+
+async fn worker(
+    current: Arc<ArcSwap<Gateway>>,
+    socket: std::net::TcpListener,
+    terms: listen::Terms,
+    stopped: CancellationToken,
 ) {
     let service = move |peer: listen::Peer| {
         let current = Arc::clone(&current);
@@ -110,7 +127,6 @@ pub(super) async fn worker(
     };
     tokio::select! {
         () = serving => {}
-        // An error means that nobody can ask to stop any more, which is as good as being asked.
-        _asked = stopped.wait_for(|stop| *stop) => {}
+        () = stopped.cancelled() => {}
     }
 }

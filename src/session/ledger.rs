@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::open::Opened;
 use super::wish::Recognition;
@@ -351,10 +351,10 @@ impl Ledger {
     }
 
     /// Deletes what concerns nobody any more, from time to time until `stopped`.
-    pub async fn keep_clean(&self, mut stopped: watch::Receiver<bool>) {
+    pub async fn keep_clean(&self, stopped: &CancellationToken) {
         loop {
             tokio::select! {
-                _asked = stopped.wait_for(|stop| *stop) => return,
+                () = stopped.cancelled() => return,
                 () = sleep(SWEEP_EVERY) => {}
             }
             self.revoked.sweep(self.clock.now());
@@ -365,7 +365,7 @@ impl Ledger {
     }
 
     /// Follows the log until `stopped`.
-    pub async fn follow(&self, mut stopped: watch::Receiver<bool>) {
+    pub async fn follow(&self, stopped: &CancellationToken) {
         let mut pushed = self.store.subscribe();
         let mut told = None;
         loop {
@@ -384,8 +384,7 @@ impl Ledger {
             }
             let pause = if told.is_some() { ASK_AGAIN } else { ASK_EVERY };
             tokio::select! {
-                // An error means that nobody can ask to stop any more, which is as good as being asked.
-                _asked = stopped.wait_for(|stop| *stop) => return,
+                () = stopped.cancelled() => return,
                 told = timeout(pause, pushed.changed()) => if matches!(told, Ok(Err(_))) {
                     sleep(ASK_EVERY).await;
                 },

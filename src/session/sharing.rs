@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
 
 use super::ledger::Ledger;
 use crate::bot::Directory;
@@ -52,13 +52,13 @@ enum To<'d> {
 
 impl Sharing {
     /// Hands over until `stopped`; returns at once where the store has nobody to share with.
-    pub async fn run(&self, mut stopped: watch::Receiver<bool>) {
+    pub async fn run(&self, stopped: &CancellationToken) {
         let mut turns = interval(EVERY);
         // After a store that was slow, not all at once.
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _asked = stopped.wait_for(|stop| *stop) => return,
+                () = stopped.cancelled() => return,
                 _turn = turns.tick() => {}
             }
             if self.hand_over().await == Err(StoreError::Unsupported) {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::directory::{Directory, Version};
 use super::keys::Use;
@@ -82,7 +83,7 @@ impl Followed {
 impl Authority {
     /// Follows the directory until `stopped`. It may be on a disk that hangs, or on another host: only a thread that is there
     /// for it waits for that.
-    pub async fn follow(self: Arc<Self>, mut stopped: watch::Receiver<bool>) {
+    pub async fn follow(self: Arc<Self>, stopped: &CancellationToken) {
         let follow = async {
             loop {
                 let _asked_or_not = timeout(LOOK_EVERY, self.directory.early.notified()).await;
@@ -94,7 +95,7 @@ impl Authority {
             }
         };
         tokio::select! {
-            _asked = stopped.wait_for(|stop| *stop) => {}
+            () = stopped.cancelled() => {}
             () = follow => {}
         }
     }

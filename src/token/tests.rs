@@ -6,8 +6,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::follow::LOOK_EVERY;
 use super::*;
@@ -314,8 +314,8 @@ async fn nothing_that_a_worker_knows_outlives_the_key_that_signed_it() {
     let keys = [of(&next, false), of(&bench, true)].concat();
     std::fs::write(bench.keys().join("keys.json"), json!({ "keys": keys }).to_string()).expect("writes");
 
-    let (_going_on, stopped) = watch::channel(false);
-    tokio::spawn(Arc::clone(&bench.authority).follow(stopped));
+    let authority = Arc::clone(&bench.authority);
+    tokio::spawn(async move { authority.follow(&CancellationToken::new()).await });
     let (token, asked) = (next.mint(), Instant::now());
     while bench.refusal(&token).is_some() {
         // Nobody can look while this thread waits for it.

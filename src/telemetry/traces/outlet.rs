@@ -14,8 +14,9 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, Key
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span as Message};
 use prost::Message as _;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 use crate::fault::Causes;
 
@@ -61,13 +62,11 @@ impl Outlet {
 
     /// The next spans, gathered for a second or as many as a message takes; once it is `stopped`, what there is, and then
     /// nothing.
-    pub async fn batch(&mut self, stopped: &mut watch::Receiver<bool>) -> Option<Batch> {
+    pub async fn batch(&mut self, stopped: &CancellationToken) -> Option<Batch> {
         let mut spans = Vec::new();
         let mut until = None;
         while spans.len() < LARGEST {
             let room = LARGEST - spans.len();
-            // An error means that nobody can ask to stop any more, which is as good as being asked.
-            let is_stopping = *stopped.borrow_and_update() || stopped.has_changed().is_err();
             let late = until.unwrap_or_else(Instant::now);
             tokio::select! {
                 biased;
@@ -75,8 +74,7 @@ impl Outlet {
                     0 => break,
                     _ => until = until.or_else(|| Some(Instant::now() + INTERVAL)),
                 },
-                () = std::future::ready(()), if is_stopping => break,
-                _asked = stopped.changed() => {}
+                () = stopped.cancelled() => break,
                 () = sleep_until(late), if until.is_some() => break,
             }
         }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message as _;
-use tokio::sync::watch;
 use tokio::time::advance;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::fault::Code;
@@ -37,9 +37,10 @@ fn served() -> Served<'static> {
 }
 
 async fn sent(outlet: &mut Outlet) -> Vec<Message> {
-    let (_stop, mut stopped) = watch::channel(true);
+    let stopped = CancellationToken::new();
+    stopped.cancel();
     let mut spans = Vec::new();
-    while let Some(batch) = outlet.batch(&mut stopped).await {
+    while let Some(batch) = outlet.batch(&stopped).await {
         let request = ExportTraceServiceRequest::decode(batch.message).unwrap();
         spans.extend(
             request.resource_spans.into_iter().flat_map(|resource| resource.scope_spans).flat_map(|scope| scope.spans),

@@ -4,7 +4,7 @@ use std::io;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::{Collector, Settings};
 use crate::telemetry::traces::{Outlet, Traces};
@@ -33,18 +33,17 @@ impl Carrier {
     ///
     /// The system gives no thread.
     pub(crate) fn start(self) -> io::Result<Carrying> {
-        let (stop, stopped) = watch::channel(false);
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let work = move || {
             runtime.block_on(async {
-                let mut asked = stopped.clone();
                 let late = async {
-                    // An error means that nobody can ask any more.
-                    let _asked = asked.wait_for(|stop| *stop).await;
+                    stopped.cancelled().await;
                     tokio::time::sleep(FAREWELL).await;
                 };
                 tokio::select! {
-                    () = self.carry(stopped) => {}
+                    () = self.carry(&stopped) => {}
                     () = late => {}
                 }
             });
@@ -54,9 +53,9 @@ impl Carrier {
         Ok(Carrying { stop, thread })
     }
 
-    async fn carry(mut self, mut stopped: watch::Receiver<bool>) {
+    async fn carry(mut self, stopped: &CancellationToken) {
         let mut kept = None;
-        while let Some(batch) = self.outlet.batch(&mut stopped).await {
+        while let Some(batch) = self.outlet.batch(stopped).await {
             match self.collector.send(batch.message, &mut kept).await {
                 Ok(()) => self.outlet.arrived(),
                 Err(error) => self.outlet.lost(batch.count, &error),
@@ -68,15 +67,14 @@ impl Carrier {
 /// A carrier at work.
 #[derive(Debug)]
 pub(crate) struct Carrying {
-    stop: watch::Sender<bool>,
+    stop: CancellationToken,
     thread: JoinHandle<()>,
 }
 
 impl Carrying {
     /// Ends it, after the spans that there are. What takes longer is lost.
     pub(crate) fn stop(self) {
-        // Nobody listens where the thread has ended.
-        let _heard = self.stop.send(true);
+        self.stop.cancel();
         if self.thread.join().is_err() {
             tracing::error!("the thread that carries traces had panicked");
         }
