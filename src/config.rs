@@ -132,20 +132,10 @@ fn folder_of(file: &Path) -> &Path {
 ///
 /// The file cannot be read, or what is wrong in `[server]` and `[tokens]`.
 pub fn load_tokens(file: &Path) -> Result<(token::Settings, String), ConfigError> {
-    let name = file.display().to_string();
-    let text = text_of(file, &name)?;
-    let problems = Problems::default();
-    let settings = read(&name, &text, &Environment::process(folder_of(file)), &problems);
-    let mut problems = problems.into_sorted();
-    // Keys of the document itself count, too: `[token]` would mean other keys than those that were meant.
-    problems.retain(|problem| {
-        let section = problem.path.split('.').next().unwrap_or_default();
-        problem.file == name && !["vendors", "bots", "clients", "store", "audit", "admin", "traces"].contains(&section)
-    });
-    match settings {
-        Some(settings) if problems.is_empty() => Ok((settings.tokens, settings.gateway.public_url)),
-        _ => Err(ConfigError::Problems(problems)),
-    }
+    // Sections that nobody knows count, too: `[token]` would mean other keys than those that were meant.
+    let others = ["vendors", "bots", "clients", "store", "audit", "admin", "traces"];
+    let settings = load_sections(file, |section| !others.contains(&section))?;
+    Ok((settings.tokens, settings.gateway.public_url))
 }
 
 /// What the file says about the admin listener alone: for commands that call it, and need no vendor's key.
@@ -154,7 +144,7 @@ pub fn load_tokens(file: &Path) -> Result<(token::Settings, String), ConfigError
 ///
 /// The file cannot be read, or what is wrong in `[admin]`.
 pub fn load_admin(file: &Path) -> Result<admin::Settings, ConfigError> {
-    load_section(file, "admin").map(|settings| settings.admin)
+    load_sections(file, |section| ["", "admin"].contains(&section)).map(|settings| settings.admin)
 }
 
 /// What the file says about the audit record alone: for the command that reads it, and needs no vendor's key.
@@ -163,17 +153,17 @@ pub fn load_admin(file: &Path) -> Result<admin::Settings, ConfigError> {
 ///
 /// The file cannot be read, or what is wrong in `[audit]`.
 pub fn load_audit(file: &Path) -> Result<audit::Settings, ConfigError> {
-    load_section(file, "audit").map(|settings| settings.audit)
+    load_sections(file, |section| ["", "audit"].contains(&section)).map(|settings| settings.audit)
 }
 
-/// The settings of a file in which this section has no problem; other sections may.
-fn load_section(file: &Path, section: &str) -> Result<Settings, ConfigError> {
+/// The settings of a file that has no problem in the sections which `matter`, and what is no section; others may.
+fn load_sections(file: &Path, matters: impl Fn(&str) -> bool) -> Result<Settings, ConfigError> {
     let name = file.display().to_string();
     let text = text_of(file, &name)?;
     let problems = Problems::default();
     let settings = read(&name, &text, &Environment::process(folder_of(file)), &problems);
     let mut problems = problems.into_sorted();
-    problems.retain(|problem| problem.path.is_empty() || problem.path.split('.').next() == Some(section));
+    problems.retain(|problem| problem.file == name && matters(problem.path.split('.').next().unwrap_or_default()));
     match settings {
         Some(settings) if problems.is_empty() => Ok(settings),
         _ => Err(ConfigError::Problems(problems)),

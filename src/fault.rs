@@ -5,7 +5,7 @@
 //!
 //! Statuses that client libraries retry by themselves (429 and 5xx) stand only where a retry can help; where a call
 //! may have been carried out although its answer was lost, the status is 409. Some retry that as well, unless they are told
-//! not to: [`Code::is_final`].
+//! not to: [`Fault::is_final`].
 
 mod cause;
 mod quota;
@@ -190,12 +190,6 @@ impl Code {
     pub fn status(self) -> StatusCode {
         StatusCode::from_u16(self.status_number()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
-
-    /// Whether its status is one that some client libraries retry by themselves although the same call cannot succeed, or may
-    /// have been carried out. Where a fault says when to come again, it can.
-    pub fn is_final(self) -> bool {
-        self.status() == StatusCode::CONFLICT && self != Self::InFlight
-    }
 }
 
 /// One failure: what the caller is told, and the cause that the log keeps.
@@ -274,6 +268,12 @@ impl Fault {
         self.0.retry_after
     }
 
+    /// Whether its status is one that some client libraries retry by themselves although the same call cannot succeed, or may
+    /// have been carried out.
+    pub fn is_final(&self) -> bool {
+        self.code().status() == StatusCode::CONFLICT && self.wait().is_none()
+    }
+
     /// The rate of which nothing was free.
     pub fn quota(&self) -> Option<Quota> {
         self.0.quota
@@ -334,8 +334,13 @@ mod tests {
         for code in Code::ALL.iter().filter(|code| !mendable.contains(code)) {
             assert!(!code.status().is_server_error() && code.status() != StatusCode::TOO_MANY_REQUESTS, "{code:?}");
         }
-        let is_final = |code: &&Code| code.is_final();
-        let is_said = [Code::ContactConflict, Code::SessionMoved, Code::SessionEnding, Code::MaybeSent];
-        assert_eq!(Code::ALL.iter().filter(is_final).copied().collect::<Vec<_>>(), is_said);
+        let is_final = |code: &&Code| Fault::new(**code, "").is_final();
+        // The last always comes with the time after which a retry can succeed.
+        let all = [Code::ContactConflict, Code::SessionMoved, Code::SessionEnding, Code::MaybeSent, Code::InFlight];
+        assert!(Code::ALL.iter().filter(is_final).all(|code| all.contains(code)));
+        for code in all {
+            let fault = Fault::new(code, "");
+            assert!(fault.is_final() && !fault.retry_after(Duration::from_secs(1)).is_final(), "{code:?}");
+        }
     }
 }

@@ -154,9 +154,7 @@ impl Gateway {
         // What is not on the path of a conversation call is aside: each call has room for the largest of these.
         match &place.entry.endpoint {
             Endpoint::Route(vendor, number) => {
-                let missing = || Fault::new(Code::NotFound, "there is no such call");
-                let route = vendor.profile.routes.get(*number).ok_or_else(missing)?;
-                let target = CallTarget { vendor, route, number: *number, values: &values };
+                let target = CallTarget::of(vendor, *number, &values)?;
                 self.proxied(request, &target, &caller, scene, record).await
             }
             Endpoint::SessionCall(vendor) => {
@@ -196,15 +194,7 @@ impl Gateway {
         let headers = &incoming.head.headers;
         let credential = Credential::presented(headers, key_header, slot.as_deref(), handshake.is_some())?;
         incoming.token = credential.token().filter(|_| !target.route.answer.is_empty()).map(Secret::new);
-        let principal = self.access.identify(credential, caller)?;
-        if let Some(bot) = self.access.bot_of(&principal) {
-            // From here on the bot's own list says which pages may read the answer, a refusal too.
-            let _first = scene.bot.set(Arc::clone(bot));
-        }
-        let grant = self.access.may_call(principal, target, caller)?;
-        if grant.owner().is_some() {
-            let _first = scene.bot.set(Arc::clone(grant.bot()));
-        }
+        let grant = self.granted(credential, target, caller, scene)?;
         // Only now: a record names a session for calls that were its own.
         record.session = grant.session().map(|verified| verified.session.id.clone());
         let open = self.admit(&grant, target.route.renews, incoming.came.wall)?;
@@ -213,32 +203,52 @@ impl Gateway {
                 .await
                 .map(|answer| answer.map(Payload::Whole));
         }
+        if let Some(handshake) = handshake {
+            let admit = self.each_message(&grant);
+            let upgrade = aside(|| self.proxy.upgrade(grant, target, incoming, handshake, admit, open));
+            return Ok(match upgrade.await? {
+                Upgrade::Done(response) => response.map(Payload::Socket),
+                Upgrade::Refused(response) => response.map(Payload::Stream),
+            });
+        }
         let head = &incoming.head;
         let key = if once::matters(&head.method) { key_of(&head.headers)? } else { None };
-        let Some(handshake) = handshake else {
-            let told = target.route.identifies.then(|| Told::of(&grant, scene)).flatten();
-            let response = match (key, told) {
-                (None, None) => self.proxy.forward(grant, target, incoming, open).await?,
-                (None, told) => {
-                    let call = once::Call::new(grant, target, incoming, open, told);
-                    aside(|| self.made_to_its_end(call)).await?
-                }
-                (Some(key), told) => {
-                    let call = once::Call::new(grant, target, incoming, open, told);
-                    aside(|| self.made_once(&key, caller, call)).await?
-                }
-            };
-            return Ok(response.map(|answer| match answer {
-                Answered::Stream(stream) => Payload::Stream(stream),
-                Answered::Whole(bytes) => Payload::Whole(bytes),
-            }));
+        let told = target.route.identifies.then(|| Told::of(&grant, scene)).flatten();
+        let response = match (key, told) {
+            (None, None) => self.proxy.forward(grant, target, incoming, open).await?,
+            (None, told) => {
+                let call = once::Call::new(grant, target, incoming, open, told);
+                aside(|| self.made_to_its_end(call)).await?
+            }
+            (Some(key), told) => {
+                let call = once::Call::new(grant, target, incoming, open, told);
+                aside(|| self.made_once(&key, caller, call)).await?
+            }
         };
-        let admit = self.each_message(&grant);
-        let upgrade = aside(|| self.proxy.upgrade(grant, target, incoming, handshake, admit, open));
-        Ok(match upgrade.await? {
-            Upgrade::Done(response) => response.map(Payload::Socket),
-            Upgrade::Refused(response) => response.map(Payload::Stream),
-        })
+        Ok(response.map(|answer| match answer {
+            Answered::Stream(stream) => Payload::Stream(stream),
+            Answered::Whole(bytes) => Payload::Whole(bytes),
+        }))
+    }
+
+    /// Who calls, and whether they may. As soon as it is known which bot it is about, `scene` has it: from then on the bot's own
+    /// list says which pages may read the answer, a refusal too.
+    fn granted(
+        &self,
+        credential: Credential<'_>,
+        target: &CallTarget<'_>,
+        caller: &Caller,
+        scene: &Scene,
+    ) -> Result<CallGrant, Fault> {
+        let principal = self.access.identify(credential, caller)?;
+        if let Some(bot) = self.access.bot_of(&principal) {
+            let _first = scene.bot.set(Arc::clone(bot));
+        }
+        let grant = self.access.may_call(principal, target, caller)?;
+        if grant.owner().is_some() {
+            let _first = scene.bot.set(Arc::clone(grant.bot()));
+        }
+        Ok(grant)
     }
 
     /// What stands where this vendor's clients put the token, in the query or in the body; the first place counts where

@@ -39,7 +39,7 @@ pub(crate) use self::stream::AnswerStream;
 use self::values::{AnswerValues, CallValues};
 use crate::access::{CallGrant, CallTarget};
 use crate::aside::aside;
-use crate::bot::{Directory, Vendor};
+use crate::bot::{Bot, Directory, Vendor};
 use crate::clock::{Clock, Moment};
 use crate::fault::{Code, Fault};
 use crate::id::Entropy;
@@ -300,6 +300,14 @@ impl Proxy {
     }
 }
 
+/// Tells the operator of a vendor that gives secrets away.
+fn note_masked(bot: &Bot, hits: u32) {
+    if hits > 0 {
+        bot.vendor.masked(hits);
+        tracing::error!(bot = bot.name.as_str(), hits, "a secret was masked in what a vendor sent");
+    }
+}
+
 fn keys_of(vendor: &Vendor) -> Arc<Needles> {
     Arc::new(Needles::of(vendor.keys.secrets()))
 }
@@ -379,9 +387,7 @@ fn unanswered(error: SendError, is_safe: bool, grant: &CallGrant) -> Fault {
             maybe_sent("the call was ended before the vendor's answer; the vendor may have carried it out")
         }
         SendError::Ended { .. } => return gone(grant),
-        SendError::Caller(BodyError::TooLong(limit)) => {
-            return Fault::new(Code::BodyTooLarge, format!("the body is longer than {limit} bytes"));
-        }
+        SendError::Caller(BodyError::TooLong(limit)) => return intake::too_large(*limit),
         SendError::Caller(BodyError::Slow(patience)) => intake::too_slow(*patience),
         SendError::Caller(BodyError::Expired) => return gone(grant),
         SendError::Caller(BodyError::Broken(_)) => Fault::new(Code::BadRequest, "the body of the request broke off"),

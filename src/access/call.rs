@@ -24,6 +24,19 @@ pub struct CallTarget<'t> {
     pub values: &'t [&'t str],
 }
 
+impl<'t> CallTarget<'t> {
+    /// The route of this number of `vendor`.
+    ///
+    /// # Errors
+    ///
+    /// It has no such route.
+    pub fn of(vendor: &'t Arc<Vendor>, number: usize, values: &'t [&'t str]) -> Result<Self, Fault> {
+        let missing = || Fault::new(Code::NotFound, "there is no such call");
+        let route = vendor.profile.routes.get(number).ok_or_else(missing)?;
+        Ok(Self { vendor, route, number, values })
+    }
+}
+
 /// Evidence that a session may make a call. It holds what is needed to make it.
 #[derive(Clone, Debug)]
 pub struct CallGrant {
@@ -302,7 +315,7 @@ fn is_own_path(verified: &Verified, bot: &Bot, target: &CallTarget<'_>) -> Resul
             Segment::Bot if *value != bot.vendor_id && *value != bot.name => {
                 return Err(Fault::new(Code::WrongBot, "this token is for another bot than the path's"));
             }
-            Segment::Session if *value != verified.session.conversation && *value != verified.session.id => {
+            Segment::Session if !verified.session.is_called(value) => {
                 return Err(Fault::new(Code::WrongSession, "this token is for another session than the path's"));
             }
             Segment::Bot | Segment::Session | Segment::Free(_) | Segment::Literal(_) => {}

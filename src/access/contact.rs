@@ -6,7 +6,7 @@ use super::{Access, Over, Principal, Proven};
 use crate::bot::{Bot, Client};
 use crate::fault::{Code, Fault};
 use crate::secret::Secret;
-use crate::token::{ContactSource, Verified};
+use crate::token::Verified;
 
 /// Evidence that a client may say who the visitor of a session is.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl ContactGrant {
 
     /// Whether the token says already who the visitor is.
     pub fn is_recognised(&self) -> bool {
-        matches!(self.verified.session.source, Some(ContactSource::Asserted | ContactSource::Verified))
+        self.verified.session.is_vouched()
     }
 }
 
@@ -125,7 +125,7 @@ impl Access {
         let session = &verified.session;
         let missing = || Fault::new(Code::NotFound, "there is no such session of a bot that this client owns");
         let bot = self.directory.bot(&session.bot).filter(|bot| bot.is_owned_by(&client.name)).ok_or_else(missing)?;
-        if id != session.id && id != session.conversation {
+        if !session.is_called(id) {
             return Err(Fault::new(
                 Code::WrongSession,
                 "the `token` of the body is for another session than the path's",

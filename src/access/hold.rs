@@ -74,7 +74,7 @@ impl Access {
         let verified = session_of(principal)?;
         let bot = self.bot_it_is_for(&verified)?;
         self.revoked.judge(&verified, bot.strict_revocation)?;
-        if id != verified.session.id && id != verified.session.conversation {
+        if !verified.session.is_called(id) {
             return Err(Fault::new(Code::WrongSession, "this token is for another session than the path's"));
         }
         self.is_from_its_origin(&verified, bot, caller)?;

@@ -22,7 +22,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::fault::{Code, Fault};
 use crate::id::{digest_number, session_number};
 use crate::store::{Backend, Change, ChangeKind};
-use crate::token::{ContactSource, Verified};
+use crate::token::Verified;
 
 /// Enough shards that two workers rarely contend for one lock.
 const SHARDS: usize = 64;
@@ -326,8 +326,7 @@ impl Revoked {
         if !marks.offers(&session.bot, &session.client) {
             return Some(Over::Closed);
         }
-        let is_known = matches!(session.source, Some(ContactSource::Asserted | ContactSource::Verified));
-        (state.ends_earlier && !is_known).then_some(Over::Replaced)
+        (state.ends_earlier && !session.is_vouched()).then_some(Over::Replaced)
     }
 
     /// Until when the newest token of a session is good, on both clocks, if that is later than `after` and the session has not

@@ -68,10 +68,8 @@ impl Api {
         let wish = asked.wish(accept)?;
         let once = self.once(&head, held.as_deref().unwrap_or_default(), &grant, caller, Some(accept))?;
         let address = visitor_of(&grant, caller);
-        let event = opening(&grant, scene.trace);
-        let span = caller.span.clone();
-        let opening = Opening { grant, wish, address, event: event.clone(), span };
-        let minted = self.make_once(once, event, minted(Arc::clone(self), opening)).await?;
+        let (event, span) = (opening(&grant, scene.trace), caller.span.clone());
+        let minted = self.make_once(once, Opening { grant, wish, address, event, span }, minted).await?;
         let _first = scene.session.set(minted.session);
         Ok(minted.response)
     }
@@ -160,9 +158,7 @@ impl Api {
     ) -> Result<Response<Bytes>, Fault> {
         let renewing =
             grant.renewing().ok_or_else(|| Fault::new(Code::SessionTokenRequired, "send a session's token"))?;
-        let opened = self.opener.renew(&renewing, grant.bot().ttl.default, span).await?;
-        self.ledger.renew(&opened.session, opened.session.expires).await?;
-        self.put_renewed_on_record(&renewing, &opened.session, scene).await?;
+        let opened = self.renewed(&renewing, grant.bot().ttl.default, span, scene).await?;
         let values = ReplyValues { bot: grant.bot(), opened: &opened, wish: None };
         let members = &grant.route(target).answer;
         let body: Map<String, Value> =

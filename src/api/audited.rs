@@ -12,9 +12,11 @@ use super::{Api, Scene};
 use crate::access::{CallGrant, MintGrant, Minter, RenewGrant};
 use crate::clock::Timestamp;
 use crate::fault::{Code, Fault};
+use crate::session::Opened;
 use crate::store::Scope;
 use crate::telemetry::audit::{Action, Event, Trace, Who};
 use crate::telemetry::metrics::Deed;
+use crate::telemetry::traces::Span;
 use crate::token::{ContactSource, Session};
 
 /// When to come back if the record cannot be written.
@@ -101,15 +103,23 @@ impl Api {
         recorded
     }
 
-    /// Puts on record that a renewed token of `session` is handed out to whoever `grant` is for.
-    pub(super) async fn put_renewed_on_record(
+    /// Another token for whoever `grant` is for, noted and on record before it is handed out.
+    ///
+    /// # Errors
+    ///
+    /// The vendor renews nothing, the session has ended, or it cannot be written.
+    pub(super) async fn renewed(
         &self,
         grant: &RenewGrant,
-        session: &Session,
+        ttl: Duration,
+        span: &Span,
         scene: &Scene,
-    ) -> Result<(), Fault> {
+    ) -> Result<Opened, Fault> {
+        let opened = self.opener.renew(grant, ttl, span).await?;
+        self.ledger.renew(&opened.session).await?;
         let event = by_bearer(Action::Renew, &grant.held().verified().session, scene);
-        self.put_on_record(with_token(event, session)).await
+        self.put_on_record(with_token(event, &opened.session)).await?;
+        Ok(opened)
     }
 
     /// Puts on record that a visitor told the vendor who it is, unless the vendor did not take it.

@@ -52,10 +52,8 @@ pub(super) async fn open(Path(name): Path<String>, call: Call, body: Body) -> Re
     let wish = raw_wish(fields)?;
     let address = named.or_else(|| visitor_of(&grant, &call.caller));
     let once = api.once(&call.head, &body, &grant, &call.caller, None)?;
-    let event = opening(&grant, call.scene.trace);
-    let span = call.caller.span.clone();
-    let opening = Opening { grant, wish, address, event: event.clone(), span };
-    let minted = api.make_once(once, event, minted(Arc::clone(api), opening)).await?;
+    let (event, span) = (opening(&grant, call.scene.trace), call.caller.span.clone());
+    let minted = api.make_once(once, Opening { grant, wish, address, event, span }, minted).await?;
     call.note_subject(&bot, Some(&minted.session));
     Ok(minted.response.map(Body::from))
 }
@@ -89,10 +87,8 @@ impl Api {
         let address = visitor(&mut fields, &grant)?;
         let wish = raw_wish(fields)?;
         let once = self.once(&head, &body, &grant, caller, None)?;
-        let event = opening(&grant, trace);
-        let span = caller.span.clone();
-        let opening = Opening { grant, wish, address, event: event.clone(), span };
-        let minted = self.make_once(once, event, minted(Arc::clone(self), opening)).await?;
+        let (event, span) = (opening(&grant, trace), caller.span.clone());
+        let minted = self.make_once(once, Opening { grant, wish, address, event, span }, minted).await?;
         Ok((minted.session, minted.response.map(Body::from)))
     }
 }

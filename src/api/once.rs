@@ -8,7 +8,7 @@ use http::Response;
 use http::request::Parts;
 use tokio::sync::oneshot;
 
-use super::Api;
+use super::{Api, Opening};
 use crate::access::{Caller, MintGrant, Minter};
 use crate::aside::aside;
 use crate::clock::Timestamp;
@@ -73,12 +73,17 @@ impl Api {
     }
 
     /// Makes the call, or answers what it was answered before.
-    pub(super) async fn make_once(
+    pub(super) async fn make_once<F>(
         self: &Arc<Self>,
         once: Option<MadeOnce>,
-        event: Event,
-        opening: impl Future<Output = Result<Minted, Fault>> + Send + 'static,
-    ) -> Result<Minted, Fault> {
+        opening: Opening,
+        minted: impl FnOnce(Arc<Self>, Opening) -> F,
+    ) -> Result<Minted, Fault>
+    where
+        F: Future<Output = Result<Minted, Fault>> + Send + 'static,
+    {
+        let event = opening.event.clone();
+        let opening = minted(Arc::clone(self), opening);
         let minted = match once {
             Some(MadeOnce { once, share }) => {
                 let (limiter, clock, opening) = (Arc::clone(&self.limiter), self.clock.clone(), Box::pin(opening));

@@ -126,9 +126,7 @@ pub(super) async fn renew(Path(id): Path<String>, call: Call, body: Body) -> Res
     let ttl = duration(held, call.members(body, LONGEST_BODY).await?)?;
     // A body may have been long in coming.
     let grant = call.renewing(&id)?;
-    let opened = api.opener.renew(&grant, ttl, &call.caller.span).await?;
-    api.ledger.renew(&opened.session, opened.session.expires).await?;
-    api.put_renewed_on_record(&grant, &opened.session, &call.scene).await?;
+    let opened = api.renewed(&grant, ttl, &call.caller.span, &call.scene).await?;
     Ok(answered(StatusCode::OK, &api.minted(&opened, &[])))
 }
 

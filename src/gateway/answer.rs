@@ -40,8 +40,7 @@ fn rendered(fault: &Fault, shape: Option<&Profile>, id: RequestId) -> Response<B
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    // Who is told when to come again may.
-    if code.is_final() && fault.wait().is_none() {
+    if fault.is_final() {
         headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
     }
     if let Some(challenge) = challenge(code) {

@@ -60,7 +60,7 @@ impl Gateway {
     ) -> Result<Response<Answered>, Fault> {
         let Call { grant, vendor, number, values, incoming, open, told } = call;
         // The values of the path are not needed to read the body.
-        let target = CallTarget { route: route(&vendor, number)?, vendor: &vendor, number, values: &[] };
+        let target = CallTarget::of(&vendor, number, &[])?;
         let incoming = self.proxy.held(&grant, &target, incoming).await?;
         let [open, untaken] = open.map_or([None, None], |open| open.shared().map(Some));
         let call = Call { grant, vendor, number, values, incoming, open, told };
@@ -115,7 +115,7 @@ impl Gateway {
     async fn forward(&self, call: Call) -> Result<Response<Answered>, Fault> {
         let values: Vec<&str> = call.values.iter().map(String::as_str).collect();
         let (vendor, number) = (Arc::clone(&call.vendor), call.number);
-        let target = CallTarget { route: route(&vendor, number)?, vendor: &vendor, number, values: &values };
+        let target = CallTarget::of(&vendor, number, &values)?;
         let answer = self.proxy.forward(call.grant, &target, call.incoming, call.open).await?;
         if let Some(told) = call.told {
             // The vendor has taken it: to tell it again would be a second time.
@@ -152,10 +152,6 @@ fn whoever(grant: &CallGrant, caller: &Caller) -> String {
         }
         (None, _) => String::new(),
     }
-}
-
-fn route(vendor: &Vendor, number: usize) -> Result<&crate::vendor::Route, Fault> {
-    vendor.profile.routes.get(number).ok_or_else(|| Fault::new(Code::NotFound, "there is no such call"))
 }
 
 /// An answer as a whole, if it is one that can be kept.

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::farewell::Format;
 use super::json;
+use super::note_masked;
 use super::scrub::{Needles, mask_header, mask_whole};
 use super::stream::AnswerStream;
 use crate::access::CallGrant;
@@ -106,10 +107,7 @@ pub(super) async fn rewritten(
     };
     // Once more: a name that is written anew has lost an escape, behind which another form of a secret may be.
     hits += mask_whole(&needles, &mut body);
-    if hits > 0 {
-        grant.bot().vendor.masked(hits);
-        tracing::error!(bot = grant.bot().name.as_str(), hits, "a secret was masked in a vendor's answer");
-    }
+    note_masked(grant.bot(), hits);
     let mut response = Response::new(Bytes::from(body));
     *response.status_mut() = head.status;
     *response.headers_mut() = headers(&head.headers, &needles, grant, now);

@@ -120,7 +120,8 @@ impl Intake {
     }
 }
 
-fn too_large(limit: u64) -> Fault {
+/// That a body is longer than it may be.
+pub(super) fn too_large(limit: u64) -> Fault {
     Fault::new(Code::BodyTooLarge, format!("the body is longer than {limit} bytes"))
 }
 

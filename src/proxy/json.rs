@@ -303,32 +303,9 @@ impl<'b> Deserialize<'b> for Object<'b> {
     }
 }
 
-/// A name, borrowed from the body if it has no escapes: serde's own `Cow` would always copy.
-struct Name<'b>(Cow<'b, str>);
-
-impl<'b> Deserialize<'b> for Name<'b> {
-    fn deserialize<D: Deserializer<'b>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-
-        impl<'b> Visitor<'b> for Reader {
-            type Value = Name<'b>;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a name")
-            }
-
-            fn visit_borrowed_str<E>(self, name: &'b str) -> Result<Self::Value, E> {
-                Ok(Name(Cow::Borrowed(name)))
-            }
-
-            fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-                Ok(Name(Cow::Owned(name.to_owned())))
-            }
-        }
-
-        deserializer.deserialize_str(Reader)
-    }
-}
+/// A name, borrowed from the body but where it is written with escapes.
+#[derive(Deserialize)]
+struct Name<'b>(#[serde(borrow)] Cow<'b, str>);
 
 #[cfg(test)]
 mod tests;

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header};
 use hyper::body::Body;
 use serde_json::Value;
 
-use super::intake::{Held, Intake};
+use super::intake::{self, Held, Intake};
 use super::json::{self, Rules};
 use super::query;
 use super::values::CallValues;
@@ -239,9 +239,7 @@ fn of_caller(
 ) -> Result<RequestBody, Fault> {
     let limit = grant.bot().limits.upload;
     match limit {
-        Some(limit) if body.size_hint().lower() > limit => {
-            Err(Fault::new(Code::BodyTooLarge, format!("the body is longer than {limit} bytes")))
-        }
+        Some(limit) if body.size_hint().lower() > limit => Err(intake::too_large(limit)),
         _ if body.is_end_stream() => Ok(RequestBody::empty()),
         _ => Ok(RequestBody::of_caller(body, patience, limit, count)),
     }

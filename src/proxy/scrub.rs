@@ -34,6 +34,7 @@ mod view;
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -44,6 +45,8 @@ pub(super) use self::needles::Needles;
 use self::view::{Text, View};
 
 /// A live match of so many bytes is held through a pause. Shorter ones are common text (`sk-`, `Bearer`), for which a
+/// How long the beginning of what may be a secret is held back.
+pub(super) const HOLD: Duration = Duration::from_millis(50);
 /// stream must not stall; and the 7 bytes that may leave are less than half of the shortest secret.
 const TELLING: usize = 8;
 

@@ -28,6 +28,7 @@ use tokio::time::Instant;
 
 use self::pump::{Pump, Terms};
 pub(super) use self::relay::{Down, Up};
+use super::note_masked;
 use super::scrub::Needles;
 use crate::access::{BEARER_PROTOCOL, CallGrant};
 use crate::fault::{Code, Fault};
@@ -215,11 +216,7 @@ impl Socket {
         let sides = (TokioIo::new(client), TokioIo::new(vendor));
         let report = Pump::new(sides, directions, terms, received, admit, Some(&grant)).run().await;
         drop(open);
-        if report.hits > 0 {
-            grant.bot().vendor.masked(report.hits);
-            let (bot, hits) = (grant.bot().name.as_str(), report.hits);
-            tracing::error!(bot, hits, "a secret was masked in a vendor's messages");
-        }
+        note_masked(grant.bot(), report.hits);
         record.bytes_out = report.sent;
         record.code = report.end.code();
         record.is_complete = report.end.is_complete();

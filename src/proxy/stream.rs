@@ -16,9 +16,10 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
 use super::farewell::{Border, Format};
+use super::note_masked;
 use super::renewal::Renewal;
 use super::right::GRACE;
-use super::scrub::{Needles, Scrubber};
+use super::scrub::{HOLD, Needles, Scrubber};
 use crate::access::{CallGrant, Over, Watch};
 use crate::alarm::Alarm;
 use crate::clock::instant;
@@ -27,9 +28,6 @@ use crate::limit::OpenCall;
 use crate::net::READ_BUFFER;
 use crate::token::LEEWAY;
 use crate::upstream::pool::AnswerBody;
-
-/// How long the beginning of what may be a secret is held back.
-const HOLD: Duration = Duration::from_millis(50);
 
 /// Why a body was cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -393,11 +391,6 @@ impl Body for AnswerStream {
 
 impl Drop for AnswerStream {
     fn drop(&mut self) {
-        let hits = self.scrubber.hits();
-        if hits > 0 {
-            self.grant.bot().vendor.masked(hits);
-            let bot = self.grant.bot().name.as_str();
-            tracing::error!(bot, hits, "a secret was masked in a vendor's answer");
-        }
+        note_masked(self.grant.bot(), self.scrubber.hits());
     }
 }

@@ -99,8 +99,7 @@ impl Ledger {
             known: None,
             ends_earlier: false,
         };
-        let is_vouched = matches!(session.source, Some(ContactSource::Asserted | ContactSource::Verified));
-        self.store.open(record, caps(bot, is_vouched, address)).await.map_err(not_opened)
+        self.store.open(record, caps(bot, session.is_vouched(), address)).await.map_err(not_opened)
     }
 
     /// Whether there is room for one more session of a visitor at `address`, whose pseudonym is `subject` if somebody vouches
@@ -140,13 +139,13 @@ impl Ledger {
         self.store.sessions(filter, after, most).await.map_err(fault)
     }
 
-    /// Notes that `session` has a token until `expires`.
+    /// Notes that `session` has a token until it expires.
     ///
     /// # Errors
     ///
     /// It has ended, or the store is away.
-    pub async fn renew(&self, session: &Session, expires: Timestamp) -> Result<Record, Fault> {
-        self.store.renew(&session.id, expires).await.map_err(fault)
+    pub async fn renew(&self, session: &Session) -> Result<Record, Fault> {
+        self.store.renew(&session.id, session.expires).await.map_err(fault)
     }
 
     /// Notes who the visitor of a session is, whose new token is `opened`.

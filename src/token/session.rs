@@ -40,6 +40,18 @@ pub struct Session {
     pub expires: Timestamp,
 }
 
+impl Session {
+    /// Whether a path that names it so means this one.
+    pub fn is_called(&self, name: &str) -> bool {
+        name == self.id || name == self.conversation
+    }
+
+    /// Whether somebody else than a browser says who the visitor is.
+    pub fn is_vouched(&self) -> bool {
+        matches!(self.source, Some(ContactSource::Asserted | ContactSource::Verified))
+    }
+}
+
 /// Who a visitor is said to be.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Contact {

@@ -21,10 +21,9 @@ use crate::access::{CallGrant, Over, Watch};
 use crate::fault::Code;
 use crate::proxy::renewal::Renewal;
 use crate::proxy::right::GRACE;
+use crate::proxy::scrub::HOLD;
 use crate::token::LEEWAY;
 
-/// How long the beginning of what may be a secret is held back.
-const HOLD: Duration = Duration::from_millis(50);
 /// How long the other side may take to answer a close, and to go.
 const GOODBYE: Duration = Duration::from_secs(5);
 /// Frames of a client a second that are no message: signs of life, and parts of messages of up to 125 bytes. More wait.
