@@ -43,9 +43,12 @@ pub struct Vendor {
 }
 
 impl Vendor {
-    /// Notes that so many secrets were masked in what it answered.
-    pub fn masked(&self, hits: u32) {
-        self.masked.fetch_add(hits.into(), Ordering::Relaxed);
+    /// Notes that so many secrets were found in what it answered, and tells the operator.
+    pub fn note_masked(&self, hits: u32) {
+        if hits > 0 {
+            self.masked.fetch_add(hits.into(), Ordering::Relaxed);
+            tracing::error!(vendor = self.name.as_str(), hits, "secrets were masked in what a vendor answered");
+        }
     }
 
     /// How many were, so far.

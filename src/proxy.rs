@@ -39,7 +39,7 @@ pub(crate) use self::stream::AnswerStream;
 use self::values::{AnswerValues, CallValues};
 use crate::access::{CallGrant, CallTarget};
 use crate::aside::aside;
-use crate::bot::{Bot, Directory, Vendor};
+use crate::bot::{Directory, Vendor};
 use crate::clock::{Clock, Moment};
 use crate::fault::{Code, Fault};
 use crate::id::Entropy;
@@ -54,9 +54,9 @@ use crate::upstream::{BodyError, RequestBody, SendError};
 /// When a call may come again that found all connections in use: by then it waited for some seconds already.
 const BUSY: Duration = Duration::from_secs(1);
 
-/// Whether one of `secrets` is in `text`, in any of the forms in which it would be masked in an answer.
-pub(crate) fn is_told<'s>(secrets: impl IntoIterator<Item = &'s Secret>, text: &str) -> bool {
-    scrub::is_in(&Needles::of(secrets), text.as_bytes())
+/// How often one of `secrets` is in `text`, in any of the forms in which it would be masked in an answer.
+pub(crate) fn hits<'s>(secrets: impl IntoIterator<Item = &'s Secret>, text: &[u8]) -> u32 {
+    scrub::hits(&Needles::of(secrets), text)
 }
 
 /// `text` with every one of `secrets` masked, in all forms in which it would be masked in an answer.
@@ -297,14 +297,6 @@ impl Proxy {
         let ends = answer::ends(&grant, now);
         let socket = Socket::new(handshake, bytes, needles, ends, self.sockets, admit, grant, open);
         Ok(Upgrade::Done(socket::switching(headers, socket).map(Box::new)))
-    }
-}
-
-/// Tells the operator of a vendor that gives secrets away.
-fn note_masked(bot: &Bot, hits: u32) {
-    if hits > 0 {
-        bot.vendor.masked(hits);
-        tracing::error!(bot = bot.name.as_str(), hits, "a secret was masked in what a vendor sent");
     }
 }
 

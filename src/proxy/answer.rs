@@ -12,7 +12,6 @@ use tokio::time::Instant;
 
 use super::farewell::Format;
 use super::json;
-use super::note_masked;
 use super::scrub::{Needles, mask_header, mask_whole};
 use super::stream::AnswerStream;
 use crate::access::CallGrant;
@@ -107,7 +106,7 @@ pub(super) async fn rewritten(
     };
     // Once more: a name that is written anew has lost an escape, behind which another form of a secret may be.
     hits += mask_whole(&needles, &mut body);
-    note_masked(grant.bot(), hits);
+    grant.bot().vendor.note_masked(hits);
     let mut response = Response::new(Bytes::from(body));
     *response.status_mut() = head.status;
     *response.headers_mut() = headers(&head.headers, &needles, grant, now);
@@ -179,8 +178,7 @@ fn passing(from: &HeaderMap, needles: &Needles, vendor: &Vendor) -> HeaderMap {
         let value = match mask_header(needles, value.as_bytes()) {
             None => value.clone(),
             Some(masked) => {
-                vendor.masked(1);
-                tracing::error!(header = name.as_str(), "a secret was masked in a header of a vendor's answer");
+                vendor.note_masked(1);
                 HeaderValue::from_bytes(&masked).unwrap_or_else(|_| HeaderValue::from_static("*"))
             }
         };

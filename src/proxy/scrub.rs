@@ -164,16 +164,16 @@ pub(super) fn mask_whole(needles: &Needles, text: &mut [u8]) -> u32 {
 
 /// A header's value with its secrets masked, or none if it is clean.
 pub(super) fn mask_header(needles: &Needles, value: &[u8]) -> Option<Vec<u8>> {
-    is_in(needles, value).then(|| {
+    (hits(needles, value) > 0).then(|| {
         let mut masked = value.to_vec();
         mask_whole(needles, &mut masked);
         masked
     })
 }
 
-/// Whether a form of one of these secrets is in `text`.
-pub(super) fn is_in(needles: &Needles, text: &[u8]) -> bool {
-    found_in(needles, text).hits > 0
+/// How many forms of these secrets are in `text`.
+pub(super) fn hits(needles: &Needles, text: &[u8]) -> u32 {
+    found_in(needles, text).hits
 }
 
 fn found_in(needles: &Needles, text: &[u8]) -> Found {

@@ -28,7 +28,6 @@ use tokio::time::Instant;
 
 use self::pump::{Pump, Terms};
 pub(super) use self::relay::{Down, Up};
-use super::note_masked;
 use super::scrub::Needles;
 use crate::access::{BEARER_PROTOCOL, CallGrant};
 use crate::fault::{Code, Fault};
@@ -216,7 +215,7 @@ impl Socket {
         let sides = (TokioIo::new(client), TokioIo::new(vendor));
         let report = Pump::new(sides, directions, terms, received, admit, Some(&grant)).run().await;
         drop(open);
-        note_masked(grant.bot(), report.hits);
+        grant.bot().vendor.note_masked(report.hits);
         record.bytes_out = report.sent;
         record.code = report.end.code();
         record.is_complete = report.end.is_complete();

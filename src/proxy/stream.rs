@@ -16,7 +16,6 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
 use super::farewell::{Border, Format};
-use super::note_masked;
 use super::renewal::Renewal;
 use super::right::GRACE;
 use super::scrub::{HOLD, Needles, Scrubber};
@@ -391,6 +390,6 @@ impl Body for AnswerStream {
 
 impl Drop for AnswerStream {
     fn drop(&mut self) {
-        note_masked(self.grant.bot(), self.scrubber.hits());
+        self.grant.bot().vendor.note_masked(self.scrubber.hits());
     }
 }

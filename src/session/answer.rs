@@ -11,7 +11,7 @@ use super::call::Reply;
 use crate::bot::Vendor;
 use crate::clock::Timestamp;
 use crate::fault::{Code, Fault};
-use crate::proxy::{is_told, masked};
+use crate::proxy::{hits, masked};
 use crate::secret::Secret;
 use crate::token::VendorSession;
 use crate::vendor::{Open, Renew, SessionSource, SessionType, is_value};
@@ -59,13 +59,17 @@ pub(super) fn read(open: &Open, vendor: &Vendor, reply: &Reply, now: Timestamp) 
     };
     // A session's id is shown to whoever has the token, so no vendor may put a key or its token there.
     let secrets = || vendor.keys.secrets().chain(&answer.token);
-    if is_told(secrets(), &answer.session.to_string()) {
+    let told = hits(secrets(), answer.session.to_string().as_bytes());
+    if told > 0 {
+        vendor.note_masked(told);
         return Err(unusable("its session id holds a secret"));
     }
     // Twice: what is read and written again has lost an escape, behind which another form of a secret may be.
     let clean = |text: &[u8]| serde_json::from_slice::<Value>(&masked(secrets(), text)).ok();
     let whole = reply.json().ok().and_then(|_| clean(reply.body()));
     let whole = whole.and_then(|answer| clean(answer.to_string().as_bytes()));
+    // Its own token is where it belongs.
+    vendor.note_masked(hits(vendor.keys.secrets(), reply.body()));
     answer.whole = whole;
     Ok(answer)
 }

@@ -13,7 +13,7 @@ use crate::bot::Bot;
 use crate::clock::Timestamp;
 use crate::fault::{Code, Fault, Said};
 use crate::net::percent_encode;
-use crate::proxy::{is_told, masked, vendor_call};
+use crate::proxy::{hits, masked, vendor_call};
 use crate::secret::Secret;
 use crate::telemetry::traces::Span;
 use crate::text::shown;
@@ -163,16 +163,22 @@ impl OwnCall<'_> {
 
     /// The vendor's code and words, where the profile says, without secrets.
     fn said(&self, json: &Value, vendor_token: Option<&Secret>) -> Option<Said> {
-        let secrets = || self.bot.vendor.keys.secrets().chain(vendor_token);
+        let vendor = &self.bot.vendor;
+        let secrets = || vendor.keys.secrets().chain(vendor_token);
+        let is_clean = |text: &str| {
+            let told = hits(secrets(), text.as_bytes());
+            vendor.note_masked(told);
+            told == 0
+        };
         let at = |pointer: &Option<String>| pointer.as_deref().and_then(|pointer| json.pointer(pointer));
         let clean = |text: &str| {
-            let masked = masked(secrets(), text.as_bytes());
+            let masked = if is_clean(text) { text.into() } else { masked(secrets(), text.as_bytes()) };
             shown(&String::from_utf8_lossy(&masked)).into_owned()
         };
         let failure = self.bot.profile.failure();
         let code = at(&failure.code).and_then(|code| match code {
             Value::String(text) => Some(Value::from(clean(text))),
-            Value::Number(number) => Some(code.clone()).filter(|_| !is_told(secrets(), &number.to_string())),
+            Value::Number(number) => Some(code.clone()).filter(|_| is_clean(&number.to_string())),
             _ => None,
         });
         let message = at(&failure.message).and_then(Value::as_str).filter(|text| !text.is_empty()).map(clean);

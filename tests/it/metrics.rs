@@ -219,6 +219,51 @@ async fn a_secret_that_was_masked_is_counted() {
 }
 
 #[tokio::test]
+async fn a_secret_in_an_answer_to_the_gateways_own_call_is_counted_where_it_is_masked_or_refused() {
+    const TOKEN: &str = "vt-0123456789abcdef0123456789abcdef";
+    let profile = r#"
+title = "Telling"
+[open]
+call         = "POST /open"
+set.header   = { Authorization = "Bearer {key}" }
+session      = "/id"
+vendor_token = "/token"
+failure      = { when = "/ok", code = "/code", message = "/message" }
+[accept]
+call       = "POST /open/{bot}"
+credential = "header authorization"
+reply.json = "{answer}"
+[[route]]
+call       = "POST /say"
+set.header = { Authorization = "Bearer {vendor_token}" }
+"#;
+    let good = json!({"ok": true, "id": "s1", "token": TOKEN});
+    let failed = json!({"ok": false, "code": "E-17", "message": "no"});
+    for (what, at, told, status, hits) in [
+        ("nothing but the token in its place", &good, None, 200, 0.0),
+        ("beside what is read", &good, Some(("more", json!({"deep": [KEY]}))), 200, 1.0),
+        ("the key as an id", &good, Some(("id", json!(KEY))), 502, 1.0),
+        ("its token as an id", &good, Some(("id", json!(TOKEN))), 502, 1.0),
+        ("a failure without a secret", &failed, None, 502, 0.0),
+        ("the words of a failure", &failed, Some(("message", json!(format!("no bot for {KEY}, {KEY}")))), 502, 2.0),
+        ("the code of a failure", &failed, Some(("code", json!(KEY))), 502, 1.0),
+    ] {
+        let mut answer = at.clone();
+        if let Some((name, value)) = told {
+            answer[name] = value;
+        }
+        let vendor = TestVendor::answering(move |_| whole(200, "application/json", answer.to_string()));
+        let gateway = operated(TestGateway::with_profile(&vendor, profile));
+        let call = gateway.post("/open/bot_1").bearer_auth(gateway.owner.expose()).send().await.unwrap();
+        assert_eq!(call.status(), status, "{what}");
+        assert!(!call.text().await.unwrap().contains(KEY), "{what}");
+        let masked = |metrics: &Scrape| metrics.only("keystile_masked_secrets_total", &[("vendor", "acme")]);
+        let metrics = until(&gateway, |metrics| metrics.sum("keystile_calls_total", &[]) == 1.0).await;
+        assert_eq!(masked(&metrics), hits, "{what}");
+    }
+}
+
+#[tokio::test]
 async fn calls_go_on_while_metrics_are_read_and_none_is_lost() {
     const CALLS: usize = 200;
     let limits =

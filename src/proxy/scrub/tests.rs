@@ -155,5 +155,5 @@ fn a_whole_text_is_masked_in_place() {
 fn nothing_is_found_by_empty_needles() {
     let mut scrubber = Scrubber::new(Arc::default());
     assert_eq!(push(&mut scrubber, KEY), KEY);
-    assert!(!is_in(&Needles::default(), KEY.as_bytes()));
+    assert_eq!(hits(&Needles::default(), KEY.as_bytes()), 0);
 }

@@ -144,7 +144,7 @@ proptest! {
         let needles = of(&secrets);
         let out = mask_header(&needles, &body);
         let (expected, occurrences) = masked(&secrets, &body);
-        prop_assert_eq!(is_in(&needles, &body), occurrences > 0);
+        prop_assert_eq!(hits(&needles, &body) > 0, occurrences > 0);
         prop_assert_eq!(mask_whole(&needles, &mut body.clone()), occurrences);
         prop_assert_eq!(out, (occurrences > 0).then_some(expected));
     }
