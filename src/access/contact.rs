@@ -118,10 +118,7 @@ impl Access {
     /// Why not. A session of a bot that the client does not own does not exist for it. A token that was replaced is good
     /// here: whoever lost the answer has no other, and the visitor can only be named again.
     pub fn may_identify(&self, client: Arc<Client>, id: &str, token: &str) -> Result<ContactGrant, Fault> {
-        let verified = self.authority.verify(token).map_err(|refusal| {
-            let fault = Fault::from(refusal);
-            Fault::new(Code::BadRequest, format!("the `token` of the body is refused: {}", fault.detail()))
-        })?;
+        let verified = self.authority.verify(token)?;
         let session = &verified.session;
         let missing = || Fault::new(Code::NotFound, "there is no such session of a bot that this client owns");
         let bot = self.directory.bot(&session.bot).filter(|bot| bot.is_owned_by(&client.name)).ok_or_else(missing)?;

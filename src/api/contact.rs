@@ -35,7 +35,7 @@ pub(super) async fn recognise(Path(id): Path<String>, call: Call, body: Body) ->
     let mut fields = call.members(body, LONGEST_BODY).await?;
     let token = text(fields.remove("token"))?;
     let keeps = keeps_previous(fields.remove("keepPrevious"))?;
-    let grant = api.access.may_identify(client, &id, &token)?;
+    let grant = api.access.may_identify(client, &id, &token).map_err(of_body)?;
     call.note_subject(grant.bot(), Some(&grant.verified().session.id));
     if let Some(quota) = api.admit_client(grant.bot(), grant.client()).await? {
         let _first = call.scene.quota.set(quota);
@@ -45,7 +45,7 @@ pub(super) async fn recognise(Path(id): Path<String>, call: Call, body: Body) ->
     let span = call.caller.span.clone();
     // A task of its own: a caller that leaves meanwhile leaves no vendor that knows what the gateway does not.
     let known = api.tasks.spawn(known(Arc::clone(api), grant, recognition, keeps, event, span));
-    let opened = known.await.map_err(|_panicked| unknown())??;
+    let opened = known.await.map_err(|_panicked| unknown())?.map_err(of_body)?;
     Ok(answered(StatusCode::OK, &api.minted(&opened, &[])))
 }
 
@@ -96,6 +96,14 @@ async fn told_and_kept(
             Err(fault)
         }
     }
+}
+
+/// What is wrong with the session's token is wrong with the body: a 401 is about the credential of whoever calls.
+fn of_body(fault: Fault) -> Fault {
+    if fault.code().status() != StatusCode::UNAUTHORIZED {
+        return fault;
+    }
+    Fault::new(Code::BadRequest, format!("the `token` of the body is refused: {}", fault.detail()))
 }
 
 fn unknown() -> Fault {

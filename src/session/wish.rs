@@ -9,7 +9,7 @@ use crate::access::{MintGrant, Minter};
 use crate::bot::{Bot, ContactNeed, Origin};
 use crate::fault::{Code, Fault};
 use crate::token::{Contact, SHORTEST_TTL};
-use crate::vendor::{Profile, Variable};
+use crate::vendor::{Set, Variable};
 
 /// More messages than any conversation begins with.
 const MOST_MESSAGES: usize = 100;
@@ -79,7 +79,9 @@ impl Recognition {
             return Err(Fault::new(Code::InvalidContact, detail));
         }
         needed(&contact, bot.contact)?;
-        Ok(Self { contact, visit: self::visit(visit, &bot.profile)?, meta: self::meta(meta, &bot.profile)? })
+        let identify = bot.profile.identify.as_ref().map(|identify| &identify.set);
+        let places = Places { of: identify, title: &bot.profile.title };
+        Ok(Self { contact, visit: self::visit(visit, &places)?, meta: self::meta(meta, &places)? })
     }
 }
 
@@ -91,15 +93,16 @@ impl RawWish {
     /// The first that is wrong, and what would be right.
     pub fn checked(&self, grant: &MintGrant) -> Result<Wish, Fault> {
         let bot = grant.bot();
-        let profile = &bot.profile;
+        let open = bot.profile.open.as_ref().map(|open| &open.set);
+        let places = Places { of: open, title: &bot.profile.title };
         let contact = contact::read(self.contact.as_ref())?;
         needed(&contact, bot.contact)?;
         Ok(Wish {
             ttl: wished_ttl(self.ttl.as_ref(), bot)?,
             contact,
-            messages: messages(self.messages.as_ref(), profile)?,
-            meta: meta(self.meta.as_ref(), profile)?,
-            visit: visit(self.visit.as_ref(), profile)?,
+            messages: messages(self.messages.as_ref(), &places)?,
+            meta: meta(self.meta.as_ref(), &places)?,
+            visit: visit(self.visit.as_ref(), &places)?,
             origin: origin(self.origin.as_ref(), grant)?,
         })
     }
@@ -143,26 +146,34 @@ fn needed(contact: &Contact, need: ContactNeed) -> Result<(), Fault> {
     }
 }
 
-/// Whether the vendor's session call has a place for a value.
-fn has_place(profile: &Profile, variable: &Variable) -> bool {
-    profile.open.as_ref().is_some_and(|open| open.set.variables().contains(&variable))
+/// What the vendor's call has places for, the one that is to take the values.
+struct Places<'p> {
+    of: Option<&'p Set>,
+    /// The vendor's name.
+    title: &'p str,
 }
 
-fn supported(profile: &Profile, variable: &Variable, name: &str) -> Result<(), Fault> {
-    if has_place(profile, variable) {
-        return Ok(());
+impl Places<'_> {
+    fn have(&self, variable: &Variable) -> bool {
+        self.of.is_some_and(|set| set.variables().contains(&variable))
     }
-    Err(Fault::new(Code::NotSupported, format!("{} has no place for `{name}`; leave it out", profile.title)))
+
+    fn must_have(&self, variable: &Variable, name: &str) -> Result<(), Fault> {
+        if self.have(variable) {
+            return Ok(());
+        }
+        Err(Fault::new(Code::NotSupported, format!("{} has no place for `{name}` here; leave it out", self.title)))
+    }
 }
 
-fn messages(value: Option<&Value>, profile: &Profile) -> Result<Vec<Value>, Fault> {
+fn messages(value: Option<&Value>, places: &Places<'_>) -> Result<Vec<Value>, Fault> {
     let wrong = |detail: String| Fault::new(Code::InvalidMessages, detail);
     let Some(value) = present(value) else { return Ok(Vec::new()) };
     let items = value.as_array().ok_or_else(|| wrong("`messages` must be an array".to_owned()))?;
     if items.is_empty() {
         return Ok(Vec::new());
     }
-    supported(profile, &Variable::Messages, "messages")?;
+    places.must_have(&Variable::Messages, "messages")?;
     if items.len() > MOST_MESSAGES {
         return Err(wrong(format!("`messages` must be at most {MOST_MESSAGES}")));
     }
@@ -193,16 +204,16 @@ fn message(value: &Value) -> Result<(), &'static str> {
     }
 }
 
-fn meta(value: Option<&Value>, profile: &Profile) -> Result<Option<Value>, Fault> {
+fn meta(value: Option<&Value>, places: &Places<'_>) -> Result<Option<Value>, Fault> {
     let Some(value) = present(value) else { return Ok(None) };
     let wrong = |detail| Err(Fault::new(Code::BadRequest, detail));
     let Some(members) = value.as_object() else { return wrong("`meta` must be an object") };
     if members.is_empty() {
         return Ok(None);
     }
-    if !has_place(profile, &Variable::Meta) {
+    if !places.have(&Variable::Meta) {
         for name in members.keys() {
-            supported(profile, &Variable::MetaMember(name.as_str().into()), "meta")?;
+            places.must_have(&Variable::MetaMember(name.as_str().into()), "meta")?;
         }
     }
     if members.keys().any(|name: &String| name.starts_with('_')) {
@@ -211,9 +222,9 @@ fn meta(value: Option<&Value>, profile: &Profile) -> Result<Option<Value>, Fault
     Ok(Some(Value::Object(Map::clone(members))))
 }
 
-fn visit(value: Option<&Value>, profile: &Profile) -> Result<Option<String>, Fault> {
+fn visit(value: Option<&Value>, places: &Places<'_>) -> Result<Option<String>, Fault> {
     let Some(value) = present(value) else { return Ok(None) };
-    supported(profile, &Variable::Visit, "visitId")?;
+    places.must_have(&Variable::Visit, "visitId")?;
     match value.as_str() {
         Some(text) if (1..=LONGEST_VISIT).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) => {
             Ok(Some(text.to_owned()))

@@ -137,6 +137,37 @@ async fn a_bot_that_takes_no_contact_takes_none_later() {
 }
 
 #[tokio::test]
+async fn what_the_call_that_tells_the_vendor_has_no_place_for_is_refused() {
+    // Where it is opened, it has places for both.
+    let opening = "title = \"Own\"\n[open]\ncall = \"POST /open\"\nsession = \"/id\"\n\
+        set.body = { meta = \"{meta}\", visit = \"{visit}\" }\n";
+    let identifying = "[identify]\ncall = \"POST /upsert\"\nset.body = { email = \"{contact.email}\", PLACES }\n";
+    for (identify, status) in [
+        (String::new(), 400),
+        (identifying.replace(", PLACES", ""), 400),
+        (identifying.replace("PLACES", "meta = \"{meta}\", visit = \"{visit}\""), 200),
+    ] {
+        let vendor = TestVendor::answering(|_| whole(200, "application/json", json!({"id": "s1"}).to_string()));
+        let gateway = TestGateway::with_profile(&vendor, &format!("{opening}{identify}")).start();
+        let session = gateway.mint_with("support", json!({"visitId": "v1", "meta": {"plan": "gold"}})).await;
+        vendor.take();
+        for more in [("meta", json!({"plan": "gold"})), ("visitId", json!("v2"))] {
+            let mut body = json!({"token": session.token, "contact": ada(), "keepPrevious": true});
+            body[more.0] = more.1.clone();
+            let answer = sent(&gateway, &session.id, gateway.owner.expose(), body).await;
+            assert_eq!(answer.status(), status, "{identify} {more:?}");
+            if status == 200 {
+                let told: Value = serde_json::from_slice(&vendor.take()[0].body).unwrap();
+                assert_eq!(told[more.0.trim_end_matches("Id")], more.1, "{told}");
+            } else {
+                assert_eq!(refusal(answer).await, says(400, "not_supported"), "{identify} {more:?}");
+                assert!(vendor.seen().is_empty());
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_new_token_says_who_it_is_and_lives_no_longer_than_the_old_one() {
     let gateway = TestGateway::in_front_of(&TestVendor::echo()).start();
     let (first, second) = (gateway.mint("support").await, gateway.mint("hidden").await);
@@ -514,7 +545,8 @@ async fn what_has_ended_or_can_be_kept_nowhere_is_not_told_to_the_vendor() {
     let end = gateway.call(Method::DELETE, &path).bearer_auth(&ended.token).send().await.unwrap();
     assert_eq!(end.status(), 204);
     let refused = becomes(&gateway, &ended, &ended.token, &ada()).await;
-    assert_eq!(refusal(refused).await, says(401, "token_revoked"));
+    assert!(!refused.headers().contains_key("www-authenticate"), "the credential of whoever calls is good");
+    assert_eq!(refusal(refused).await, says(400, "bad_request"));
 
     redis.stop();
     let refused = becomes(&gateway, &kept, &kept.token, &ada()).await;
