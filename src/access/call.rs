@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::mint::{is_allowed_page, visitor};
 use super::{Access, Caller, Holder, Over, Principal, Proven, RenewGrant, Renewed, Revoked, Watch};
-use crate::bot::{Bot, Client, PUBLIC, Vendor, Visibility};
+use crate::bot::{Bot, Client, ContactNeed, PUBLIC, Vendor, Visibility};
 use crate::clock::Timestamp;
 use crate::fault::{Code, Fault};
 use crate::secret::Secret;
@@ -160,6 +160,9 @@ impl Access {
         }
         is_own_path(&verified, bot, target)?;
         self.is_from_its_origin(&verified, bot, caller)?;
+        if target.route.identifies && bot.contact == ContactNeed::None {
+            return Err(Fault::new(Code::InvalidContact, "this bot takes no contact"));
+        }
         self.revoked.may_tell(&verified, target)?;
         let visitor = visitor(verified.session.origin.is_some(), caller);
         let revoked = Arc::clone(&self.revoked);

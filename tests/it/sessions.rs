@@ -87,6 +87,16 @@ async fn session_token_names_a_contact_only_where_the_session_has_none() {
 }
 
 #[tokio::test]
+async fn session_token_names_no_contact_where_the_bot_takes_none() {
+    let gateway = TestGateway::chatbotkit().bot("contact = \"none\"").start();
+    let session = gateway.mint("support").await;
+    let path = format!("/api/v1/conversation/{}/contact/upsert", session.conversation);
+    let upsert = gateway.post(&path).bearer_auth(&session.token).json(&json!({"email": "eve@example.com"}));
+    assert_eq!(refused(upsert).await.0, 400);
+    assert!(gateway.chatbotkit.as_ref().unwrap().seen().iter().all(|seen| !seen.path.ends_with("/upsert")));
+}
+
+#[tokio::test]
 async fn any_replica_serves_any_token_without_a_look_up() {
     let vendor = TestVendor::echo();
     let first = TestGateway::in_front_of(&vendor).start();
