@@ -240,7 +240,11 @@ impl Gateway {
         caller: &Caller,
         scene: &Scene,
     ) -> Result<CallGrant, Fault> {
-        let principal = self.access.identify(credential, caller)?;
+        let principal = if target.route.renews {
+            self.access.identify_for_renewal(credential, caller)?
+        } else {
+            self.access.identify(credential, caller)?
+        };
         if let Some(bot) = self.access.bot_of(&principal) {
             let _first = scene.bot.set(Arc::clone(bot));
         }

@@ -423,6 +423,32 @@ async fn a_token_renews_its_session_after_its_end_only_for_the_grace_that_is_con
 }
 
 #[tokio::test]
+async fn the_grace_of_a_renewal_is_also_for_a_vendors_own_call_that_renews() {
+    let profile = "title = \"Own\"\n[[route]]\ncall = \"POST /refresh\"\nrenews = true\nanswer.json = { token = \"{token}\" }\n\
+         [[route]]\ncall = \"GET /read\"\n";
+    for (tokens, renews) in [("", false), ("renew_grace = \"10m\"", true)] {
+        let gateway = TestGateway::with_profile(&TestVendor::echo(), profile).tokens(tokens).start();
+        let session = gateway.mint("support").await;
+        gateway.clock.advance(HOUR + Duration::from_secs(9 * 60));
+        assert_eq!(
+            send(&gateway, Method::GET, "/read", &session.token).await.status(),
+            401,
+            "for all else it has ended"
+        );
+        let answer = send(&gateway, Method::POST, "/refresh", &session.token).await;
+        if !renews {
+            assert_eq!(refusal(answer).await, says(401, "token_expired"));
+            continue;
+        }
+        let token = json_of(answer).await["token"].as_str().unwrap().to_owned();
+        assert_eq!(send(&gateway, Method::GET, "/read", &token).await.status(), 200);
+        gateway.clock.advance(Duration::from_secs(2 * 60));
+        let answer = send(&gateway, Method::POST, "/refresh", &session.token).await;
+        assert_eq!(refusal(answer).await, says(401, "token_expired"));
+    }
+}
+
+#[tokio::test]
 async fn direct_lines_own_client_gets_a_new_token_where_it_asks_for_one() {
     let fleet = Fleet::start();
     let gateway = &fleet.gateway;
