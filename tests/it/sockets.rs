@@ -453,6 +453,18 @@ async fn a_message_that_is_too_long_ends_the_websocket() {
     assert_eq!(socket.next().await.unwrap().unwrap().len(), 1024);
     socket.send(Message::text("x".repeat(1025))).await.unwrap();
     assert_eq!(closed(&mut socket).await.0, 1009);
+
+    let vendor = accepting(|mut stream| async move {
+        // In two frames, of which neither is too long.
+        let frame =
+            |head: [u8; 2], length: u16| [&head[..], &length.to_be_bytes(), &vec![b'x'; length.into()]].concat();
+        let message = [frame([0x01, 126], 600), frame([0x80, 126], 425)].concat();
+        tokio::io::AsyncWriteExt::write_all(&mut stream, &message).await.unwrap();
+        let _end = stream.read(&mut [0; 64]).await;
+    });
+    let gateway = TestGateway::with_profile(&vendor, PROFILE).bot(r#"limits = { message = "1KiB" }"#).start();
+    let session = gateway.mint("support").await;
+    assert_eq!(closed(&mut open(&gateway, &session).await).await.0, 1009);
 }
 
 #[tokio::test]

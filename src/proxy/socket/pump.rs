@@ -99,7 +99,8 @@ impl End {
             Self::Over(Over::Replaced) => Some((EXPIRED, "the token was replaced")),
             Self::Idle => Some((GOING_AWAY, "nothing was said for too long")),
             Self::VendorLost => Some((BROKEN, "the vendor broke off")),
-            Self::ClientViolation(violation @ Violation::TooLong) => {
+            Self::ClientViolation(violation @ Violation::TooLong)
+            | Self::VendorViolation(violation @ Violation::TooLong) => {
                 Some((violation.status(), "the message is too long"))
             }
             Self::ClientViolation(violation) => Some((violation.status(), "the frame is malformed")),
