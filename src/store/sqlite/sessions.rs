@@ -12,8 +12,8 @@ use crate::store::{Cap, ChangeKind, Counted, Cursor, Filter, Known, LOG_MARGIN, 
 
 /// All columns of a record. A session has ended when it was revoked, or when its contact or its bot was.
 const SELECT: &str = "SELECT id, bot, client, subject, conversation, source, contact, origin, address, opened, expires, \
-    ends, coalesce(ended, (SELECT min(at) FROM revocations WHERE at >= opened AND \
-        ((scope = 'contact' AND name = subject) OR (scope = 'bot' AND name = bot)))) AS ended, \
+    ends, (SELECT min(at) FROM (SELECT at FROM revocations WHERE at >= opened AND \
+        ((scope = 'contact' AND name = subject) OR (scope = 'bot' AND name = bot)) UNION ALL SELECT ended)) AS ended, \
     known, ends_earlier FROM sessions";
 
 /// Whether a new session may be kept.

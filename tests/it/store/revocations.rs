@@ -8,6 +8,8 @@ use keystile::session::Ledger;
 use keystile::store::{Record, Scope, StoreError};
 use keystile::token::{ContactClaims, LEEWAY};
 
+use crate::support::until;
+
 use super::{DAY, HOUR, Kept, ada, both, now, session, soon};
 
 async fn opened(store: &Kept, id: &str) -> Record {
@@ -31,6 +33,26 @@ async fn a_session_revoked_by_itself_its_contact_or_its_bot_is_not_renewed() {
             assert_eq!(shown.ended, Some(revoked.at), "{} {scope:?}", store.name);
             let listed = store.sessions(keystile::store::Filter::default(), None, 10).await.unwrap();
             assert_eq!(listed.records, [shown], "{} {scope:?}", store.name);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_is_ended_again_ended_when_it_first_did() {
+    let session = || Scope::Session("a".to_owned());
+    for whole in [Scope::Contact("sub-a".to_owned()), Scope::Bot("support".to_owned())] {
+        for order in [[whole.clone(), session()], [session(), whole.clone()]] {
+            for store in both().await {
+                let record = opened(&store, "a").await;
+                let mut ends = Vec::new();
+                for scope in &order {
+                    ends.push(store.revoke(scope.clone(), record.ends).await.unwrap().at);
+                    until("another moment", async || (now() > ends[ends.len() - 1]).then_some(())).await;
+                }
+                assert!(ends[0] < ends[1]);
+                let shown = store.session("a").await.unwrap().unwrap();
+                assert_eq!(shown.ended, Some(ends[0]), "{} {order:?}", store.name);
+            }
         }
     }
 }

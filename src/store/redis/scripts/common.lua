@@ -49,13 +49,16 @@ local function ended_by(record)
     return ended
 end
 
--- The record, as ended as it is: a session has ended when it was revoked, or when its contact or its bot was.
+-- The record, as ended as it is: a session has ended when it was revoked, or when its contact or its bot was before.
 local function read(id)
     local record = map(redis.call('HGETALL', key('session', id)))
     if not record.id then
         return nil
     end
-    record.ended = record.ended or ended_by(record)
+    local ended = ended_by(record)
+    if ended and tonumber(ended) < (tonumber(record.ended) or math.huge) then
+        record.ended = ended
+    end
     return record
 end
 
