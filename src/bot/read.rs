@@ -369,9 +369,10 @@ fn check_public(table: &Table<'_>, origins: Option<&Origins>, limits: &Limits, a
 }
 
 fn check_vendor_id(table: &Table<'_>, id: &str, kind: BotId) {
-    let is_number = id.parse::<u64>().is_ok();
+    let is_number = id.parse::<u64>().is_ok_and(|number| number.to_string() == id);
     if kind == BotId::Number && !is_number {
-        table.problem("vendor_id", format!("`{id}` must be a number, in quotes: this vendor's bot ids are numbers"));
+        let detail = "must be a number, in quotes, as this vendor writes its bot ids: without sign or leading zeros";
+        table.problem("vendor_id", format!("`{id}` {detail}"));
     }
     if id.is_empty() || id == "." || id == ".." || id.chars().any(char::is_control) {
         table.problem("vendor_id", format!("`{}` is no id that a vendor could have", id.escape_debug()));

@@ -835,6 +835,19 @@ fn a_wrong_option_is_one_problem_at_the_users_own_line() {
 }
 
 #[test]
+fn a_number_of_a_bot_is_written_as_its_vendor_writes_it() {
+    let with = |id: &str| {
+        let bot = format!("[bots.other]\nvendor = \"other\"\nvendor_id = \"{id}\"\nvisibility = \"private\"\n");
+        problems(&format!("{}{bot}owners = [\"website\"]\n", with_options("superseek", "")))
+    };
+    assert!(with("7").is_empty(), "{:?}", with("7"));
+    // Of two that are one number the vendor has one bot.
+    for id in ["007", "+7", "7.0", "seven"] {
+        has(&with(id)[0], &["bots.other.vendor_id: ", "must be a number, in quotes", "without sign or leading zeros"]);
+    }
+}
+
+#[test]
 fn what_is_wrong_with_a_profile_is_not_laid_to_its_options() {
     let folder = folder();
     let profile = "title = \"Own\"\n[options]\nkey_header = { default = \"X-Key\" }\n[[route]]\ncall = \"GET /own\"\n\

@@ -185,7 +185,7 @@ pub(super) fn headers(
     for (name, value) in from {
         // First what leaves most of them out.
         let is_kept = (is_basic(name)
-            || route.allow.header.as_ref().is_none_or(|list| list.iter().any(|known| known.matches(name))))
+            || route.allow.header.as_ref().is_none_or(|list| list.iter().any(|known| known.names(name))))
             && !is_reserved(name.as_str())
             && !credential.is_some_and(|ours| is_same(ours, name))
             && !route.set.header.iter().any(|(ours, _)| is_same(ours, name))

@@ -179,6 +179,11 @@ impl HeaderPattern {
         if self.prefix { name.take(self.name.len()).eq(pattern) } else { name.eq(pattern) }
     }
 
+    /// Whether it names just this one: what passes is no other that a vendor could take for it.
+    pub fn names(&self, name: &HeaderName) -> bool {
+        if self.prefix { name.as_str().starts_with(&self.name) } else { name.as_str() == self.name }
+    }
+
     /// The name, if it means one only.
     pub fn exact(&self) -> Option<&str> {
         (!self.prefix).then_some(self.name.as_str())
@@ -413,7 +418,12 @@ impl Route {
 
     /// Whether the account key or the vendor's token goes into this call.
     pub fn carries_secret(&self) -> bool {
-        self.carries_key || self.set.variables().contains(&&Variable::VendorToken)
+        self.carries_key || self.carries_vendor_token()
+    }
+
+    /// Whether its call carries the vendor's token of the session.
+    pub fn carries_vendor_token(&self) -> bool {
+        self.set.variables().contains(&&Variable::VendorToken)
     }
 }
 

@@ -15,7 +15,7 @@ use self::open::{identify, open, renew};
 use self::route::route;
 use super::options::{self, Names, Options};
 use super::path;
-use super::profile::{BotId, Profile};
+use super::profile::{BotId, Profile, Route};
 use crate::document::{Document, Problems, Table, Value};
 use crate::text::quoted_url;
 
@@ -61,6 +61,15 @@ pub fn read(name: &str, file: &str, text: &str, given: &Options, problems: &Prob
     let credential = accept.as_ref().and_then(Option::as_ref).map(|accept| &accept.credential);
     let routes: Vec<_> = items.iter().map(|item| route(item, identifying, credential, &names)).collect();
     check_calls(accepting.as_ref(), &items);
+    let has_token = match &open {
+        None => false,
+        Some(open) => open.as_ref().is_none_or(|open| open.vendor_token.is_some()),
+    };
+    for (item, route) in items.iter().zip(&routes) {
+        if !has_token && route.as_ref().is_some_and(Route::carries_vendor_token) {
+            item.problem("{vendor_token} has no value: write vendor_token in [open], where the vendor's answer has it");
+        }
+    }
     let (error, key_answers) = turn(error)?.unwrap_or_default();
     Some(Profile {
         name: name.to_owned(),

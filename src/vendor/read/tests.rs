@@ -82,6 +82,18 @@ fn chatbotkits_account_key_opens_sessions_and_lists_messages_and_nothing_else() 
 }
 
 #[test]
+fn what_has_no_value_and_what_has_no_place_is_told() {
+    let text = problem("session = \"/data/id\"", "session = \"text\"");
+    has(&text, &["open.vendor_token: is read out of JSON", "the whole answer is the session's id"]);
+    let text = problem("call = \"POST /open\"", "call = \"GET /open\"");
+    has(&text, &["open.call: a GET or HEAD has no body"]);
+    let text = problem("vendor_token = \"/data/token\"\n", "");
+    has(&text, &["plain.toml:17: route[0]: {vendor_token} has no value: write vendor_token in [open]"]);
+    let identify = "[identify]\ncall = \"GET /who\"\nset.body = { email = \"{contact.email}\" }\n\n[accept]";
+    has(&problem("[accept]", identify), &["identify.call: a GET or HEAD has no body"]);
+}
+
+#[test]
 fn all_problems_of_a_profile_are_reported_at_once() {
     let found =
         problems("base_url = 1\nbot_id = \"uuid\"\n[open]\ncall = \"POST open\"\n[[route]]\ncall = \"FETCH\"\n");
