@@ -15,8 +15,8 @@ use crate::text::harmless;
 pub(super) enum Command {
     /// Read an audit record and say whether it is what was written, line by line. A gateway may be writing it meanwhile.
     ///
-    /// A line that was changed, removed, put in or moved is found by the hashes. That the end was cut off, or all of it
-    /// written anew, is found only against a number and a hash that were noted elsewhere: --expect.
+    /// A line that was changed, removed, put in or moved is found by the hashes. That the last line was changed, the end
+    /// cut off, or all of it written anew, is found only against a number and a hash that were noted elsewhere: --expect.
     #[command(
         after_help = "Example:\n  keystile audit verify -c config/keystile.toml --expect 42:9f86d081884c7d65…\n\n\
                             Ends with 0 where the record is unbroken, with 1 where it is broken or cannot be read."

@@ -21,6 +21,8 @@ pub struct Report {
     pub breach: Option<Breach>,
     /// Whether a gateway was writing the next one.
     pub is_being_written: bool,
+    /// The last but one.
+    earlier: Option<Last>,
 }
 
 /// The last record of a chain.
@@ -84,15 +86,23 @@ impl Report {
             _ if link.prev != before => Some(Breach::Changed { line: self.count.max(1) }),
             _ => None,
         };
+        if let Some(Breach::Changed { .. }) = self.breach {
+            // The one before it, whose hash is another, is no record of what was.
+            self.count = self.count.saturating_sub(1);
+            self.last = self.earlier.take();
+        }
         if self.breach.is_some() {
             return;
         }
         let hash = hash(line);
         let is_another = |noted: &&Noted| noted.number == at && !noted.hash.eq_ignore_ascii_case(&hash);
-        self.breach = noted.iter().find(is_another).map(|noted| Breach::Rewritten(noted.clone()));
+        if let Some(noted) = noted.iter().find(is_another) {
+            self.breach = Some(Breach::Rewritten(noted.clone()));
+            return;
+        }
         self.count = at;
         self.first.get_or_insert_with(|| link.time.clone());
-        self.last = Some(Last { number: at, time: link.time, hash });
+        self.earlier = self.last.replace(Last { number: at, time: link.time, hash });
     }
 }
 
@@ -141,8 +151,11 @@ mod tests {
         };
         for at in 0..5 {
             let line = u64::try_from(at).unwrap() + 1;
-            let changed = breach(&|lines| lines[at] = lines[at].replace("support", "another"));
-            assert_eq!(changed, Some(Breach::Changed { line }));
+            let mut lines = whole.clone();
+            lines[at] = lines[at].replace("support", "another");
+            let changed = verified(&lines, "\n", &[]);
+            assert_eq!(changed.breach, Some(Breach::Changed { line }));
+            assert_eq!((changed.count, changed.last.map_or(0, |last| last.number)), (line - 1, line - 1));
             let missing = breach(&|lines| drop(lines.remove(at)));
             assert_eq!(missing, Some(Breach::Missing { line, from: line, to: line }));
             let inserted = breach(&|lines| lines.insert(at + 1, lines[at].clone()));
