@@ -143,8 +143,14 @@ fn found(sheet: &mut Sheet, directory: &Directory, place: &Place<'_>, path: &str
     sheet.heading(&place.entry.label);
     match &place.entry.endpoint {
         Endpoint::Route(vendor, number) => {
-            sheet.row("is", ["a conversation call: it goes to the vendor"]);
-            let named = vendor.profile.routes.get(*number).and_then(|route| route.call.bot_in(&values));
+            let route = vendor.profile.routes.get(*number);
+            let goes = if route.is_some_and(|route| route.renews) {
+                "the gateway answers it"
+            } else {
+                "it goes to the vendor"
+            };
+            sheet.row("is", [format!("a conversation call: {goes}")]);
+            let named = route.and_then(|route| route.call.bot_in(&values));
             of_vendor(sheet, vendor);
             errors(sheet, Some(vendor.profile.as_ref()));
             let concerned = concerned(directory, vendor, named);

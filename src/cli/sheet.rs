@@ -45,10 +45,13 @@ impl Sheet {
     pub(super) fn route(&mut self, route: &Route) {
         self.row("who", [who(route.who)]);
         self.row("token in", route.token.iter());
-        self.call(&route.target, &route.set);
-        self.row("stripped", strip_lines(&route.strip));
-        self.row("refused", listed("body", &route.refuse));
-        self.row("passing", passing(route));
+        // Of a call that renews, nothing goes to the vendor.
+        if !route.renews {
+            self.call(&route.target, &route.set);
+            self.row("stripped", strip_lines(&route.strip));
+            self.row("refused", listed("body", &route.refuse));
+            self.row("passing", passing(route));
+        }
         self.row("answer", route.answer.iter().map(|(name, shape)| assigned(name, written(shape))));
         self.row("body limit", route.body_limit.map(|bytes| format!("{bytes} bytes")));
         self.row("notes", notes(route));

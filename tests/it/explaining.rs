@@ -76,6 +76,17 @@ fn profile_show_says_what_a_call_sends_and_what_it_lets_pass() {
 }
 
 #[test]
+fn profile_show_says_of_a_call_that_renews_that_nothing_of_it_is_sent() {
+    let shown: Value = serde_json::from_str(&said(&run(&["profile", "show", "directline", "--json"]))).unwrap();
+    let parts = shown.as_array().unwrap();
+    let of = |heading: &str| &parts.iter().find(|part| part["heading"] == heading).unwrap()["rows"];
+    let renewing = of("POST /v3/directline/tokens/refresh");
+    assert!(renewing.get("sent").is_none() && renewing.get("passing").is_none(), "{renewing}");
+    assert!(renewing["notes"][0].as_str().unwrap().starts_with("answered by the gateway alone"), "{renewing}");
+    assert!(of("POST /v3/directline/conversations")["sent"].is_array());
+}
+
+#[test]
 fn profile_show_has_options_and_what_an_empty_one_does() {
     let shown = lines(&show("genesys"));
     for line in ["agent = \"\"", "query tenantId: never sent, as its option is empty"] {
