@@ -285,6 +285,19 @@ impl<'d> Value<'d> {
         matches!(self.node.kind, Kind::Table(_))
     }
 
+    /// What one of these words means.
+    pub fn one_of<T: Copy>(&self, words: &[(&str, T)]) -> Option<T> {
+        let text = self.text()?;
+        let meant = words.iter().find(|(word, _)| *word == text).map(|(_, meant)| *meant);
+        if meant.is_none() {
+            let all: Vec<String> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+            let (last, others) = all.split_last().unzip();
+            let (last, others) = (last.map_or("", String::as_str), others.unwrap_or_default().join(", "));
+            self.problem(format!("`{text}` must be {others} or {last}"));
+        }
+        meant
+    }
+
     /// A boolean.
     pub fn boolean(&self) -> Option<bool> {
         match self.node.kind {
@@ -346,6 +359,15 @@ impl<'d> Value<'d> {
         self.items()?.iter().map(Value::text).collect()
     }
 
+    /// A duration that is longer than nothing.
+    pub fn time(&self) -> Option<Duration> {
+        let given = self.duration()?;
+        if given.is_zero() {
+            self.problem("must be longer than nothing");
+        }
+        (!given.is_zero()).then_some(given)
+    }
+
     /// A duration such as `"30m"`.
     pub fn duration(&self) -> Option<Duration> {
         let Some(text) = self.as_text() else { return self.mismatch("a duration such as \"30m\"") };
@@ -397,6 +419,11 @@ impl<'d> Table<'d> {
     /// All that it says, to be compared with what another says.
     pub fn said(&self) -> String {
         self.value.node.said().to_string()
+    }
+
+    /// Whether `key` is true; `absent` where it is not there.
+    pub fn flag(&self, key: &str, absent: bool) -> bool {
+        self.get(key).and_then(|value| value.boolean()).unwrap_or(absent)
     }
 
     /// The value of `key`, if it is there.

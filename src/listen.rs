@@ -35,7 +35,7 @@ use hyper::service::Service;
 use tokio::net::{TcpListener, TcpStream};
 
 use self::bounds::Slot;
-pub(crate) use self::bounds::{Bounds, Timeouts, some_time};
+pub(crate) use self::bounds::{Bounds, Timeouts};
 pub(crate) use self::drain::{Drain, Phase};
 pub(crate) use self::names::Names;
 pub(crate) use self::private::PrivateSocket;

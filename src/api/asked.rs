@@ -102,10 +102,11 @@ impl<'r> Asked<'r> {
     }
 }
 
-/// What stands outside of a JSON body is text: numbers, lists and objects are read out of it, as strictly as out of a body.
+/// What stands outside of a JSON body is text: numbers, lists and objects are read out of it, as strictly as out of a body. In a
+/// body a string is one.
 fn parsed(place: &Place, given: Value) -> Result<Value, Fault> {
-    match &given {
-        Value::String(text) => Ok(value(text, place.name())?.unwrap_or(given)),
+    match (place, &given) {
+        (Place::Query(_) | Place::Header(_), Value::String(text)) => Ok(value(text, place.name())?.unwrap_or(given)),
         _ => Ok(given),
     }
 }
@@ -130,6 +131,14 @@ mod tests {
 
     fn query() -> Place {
         Place::Query("who".to_owned())
+    }
+
+    #[test]
+    fn a_number_is_read_out_of_text_and_a_string_in_a_body_is_none() {
+        let read = |place: Place| parsed(&place, Value::from("1800")).unwrap();
+        assert_eq!(read(query()), json!(1800));
+        assert_eq!(read(Place::Header("x-ttl".parse().unwrap())), json!(1800));
+        assert_eq!(read(Place::Body("ttl".to_owned())), json!("1800"));
     }
 
     #[test]

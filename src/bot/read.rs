@@ -149,7 +149,7 @@ fn is_unique(bot: &BotSettings, others: &[BotSettings], vendors: &[VendorSetting
 
 /// `enabled`, of a vendor, bot or client: whether it is there for anybody.
 fn is_enabled(table: &Table<'_>) -> bool {
-    table.get("enabled").and_then(|value| value.boolean()).unwrap_or(true)
+    table.flag("enabled", true)
 }
 
 /// A client, if it is one and enabled.
@@ -158,7 +158,7 @@ fn read_client(name: &str, value: &Value<'_>) -> Option<Client> {
     if !client::is_name(name) {
         value.problem("a client's name is made of letters, digits, - and _, at most 64, and is not `public`");
     }
-    let browser = table.get("browser").is_some_and(|value| value.boolean().unwrap_or(false));
+    let browser = table.flag("browser", false);
     let is_enabled = is_enabled(&table);
     let digests = table.required("secret_sha256", &format!("what `keystile client new {name}` prints"))?;
     let texts = digests.one_or_texts()?;
@@ -191,7 +191,7 @@ impl BotReader<'_> {
         let owners = table.get("owners").map_or_else(Vec::new, |value| self.owners(&value));
         let ttl = self.ttl(&table);
         let contact = table.get("contact").map_or(Some(ContactNeed::Optional), |value| contact(&value));
-        let strict_revocation = table.get("strict_revocation").and_then(|value| value.boolean()).unwrap_or(false);
+        let strict_revocation = table.flag("strict_revocation", false);
         let is_enabled = is_enabled(&table);
         let (limits, are_said) = limits(&table);
         if visibility == Some(Visibility::Public) {
@@ -259,26 +259,15 @@ impl BotReader<'_> {
 }
 
 fn visibility(value: &Value<'_>) -> Option<Visibility> {
-    match value.text()? {
-        "public" => Some(Visibility::Public),
-        "private" => Some(Visibility::Private),
-        other => {
-            value.problem(format!("`{other}` must be \"public\" or \"private\""));
-            None
-        }
-    }
+    value.one_of(&[("public", Visibility::Public), ("private", Visibility::Private)])
 }
 
 fn contact(value: &Value<'_>) -> Option<ContactNeed> {
-    match value.text()? {
-        "none" => Some(ContactNeed::None),
-        "optional" => Some(ContactNeed::Optional),
-        "required" => Some(ContactNeed::Required),
-        other => {
-            value.problem(format!("`{other}` must be \"none\", \"optional\" or \"required\""));
-            None
-        }
-    }
+    value.one_of(&[
+        ("none", ContactNeed::None),
+        ("optional", ContactNeed::Optional),
+        ("required", ContactNeed::Required),
+    ])
 }
 
 fn origins(value: &Value<'_>) -> Option<Origins> {

@@ -326,7 +326,7 @@ const EXPECTED: &[&str] = &[
     "test.toml:5: server.workers: must be an integer from 1 to 1024",
     "test.toml:6: server.failed_credentials: `many` is not a rate; write how many in which time, such as \"30/1m\", or \"off\"",
     "test.toml:7: server.drian: is not a key here; the keys are: api, drain, drain_notice, failed_credentials, insecure, limits, listen, proxy_protocol, public_url, timeouts, tls, trusted_proxies, workers",
-    "test.toml:10: tokens.algorithm: `none` is not known here; write one of \"EdDSA\", \"ES256\", \"RS256\", \"HS256\"",
+    "test.toml:10: tokens.algorithm: `none` must be \"EdDSA\", \"ES256\", \"RS256\" or \"HS256\"",
     "test.toml:11: tokens.default_ttl: must be from 30m to 24h, both inclusive, in whole seconds",
     "test.toml:12: tokens.contact: must be a string, not an integer",
     "test.toml:15: vendors.acme.profile: there is no built-in profile `chatbotkid`; there are `aichatbothub`, `chatbotkit`, `directline`, `genesys`, `hottask`, `openai`, `superseek`. Or name the path of a file, with a `/` or a `.` in it",

@@ -5,7 +5,6 @@ use std::time::Duration;
 use http::Uri;
 
 use crate::document::{Rate, Table, Value};
-use crate::listen::some_time;
 use crate::net::is_loopback;
 use crate::proxy::SocketTimeouts;
 use crate::text::quoted_url;
@@ -43,7 +42,7 @@ impl Settings {
             is_prefix.then(|| prefix.to_owned())
         });
         let time = |key: &str, default| {
-            timeouts.get(key).and_then(|value| some_time(&value)).unwrap_or(Duration::from_secs(default))
+            timeouts.get(key).and_then(|value| value.time()).unwrap_or(Duration::from_secs(default))
         };
         let sockets = SocketTimeouts { ping: time("websocket_ping", 30), idle: time("websocket_idle", 600) };
         let default = Some(Rate::new(60, Duration::from_secs(60)));

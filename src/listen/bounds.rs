@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::document::{Table, Value};
+use crate::document::Table;
 
 /// hyper's smallest buffer; no head is refused that fits into it.
 const SMALLEST_HEAD: u64 = 8 << 10;
@@ -24,22 +24,13 @@ pub struct Timeouts {
 
 impl Timeouts {
     pub(super) fn read(table: &Table<'_>) -> Self {
-        let read = |key, default| table.get(key).and_then(|value| some_time(&value)).unwrap_or(default);
+        let read = |key, default| table.get(key).and_then(|value| value.time()).unwrap_or(default);
         Self {
             handshake: read("handshake", Duration::from_secs(10)),
             head: read("head", Duration::from_secs(60)),
             send: read("send", Duration::from_secs(30)),
         }
     }
-}
-
-/// A duration that is longer than nothing.
-pub(crate) fn some_time(value: &Value<'_>) -> Option<Duration> {
-    let given = value.duration()?;
-    if given.is_zero() {
-        value.problem("must be longer than nothing");
-    }
-    (!given.is_zero()).then_some(given)
 }
 
 /// `connections`, `head`, `headers` and `http2_streams` of `[server.limits]`.

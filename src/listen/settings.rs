@@ -48,7 +48,7 @@ impl Settings {
             address
         });
         let address = address.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080)));
-        let insecure = table.get("insecure").is_some_and(|value| value.boolean().unwrap_or(false));
+        let insecure = table.flag("insecure", false);
         let has_tls = table.get("tls").is_some();
         let tls = has_tls.then(|| read_tls(table, environment)).flatten();
         if !has_tls && !insecure && !address.ip().is_loopback() {
@@ -64,7 +64,7 @@ impl Settings {
             table.get("workers").and_then(|value| value.integer(1, 1024)).and_then(|count| usize::try_from(count).ok());
         let (timeouts, bounds) = (Timeouts::read(timeouts), Bounds::read(limits));
         let trusted = Trusted::new(table.get("trusted_proxies").map_or_else(Vec::new, |value| networks(&value)));
-        let proxy_protocol = table.get("proxy_protocol").is_some_and(|value| value.boolean().unwrap_or(false));
+        let proxy_protocol = table.flag("proxy_protocol", false);
         if proxy_protocol && trusted.is_empty() {
             table.problem(
                 "proxy_protocol",

@@ -56,7 +56,7 @@ impl Settings {
     pub fn read(table: &Table<'_>, environment: &Environment) -> Self {
         let password = table.get("password");
         let secret = password.as_ref().and_then(|value| Secret::read(value, environment));
-        let insecure = table.get("insecure").and_then(|value| value.boolean()).unwrap_or(false);
+        let insecure = table.flag("insecure", false);
         let url = table.get("url");
         let ca = table.get("ca");
         let authorities = ca.as_ref().and_then(|value| authorities(value, environment));
@@ -147,14 +147,7 @@ fn place(value: &Value<'_>, environment: &Environment, password: Option<Secret>,
 }
 
 fn durability(value: &Value<'_>) -> Option<Durability> {
-    match value.text()? {
-        "default" => Some(Durability::Default),
-        "strict" => Some(Durability::Strict),
-        other => {
-            value.problem(format!("`{other}` is not known here; write one of \"default\", \"strict\""));
-            None
-        }
-    }
+    value.one_of(&[("default", Durability::Default), ("strict", Durability::Strict)])
 }
 
 #[cfg(test)]

@@ -35,15 +35,19 @@ impl Settings {
         if let Some(exposed) = Directory::at(&keys).exposed() {
             table.warn("keys", format!("{exposed}; the gateway would not start here"));
         }
+        let algorithms = Algorithm::ALL.map(|known| (known.name(), known));
+        let algorithm = table.get("algorithm").and_then(|value| value.one_of(&algorithms));
+        let places = ContactClaims::ALL.map(|known| (known.name(), known));
+        let contact = table.get("contact").and_then(|value| value.one_of(&places));
         Self {
             keys,
-            algorithm: choice(table, "algorithm", Algorithm::EdDsa, &Algorithm::ALL, Algorithm::name),
+            algorithm: algorithm.unwrap_or(Algorithm::EdDsa),
             default_ttl: table
                 .get("default_ttl")
                 .and_then(|value| read_ttl(&value))
                 .unwrap_or(Duration::from_secs(3600)),
             renew_grace: table.get("renew_grace").and_then(|value| grace(&value)).unwrap_or(Duration::ZERO),
-            contact: choice(table, "contact", ContactClaims::Claims, &ContactClaims::ALL, ContactClaims::name),
+            contact: contact.unwrap_or(ContactClaims::Claims),
         }
     }
 }
@@ -74,17 +78,6 @@ pub fn read_ttl(value: &Value<'_>) -> Option<Duration> {
         value.problem("must be from 30m to 24h, both inclusive, in whole seconds");
     }
     fits.then_some(duration)
-}
-
-fn choice<T: Copy>(table: &Table<'_>, key: &str, default: T, all: &[T], name: fn(T) -> &'static str) -> T {
-    let Some(value) = table.get(key) else { return default };
-    let Some(text) = value.text() else { return default };
-    let chosen = all.iter().copied().find(|item| name(*item) == text);
-    if chosen.is_none() {
-        let names: Vec<String> = all.iter().map(|item| format!("\"{}\"", name(*item))).collect();
-        value.problem(format!("`{text}` is not known here; write one of {}", names.join(", ")));
-    }
-    chosen.unwrap_or(default)
 }
 
 /// A signature algorithm of RFC 7518 §3.1 or RFC 8037 §3.1. There is no `none`.
@@ -199,9 +192,9 @@ mod tests {
             problems,
             [
                 "test.toml:1: keys: must be the path of a directory, such as \"certs/signing\"",
-                "test.toml:2: algorithm: `none` is not known here; write one of \"EdDSA\", \"ES256\", \"RS256\", \"HS256\"",
+                "test.toml:2: algorithm: `none` must be \"EdDSA\", \"ES256\", \"RS256\" or \"HS256\"",
                 "test.toml:3: default_ttl: must be a duration such as \"30m\", not an integer",
-                "test.toml:4: contact: `hidden` is not known here; write one of \"claims\", \"sealed\", \"omit\"",
+                "test.toml:4: contact: `hidden` must be \"claims\", \"sealed\" or \"omit\"",
             ]
         );
     }

@@ -28,11 +28,7 @@ impl Timeouts {
     fn read(table: &Table<'_>) -> Self {
         let section = table.section("timeouts");
         let read = |key: &str, default: u64| {
-            let given = section.get(key).and_then(|value| value.duration());
-            if given.is_some_and(|given| given.is_zero()) {
-                section.problem(key, "must be longer than nothing");
-            }
-            given.unwrap_or(Duration::from_secs(default))
+            section.get(key).and_then(|value| value.time()).unwrap_or(Duration::from_secs(default))
         };
         Self { connect: read("connect", 5), header: read("header", 120), idle: read("idle", 120) }
     }
@@ -54,7 +50,7 @@ impl Settings {
     /// Reads them from a vendor's table. What is wrong is noted, and nothing comes back where that could not be lived
     /// with until the end of reading: without the wrong file's authorities others would be trusted.
     pub fn read(table: &Table<'_>, environment: &Environment) -> Option<Self> {
-        let insecure = table.get("insecure").is_some_and(|value| value.boolean().unwrap_or(false));
+        let insecure = table.flag("insecure", false);
         let timeouts = Timeouts::read(table);
         let trust = Trust::read(table, environment);
         let max_connections = table.get("max_connections").and_then(|value| match value.as_text() {

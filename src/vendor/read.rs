@@ -143,14 +143,7 @@ fn check_calls(accept: Option<&Value<'_>>, routes: &[Value<'_>]) {
 }
 
 fn bot_id(value: &Value<'_>) -> Option<BotId> {
-    match value.text()? {
-        "text" => Some(BotId::Text),
-        "number" => Some(BotId::Number),
-        other => {
-            value.problem(format!("`{other}` must be \"text\" or \"number\""));
-            None
-        }
-    }
+    value.one_of(&[("text", BotId::Text), ("number", BotId::Number)])
 }
 
 #[cfg(test)]

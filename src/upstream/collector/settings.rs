@@ -28,7 +28,7 @@ impl Settings {
     /// Reads the section; what is wrong is noted.
     pub fn read(table: &Table<'_>, environment: &Environment) -> Self {
         let endpoint = table.get("endpoint");
-        let insecure = table.get("insecure").is_some_and(|value| value.boolean().unwrap_or(false));
+        let insecure = table.flag("insecure", false);
         let trust = Trust::read(table, environment);
         let headers = table.get("headers").and_then(|value| headers(&value, environment)).unwrap_or_default();
         let sample = table.get("sample").and_then(|value| Sample::read(&value)).unwrap_or_default();

@@ -60,15 +60,9 @@ fn session(table: &Table<'_>, names: &Names<'_>) -> Option<SessionSource> {
     }
 }
 
+/// The type of the vendor's session ids.
 fn session_type(value: &Value<'_>) -> Option<SessionType> {
-    match value.text()? {
-        "text" => Some(SessionType::Text),
-        "integer" => Some(SessionType::Integer),
-        other => {
-            value.problem(format!("`{other}` must be \"text\" or \"integer\": the type of the vendor's session ids"));
-            None
-        }
-    }
+    value.one_of(&[("text", SessionType::Text), ("integer", SessionType::Integer)])
 }
 
 fn failure(table: &Table<'_>, names: &Names<'_>) -> Option<Failure> {
