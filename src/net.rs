@@ -1,11 +1,13 @@
 //! Addresses and hosts, as limits and routing compare them; how much is read of a socket at once, and whether a body is whole.
 
+mod base;
 mod incoming;
 mod trusted;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
+pub(crate) use self::base::BaseUrl;
 pub(crate) use self::incoming::{ClientBody, ClientBodyError};
 pub(crate) use self::trusted::{Disagreement, Trusted};
 

@@ -30,17 +30,16 @@ use std::error::Error;
 use std::time::Duration;
 
 use http::HeaderValue;
-use http::uri::{Scheme, Uri};
 use rustls::pki_types::ServerName;
 
 pub(crate) use self::body::{BodyError, Hold, RequestBody};
 pub(crate) use self::breaker::Breaker;
 use self::kept::{Home, Slot};
-use self::settings::{Proxy, host_of, is_allowed};
+use self::settings::{Proxy, is_allowed};
 pub(crate) use self::settings::{Settings, Timeouts};
 use self::tls::Tls;
 use crate::document::Value;
-use crate::net::is_loopback;
+use crate::net::{BaseUrl, is_loopback};
 use crate::secret::sha256;
 use crate::text::quoted_url;
 
@@ -62,40 +61,22 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// The upstream at `base_url`: `https://host[:port][/prefix]`, or `http://` on loopback or where `insecure` is said.
+    /// The upstream at `url`; plain HTTP on loopback, or where `insecure` is said.
     ///
     /// What is wrong is noted at `value`.
-    pub fn read(value: &Value<'_>, base_url: &str, settings: Settings) -> Option<Self> {
+    pub fn read(value: &Value<'_>, url: &BaseUrl, settings: Settings) -> Option<Self> {
         let Settings { insecure, timeouts, trust, proxy, max_connections } = settings;
-        let uri = base_url.parse::<Uri>().ok().filter(|uri| uri.query().is_none());
-        let Some((uri, scheme, authority)) =
-            uri.and_then(|uri| Some((uri.clone(), uri.scheme()?.clone(), uri.authority()?.clone())))
-        else {
-            let shown = quoted_url(base_url);
-            value.problem(format!("{shown} must be a URL such as \"https://api.example.com\", without a query"));
-            return None;
-        };
-        let host = host_of(&authority);
-        if authority.as_str().contains('@') {
-            value.problem("a URL with a user or password in it is refused: credentials go into `keys`");
-            return None;
-        }
+        let host = url.host().to_owned();
         if !is_allowed(&host, value) {
             return None;
         }
-        // Behind an IPv6 address the bracket is no part of a port.
-        let port = authority.as_str().rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'));
-        if port.is_some() && authority.port_u16().is_none() {
-            value.problem(format!("`{base_url}` has a port that does not exist"));
-            return None;
-        }
-        let tls = if scheme == Scheme::HTTPS {
+        let tls = if url.is_https() {
             let Ok(name) = ServerName::try_from(host.clone()) else {
                 value.problem(format!("`{host}` is not a host's name"));
                 return None;
             };
             Some(Tls::new(name, trust, value)?)
-        } else if scheme == Scheme::HTTP && (insecure || is_loopback(&host)) {
+        } else if insecure || is_loopback(&host) {
             if trust.is_said() {
                 value.problem("`ca` and `client_cert` are for https, and this is plain HTTP");
                 return None;
@@ -105,7 +86,7 @@ impl Upstream {
             value.problem(format!(
                 "{} would send the vendor's key in clear text; write https://, or `insecure = true` if the network \
                  between is yours",
-                quoted_url(base_url)
+                quoted_url(url.as_str())
             ));
             return None;
         };
@@ -113,10 +94,13 @@ impl Upstream {
         Some(Self {
             home: Home::new(&slot, max_connections),
             _slot: slot,
-            port: authority.port_u16().unwrap_or(if tls.is_some() { 443 } else { 80 }),
-            authority: HeaderValue::from_str(authority.as_str()).ok()?,
-            prefix: uri.path().trim_end_matches('/').to_owned(),
-            base_digest: sha256(base_url.trim_end_matches('/').as_bytes()).first_chunk().copied().unwrap_or_default(),
+            port: url.port().unwrap_or(if tls.is_some() { 443 } else { 80 }),
+            authority: HeaderValue::from_str(url.authority()).ok()?,
+            prefix: url.path().trim_end_matches('/').to_owned(),
+            base_digest: sha256(url.as_str().trim_end_matches('/').as_bytes())
+                .first_chunk()
+                .copied()
+                .unwrap_or_default(),
             host,
             tls,
             timeouts,

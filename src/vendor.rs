@@ -18,6 +18,7 @@ pub use self::profile::{
     Accept, Allow, BotId, ErrorShape, Expired, Failure, Fields, HeaderPattern, Identify, KeyAnswers, Meta, Open,
     Profile, Query, Renew, Reply, Route, SessionSource, SessionType, Set, Strip, Target, Who,
 };
+pub(crate) use self::read::base_url;
 pub use self::read::{built_in, built_in_names, read};
 pub use self::reserved::is_reserved;
 pub use self::template::{Proven, Shape, Template, Values, Variable};

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::sheet::{Sheet, written, written_text};
 use super::{Outcome, complain, say};
 use crate::document::{Problem, Problems};
+use crate::net::BaseUrl;
 use crate::vendor::{self, Accept, BotId, Declared, Meta, Open, Options, Place, Profile, Reply, SessionSource};
 
 /// Where a profile's `{gateway}` is, as there is no configuration that would say it.
@@ -63,7 +64,7 @@ fn list(as_json: bool) -> Result<String, Wrong> {
     for name in vendor::built_in_names() {
         let text = vendor::built_in(name).unwrap_or_default();
         let profile = read(name, name, text)?;
-        let url = profile.base_url.as_deref();
+        let url = profile.base_url.as_ref().map(BaseUrl::as_str);
         lines.push(format!(
             "{name:<13} {:<28} {}",
             profile.title,
@@ -120,7 +121,10 @@ fn read(name: &str, file: &str, text: &str) -> Result<Profile, Wrong> {
 
 fn head(sheet: &mut Sheet, profile: &Profile, options: &[Declared]) {
     sheet.heading(format!("{}, profile {}", profile.title, profile.name));
-    sheet.row("base URL", [profile.base_url.as_deref().unwrap_or("none: base_url of [vendors.NAME] says it")]);
+    sheet.row(
+        "base URL",
+        [profile.base_url.as_ref().map_or("none: base_url of [vendors.NAME] says it", BaseUrl::as_str)],
+    );
     sheet.row("bot ids", [if profile.bot_id == BotId::Number { "numbers" } else { "text" }]);
     sheet.row(
         "options",

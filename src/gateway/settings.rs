@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use http::Uri;
-
 use crate::document::{Rate, Table, Value};
-use crate::net::is_loopback;
+use crate::net::{BaseUrl, is_loopback};
 use crate::proxy::SocketTimeouts;
 use crate::text::quoted_url;
 use crate::vendor;
@@ -59,25 +57,14 @@ impl Settings {
 
 fn public_url(value: &Value<'_>) -> Option<String> {
     let text = value.text()?;
-    let uri = text.parse::<Uri>().ok();
-    let host = uri.as_ref().and_then(Uri::host).map(|host| host.trim_matches(['[', ']']));
-    let is_plain = |uri: &Uri| {
-        let authority = uri.authority().map_or("", |authority| authority.as_str());
-        let port = authority.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'));
-        !authority.contains('@') && port.is_none_or(|port| port.parse::<u16>().is_ok())
-    };
-    let is_root = !text.ends_with('/')
-        && uri.as_ref().is_some_and(is_plain)
-        && uri.as_ref().is_some_and(|uri| uri.path() == "/" && uri.query().is_none());
-    match (uri.as_ref().and_then(Uri::scheme_str), host) {
-        (Some("https"), Some(_)) if is_root => Some(text.to_owned()),
-        (Some("http"), Some(host)) if is_root && is_loopback(host) => Some(text.to_owned()),
-        (Some("http"), Some(_)) if is_root => {
+    match BaseUrl::parse(text).ok().filter(|url| url.path() == "/" && !text.ends_with('/')) {
+        Some(url) if url.is_https() || is_loopback(url.host()) => Some(text.to_owned()),
+        Some(_) => {
             let shown = quoted_url(text);
             value.problem(format!("{shown} must be https: tokens travel to it (http only for this machine itself)"));
             None
         }
-        _ => {
+        None => {
             value.problem(format!(
                 "{} must be scheme and host, without user and without a slash at the end, such as \"https://chat.example.com\"",
                 quoted_url(text)

@@ -4,13 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZero;
 use std::time::Duration;
 
-use http::Uri;
 use ipnet::IpNet;
 
 use super::bounds::{Bounds, Timeouts};
 use super::tls::{self, Tls};
 use crate::document::{Environment, Table, Value};
-use crate::net::Trusted;
+use crate::net::{BaseUrl, Trusted};
 
 /// `listen`, `tls`, `insecure` and `workers` of `[server]`, and its time-outs and limits for connections.
 #[derive(Debug)]
@@ -107,8 +106,9 @@ fn read_tls(table: &Table<'_>, environment: &Environment) -> Option<Tls> {
     let key = section.required("key", "the file of the private key, in PEM");
     let (cert, key) = (environment.input(cert?.text()?), environment.input(key?.text()?));
     let tls = tls::read(&cert, &key).map_err(|message| section.value().problem(message)).ok()?;
-    let public_url = table.get("public_url").and_then(|value| value.as_text()?.parse::<Uri>().ok());
-    let host = public_url.as_ref().and_then(Uri::host).map(|host| host.trim_matches(['[', ']']));
-    tls.warnings(environment.now(), host).into_iter().for_each(|warning| section.warn("cert", warning));
+    let public_url = table.get("public_url").and_then(|value| BaseUrl::parse(value.as_text()?).ok());
+    tls.warnings(environment.now(), public_url.as_ref().map(BaseUrl::host))
+        .into_iter()
+        .for_each(|warning| section.warn("cert", warning));
     Some(tls)
 }

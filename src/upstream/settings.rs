@@ -5,11 +5,11 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
-use http::uri::{Scheme, Uri};
 
 use super::egress;
 use super::tls::Trust;
 use crate::document::{Environment, Table, Value};
+use crate::net::BaseUrl;
 use crate::secret::Secret;
 use crate::text::quoted_url;
 
@@ -97,23 +97,13 @@ impl Proxy {
                 quoted_url(text)
             ));
         };
-        let uri = text.parse::<Uri>().ok().filter(|uri| uri.scheme() == Some(&Scheme::HTTP) && uri.path() == "/");
-        let Some(authority) = uri.as_ref().filter(|uri| uri.query().is_none()).and_then(Uri::authority) else {
+        let Some(url) = BaseUrl::parse(text).ok().filter(|url| !url.is_https() && url.path() == "/") else {
             wrong();
             return None;
         };
-        let host = host_of(authority);
-        if authority.as_str().contains('@') || host.is_empty() {
-            wrong();
-            return None;
-        }
-        is_allowed(&host, value).then(|| Self { host, port: authority.port_u16().unwrap_or(80), authorization: None })
+        let (host, port) = (url.host().to_owned(), url.port().unwrap_or(80));
+        is_allowed(&host, value).then(|| Self { host, port, authorization: None })
     }
-}
-
-/// The host of an authority, an IPv6 address without its brackets.
-pub(super) fn host_of(authority: &http::uri::Authority) -> String {
-    authority.host().trim_matches(['[', ']']).to_owned()
 }
 
 /// Whether `host` is not an address that would be refused at every connection, see [`egress`].

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::path::{Pattern, Segment};
 use super::place::Place;
 use super::template::{Shape, Template, Values, Variable};
+use crate::net::BaseUrl;
 
 /// A vendor's API, as the gateway fronts it.
 #[derive(Debug)]
@@ -19,7 +20,7 @@ pub struct Profile {
     /// The vendor's name, for people.
     pub title: String,
     /// Where the API is, unless the configuration says otherwise.
-    pub base_url: Option<String>,
+    pub base_url: Option<BaseUrl>,
     /// What type the vendor's bot ids have in JSON.
     pub bot_id: BotId,
     /// The vendor's session call; absent: the vendor has none and the gateway makes the id.

@@ -7,8 +7,6 @@ mod parts;
 mod route;
 mod set;
 
-use http::Uri;
-
 use self::accept::accept;
 use self::error::error_shape;
 use self::open::{identify, open, renew};
@@ -17,7 +15,7 @@ use super::options::{self, Names, Options};
 use super::path;
 use super::profile::{BotId, Profile, Route};
 use crate::document::{Document, Problems, Table, Value};
-use crate::text::quoted_url;
+use crate::net::BaseUrl;
 
 /// The profiles that come with the gateway.
 const BUILT_IN: &[(&str, &str)] = &[
@@ -102,26 +100,9 @@ fn turn<T>(section: Option<Option<T>>) -> Option<Option<T>> {
 }
 
 /// Where the API is. Whether it may be reached so is for the configuration to say.
-fn base_url(value: &Value<'_>) -> Option<String> {
+pub(crate) fn base_url(value: &Value<'_>) -> Option<BaseUrl> {
     let text = value.text()?;
-    let uri = text.parse::<Uri>().ok().filter(|uri| uri.query().is_none());
-    let is_web = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https"));
-    let Some(authority) = uri.filter(is_web).and_then(|uri| uri.authority().cloned()) else {
-        let shown = quoted_url(text);
-        value.problem(format!("{shown} must be a URL such as \"https://api.example.com\", without a query"));
-        return None;
-    };
-    if authority.as_str().contains('@') {
-        value.problem("a URL with a user or password in it is refused: credentials go into `keys` of [vendors.NAME]");
-        return None;
-    }
-    // Behind an IPv6 address the bracket is no part of a port.
-    let port = authority.as_str().rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'));
-    if port.is_some() && authority.port_u16().is_none() {
-        value.problem(format!("`{text}` has a port that does not exist"));
-        return None;
-    }
-    Some(text.to_owned())
+    BaseUrl::parse(text).map_err(|why| value.problem(why.told(text, "`keys` of [vendors.NAME]"))).ok()
 }
 
 /// Notes calls that are there twice: with one method and at one path, whatever their placeholders are called. What else is

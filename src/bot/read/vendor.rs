@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::is_enabled;
 use crate::bot::Mount;
 use crate::document::{Environment, Problem, Problems, Rate, Table, Value, utf8};
+use crate::net::BaseUrl;
 use crate::secret::{Secret, same};
 use crate::upstream::{self, Upstream};
 use crate::vendor::{self, Declared, Options, Place, Profile};
@@ -157,15 +158,15 @@ impl Reader<'_> {
         let (profile, problems) = source.read(&options, &given_options, Declared::stand_in);
         problems.iter().for_each(|found| self.problems.add(&found.file, found.line, &found.path, &*found.message));
         let profile = profile?;
-        let base_url = match (&given, &profile.base_url) {
-            (Some(value), _) => value.text()?.to_owned(),
+        let url = match (&given, &profile.base_url) {
+            (Some(value), _) => vendor::base_url(value)?,
             (None, Some(url)) => url.clone(),
             (None, None) => {
                 table.problem("base_url", "is missing, and the profile has none either: where the vendor's API is");
                 return None;
             }
         };
-        let upstream = Upstream::read(given.as_ref().unwrap_or(value), &base_url, connections?)?;
+        let upstream = Upstream::read(given.as_ref().unwrap_or(value), &url, connections?)?;
         let (name, line, profile) = (name.to_owned(), value.line(), Arc::new(profile));
         Some(VendorSettings { name, profile, mount, is_enabled, line, upstream, keys: keys?, per_key, source, options })
     }
@@ -220,9 +221,9 @@ fn gateway(public_url: &str, mount: &Mount) -> String {
     match mount {
         Mount::Prefix(prefix) => format!("{public_url}{}", prefix.trim_end_matches('/')),
         Mount::Host(host) => {
-            let (scheme, authority) = public_url.split_once("://").unwrap_or(("https", public_url));
-            let port = authority.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'));
-            let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+            let public = BaseUrl::parse(public_url).ok();
+            let scheme = if public.as_ref().is_none_or(BaseUrl::is_https) { "https" } else { "http" };
+            let port = public.and_then(|public| public.port()).map(|port| format!(":{port}")).unwrap_or_default();
             format!("{scheme}://{host}{port}")
         }
     }

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use http::uri::Scheme;
-use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::super::tls::Trust;
 use super::super::{Timeouts, Upstream, settings};
 use super::Collector;
 use crate::document::{Environment, Table, Value};
-use crate::net::is_loopback;
+use crate::net::{BaseUrl, is_loopback};
 use crate::secret::Secret;
 use crate::telemetry::traces::{self, Sample};
 
@@ -41,21 +40,20 @@ impl Settings {
 
 fn upstream(value: &Value<'_>, insecure: bool, trust: Trust) -> Option<Upstream> {
     let text = value.text()?;
-    let uri = text.parse::<Uri>().ok();
-    let is_plain = uri.as_ref().is_some_and(|uri| uri.scheme() == Some(&Scheme::HTTP));
-    if is_plain && !insecure && !uri.as_ref().and_then(Uri::host).is_some_and(is_loopback) {
+    let url = BaseUrl::parse(text).map_err(|why| value.problem(why.told(text, "`headers`"))).ok()?;
+    if !url.is_https() && !insecure && !is_loopback(url.host()) {
         value.problem(
             "traces would travel in clear text; write https://, or `insecure = true` if the network between is yours",
         );
         return None;
     }
-    if uri.as_ref().is_some_and(|uri| uri.path().trim_end_matches('/').ends_with("/v1/traces")) {
+    if url.path().trim_end_matches('/').ends_with("/v1/traces") {
         value.problem("must be without /v1/traces, which is put behind it");
         return None;
     }
     let time = Duration::from_secs(5);
     let timeouts = Timeouts { connect: time, header: time, idle: time };
-    Upstream::read(value, text, settings::Settings { insecure, timeouts, trust, proxy: None, max_connections: None })
+    Upstream::read(value, &url, settings::Settings { insecure, timeouts, trust, proxy: None, max_connections: None })
 }
 
 fn service(value: &Value<'_>) -> Option<String> {

@@ -10,6 +10,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 use crate::document::{Document, Environment, Problems};
+use crate::net::BaseUrl;
 use crate::upstream::Settings;
 
 /// The vendor at `url` with these lines.
@@ -18,7 +19,7 @@ fn upstream(url: &str, lines: &str) -> Upstream {
     let document = Document::parse("test", lines, &problems).unwrap();
     let root = document.root(&problems);
     let settings = Settings::read(&root, &Environment::given("", [])).unwrap();
-    let upstream = Upstream::read(root.value(), url, settings).unwrap();
+    let upstream = Upstream::read(root.value(), &BaseUrl::parse(url).unwrap(), settings).unwrap();
     drop(root);
     assert!(problems.is_empty(), "{:?}", problems.into_sorted());
     upstream
