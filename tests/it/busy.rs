@@ -115,19 +115,29 @@ async fn a_caller_that_leaves_gives_its_connection_to_one_that_waits() {
     assert_eq!(senders.lock().len(), 2);
 }
 
-#[tokio::test]
-async fn one_visitor_whose_calls_wait_for_a_connection_stops_no_vendor() {
-    // A way to the vendor that takes half a second, and answers that last until their callers leave.
-    let way = TestVendor::raw(|_, mut stream| async move {
+/// A proxy that is a way to the vendor only after so long. So many calls on it have this answer, another has none.
+fn slow_way(takes: Duration, calls: usize, answer: &'static str) -> TestVendor {
+    TestVendor::raw(move |_, mut stream| async move {
         if wire::next_message(&mut stream).await.is_none() {
             return;
         }
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        tokio::time::sleep(takes).await;
         wire::write(&mut stream, "HTTP/1.1 200 OK\r\n\r\n").await;
-        while wire::next_message(&mut stream).await.is_some() {
-            wire::write(&mut stream, "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n\r\n").await;
+        for _ in 0..calls {
+            if wire::next_message(&mut stream).await.is_none() {
+                return;
+            }
+            wire::write(&mut stream, answer).await;
         }
-    });
+        let _listening = wire::next_message(&mut stream).await;
+        std::future::pending::<()>().await;
+    })
+}
+
+#[tokio::test]
+async fn one_visitor_whose_calls_wait_for_a_connection_stops_no_vendor() {
+    // Its answers last until their callers leave.
+    let way = slow_way(Duration::from_millis(500), usize::MAX, "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n\r\n");
     let lines = format!("max_connections = 5\nproxy = \"{}\"\ntimeouts = {{ connect = \"1500ms\" }}", way.url);
     let vendor = TestVendor::echo();
     let gateway = TestGateway::in_front_of(&vendor).vendor(&lines).bot(UNLIMITED).start();
@@ -163,9 +173,7 @@ async fn a_call_that_waits_for_a_connection_when_its_session_ends_was_not_sent_a
     })
     .await;
 
-    let path = format!("/v1/sessions/{}", session.id);
-    let ended = gateway.call(Method::DELETE, &path).bearer_auth(&session.token).send().await.unwrap();
-    assert_eq!(ended.status(), 204);
+    gateway.end(&session).await;
 
     let answer = wire::read_until(&mut waiting, "token_revoked").await;
     assert_eq!(wire::status(&answer), 401, "{answer}");
@@ -174,20 +182,8 @@ async fn a_call_that_waits_for_a_connection_when_its_session_ends_was_not_sent_a
 
 #[tokio::test]
 async fn what_a_connection_takes_to_come_is_not_of_the_time_for_the_answer() {
-    // A way to the vendor that takes longer than the answer may.
-    let way = TestVendor::raw(|_, mut stream| async move {
-        if wire::next_message(&mut stream).await.is_none() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(1500)).await;
-        wire::write(&mut stream, "HTTP/1.1 200 OK\r\n\r\n").await;
-        if wire::next_message(&mut stream).await.is_some() {
-            wire::write(&mut stream, OK).await;
-        }
-        // Of another call it says nothing.
-        let _listening = wire::next_message(&mut stream).await;
-        std::future::pending::<()>().await;
-    });
+    // It takes longer than the answer may, and of another call the vendor says nothing.
+    let way = slow_way(Duration::from_millis(1500), 1, OK);
     let lines = format!("proxy = \"{}\"\ntimeouts = {{ connect = \"20s\", header = \"1s\" }}", way.url);
     let vendor = TestVendor::echo();
     let gateway = TestGateway::in_front_of(&vendor).vendor(&lines).server("workers = 1").start();

@@ -541,9 +541,7 @@ async fn what_has_ended_or_can_be_kept_nowhere_is_not_told_to_the_vendor() {
     let store = format!("[store]\nurl = \"{}\"", redis.url());
     let gateway = TestGateway::with_profile(&vendor, IDENTIFYING).sections(&store).start();
     let (ended, kept) = (gateway.mint("support").await, gateway.mint("support").await);
-    let path = format!("/v1/sessions/{}", ended.id);
-    let end = gateway.call(Method::DELETE, &path).bearer_auth(&ended.token).send().await.unwrap();
-    assert_eq!(end.status(), 204);
+    gateway.end(&ended).await;
     let refused = becomes(&gateway, &ended, &ended.token, &ada()).await;
     assert!(!refused.headers().contains_key("www-authenticate"), "the credential of whoever calls is good");
     assert_eq!(refusal(refused).await, says(400, "bad_request"));

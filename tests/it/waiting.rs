@@ -35,25 +35,31 @@ fn mute() -> (TestVendor, mpsc::UnboundedReceiver<String>) {
     (vendor, all)
 }
 
+/// The status that the client of a call hears, with this `code`, when its session is ended while the vendor has it.
+async fn cut(
+    gateway: &TestGateway,
+    heard: &mut mpsc::UnboundedReceiver<String>,
+    (call, headers, body): (&str, &[&str], &str),
+    code: &str,
+) -> u16 {
+    let session = gateway.mint("support").await;
+    let mut client = wire::send(gateway, wire::head(&session, call, headers) + body).await;
+    assert!(heard.recv().await.is_some(), "the vendor has the call");
+    gateway.end(&session).await;
+    let answer = wire::read_until(&mut client, code).await;
+    assert!(heard.recv().await.unwrap().starts_with(call), "the vendor's call has ended");
+    wire::status(&answer)
+}
+
 #[tokio::test]
 async fn a_call_that_waits_for_its_answer_is_cut_when_its_session_is_ended() {
     // One that is there with its head, and one that is an upload.
     for (framing, body) in [("content-length: 2", "{}"), ("transfer-encoding: chunked", "2\r\n{}\r\n0\r\n\r\n")] {
         let (vendor, mut heard) = mute();
         let gateway = TestGateway::in_front_of(&vendor).start();
-        let session = gateway.mint("support").await;
-        let head = wire::head(&session, "POST /echo", &[framing, "content-type: application/json"]);
-        let mut client = wire::send(&gateway, head + body).await;
-
-        assert!(heard.recv().await.is_some(), "the vendor has the call");
-        let path = format!("/v1/sessions/{}", session.id);
-        let ended = gateway.call(Method::DELETE, &path).bearer_auth(&session.token).send().await.unwrap();
-        assert_eq!(ended.status(), 204);
-
+        let call = ("POST /echo", &[framing, "content-type: application/json"][..], body);
         // A client that takes a new token and repeats what was refused with 401 could have it carried out twice.
-        let answer = wire::read_until(&mut client, "maybe_sent").await;
-        assert!(answer.starts_with("HTTP/1.1 409 "), "{framing}: {answer}");
-        assert!(heard.recv().await.unwrap().starts_with("POST /echo"), "the vendor's call has ended");
+        assert_eq!(cut(&gateway, &mut heard, call, "maybe_sent").await, 409, "{framing}");
         gateway.record(|record| record["code"] == "maybe_sent").await;
     }
 }
@@ -62,17 +68,7 @@ async fn a_call_that_waits_for_its_answer_is_cut_when_its_session_is_ended() {
 async fn a_call_that_only_reads_is_401_when_its_session_is_ended() {
     let (vendor, mut heard) = mute();
     let gateway = TestGateway::in_front_of(&vendor).start();
-    let session = gateway.mint("support").await;
-    let mut client = wire::send(&gateway, wire::head(&session, "GET /read", &[])).await;
-
-    assert!(heard.recv().await.is_some(), "the vendor has the call");
-    let path = format!("/v1/sessions/{}", session.id);
-    let ended = gateway.call(Method::DELETE, &path).bearer_auth(&session.token).send().await.unwrap();
-    assert_eq!(ended.status(), 204);
-
-    let answer = wire::read_until(&mut client, "token_revoked").await;
-    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
-    assert!(heard.recv().await.unwrap().starts_with("GET /read"), "the vendor's call has ended");
+    assert_eq!(cut(&gateway, &mut heard, ("GET /read", &[], ""), "token_revoked").await, 401);
 }
 
 #[tokio::test]
@@ -119,20 +115,10 @@ async fn a_handshake_that_waits_is_cut_when_its_session_is_ended() {
     let (vendor, mut heard) = mute();
     let profile = "title = \"Own\"\n[[route]]\ncall = \"GET /talk\"\nallow = { header = [\"Upgrade\"] }\n";
     let gateway = TestGateway::with_profile(&vendor, profile).start();
-    let session = gateway.mint("support").await;
     let version = "sec-websocket-version: 13";
     let key = "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==";
     let headers = ["connection: Upgrade", "upgrade: websocket", version, key];
-    let mut client = wire::send(&gateway, wire::head(&session, "GET /talk", &headers)).await;
-
-    assert!(heard.recv().await.is_some(), "the vendor has the call");
-    let path = format!("/v1/sessions/{}", session.id);
-    let ended = gateway.call(Method::DELETE, &path).bearer_auth(&session.token).send().await.unwrap();
-    assert_eq!(ended.status(), 204);
-
-    let answer = wire::read_until(&mut client, "token_revoked").await;
-    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
-    assert!(heard.recv().await.unwrap().starts_with("GET /talk"), "the vendor's call has ended");
+    assert_eq!(cut(&gateway, &mut heard, ("GET /talk", &headers, ""), "token_revoked").await, 401);
 }
 
 #[tokio::test]

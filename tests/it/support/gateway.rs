@@ -168,6 +168,12 @@ impl TestGateway {
         Session { id: text("sessionId"), conversation: text("conversationId"), token: text("token") }
     }
 
+    /// Ends a session by its own token.
+    pub(crate) async fn end(&self, session: &Session) {
+        let call = self.call(Method::DELETE, &format!("/v1/sessions/{}", session.id)).bearer_auth(&session.token);
+        assert_eq!(call.send().await.unwrap().status(), 204);
+    }
+
     /// Where its audit record is.
     pub(crate) fn audit_file(&self) -> PathBuf {
         self.state.path().join("keystile-audit.jsonl")
