@@ -31,19 +31,13 @@ impl Moment {
     }
 }
 
-/// What the clocks showed since they stand, each once it was looked at.
-#[derive(Clone, Copy, Default)]
-struct Shown {
-    wall: Option<Timestamp>,
-    instant: Option<Instant>,
-}
-
 thread_local! {
-    static STANDING: Cell<Option<Shown>> = const { Cell::new(None) };
+    /// Nothing while the clocks go; then what they showed, once they were looked at.
+    static STANDING: Cell<Option<Option<Moment>>> = const { Cell::new(None) };
 }
 
 /// Lets the clocks go on again, also behind a panic.
-struct GoOn(Option<Shown>);
+struct GoOn(Option<Option<Moment>>);
 
 impl Drop for GoOn {
     fn drop(&mut self) {
@@ -55,28 +49,23 @@ impl Drop for GoOn {
 /// it first. A call asks for the time in a dozen places between two waits, and to read a clock is slower than what most of
 /// them do.
 pub(crate) fn standing<T>(work: impl FnOnce() -> T) -> T {
-    let _go_on = GoOn(STANDING.replace(Some(Shown::default())));
+    let _go_on = GoOn(STANDING.replace(Some(None)));
     work()
 }
 
 /// What tokio's clock shows, or showed when it was looked at first since it [stands](standing).
 pub(crate) fn instant() -> Instant {
-    let Some(shown) = STANDING.get() else { return Instant::now() };
-    shown.instant.unwrap_or_else(|| {
-        let instant = Instant::now();
-        STANDING.set(Some(Shown { instant: Some(instant), ..shown }));
-        instant
-    })
+    stood().map_or_else(Instant::now, |moment| moment.instant)
 }
 
-/// What the system's clock shows, in the same way.
-fn wall() -> Timestamp {
-    let Some(shown) = STANDING.get() else { return Timestamp::of_system() };
-    shown.wall.unwrap_or_else(|| {
-        let wall = Timestamp::of_system();
-        STANDING.set(Some(Shown { wall: Some(wall), ..shown }));
-        wall
-    })
+/// What the clocks showed at the first look, if they stand.
+fn stood() -> Option<Moment> {
+    let shown = STANDING.get()?;
+    Some(shown.unwrap_or_else(|| {
+        let moment = Moment { wall: Timestamp::of_system(), instant: Instant::now() };
+        STANDING.set(Some(Some(moment)));
+        moment
+    }))
 }
 
 /// A source of wall-clock time: the system's, or one that a test moves by hand.
@@ -103,7 +92,7 @@ impl Clock {
     /// The present moment.
     pub fn now(&self) -> Timestamp {
         match &self.0 {
-            Source::System => wall(),
+            Source::System => stood().map_or_else(Timestamp::of_system, |moment| moment.wall),
             Source::Manual(millis) => Timestamp(millis.load(Ordering::Relaxed)),
         }
     }

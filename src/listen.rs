@@ -8,6 +8,7 @@ mod bounds;
 mod calls;
 mod certificate;
 mod drain;
+mod heads;
 mod http1;
 mod http2;
 mod names;

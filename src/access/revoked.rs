@@ -269,7 +269,8 @@ impl Revoked {
     }
 
     fn is_fresh(&self) -> bool {
-        self.clock.now().millis() <= self.fresh_until.load(Ordering::Acquire)
+        // Who was woken because it is not must not find by a clock that stands that it is.
+        !self.is_stale.load(Ordering::Acquire) && self.clock.now().millis() <= self.fresh_until.load(Ordering::Acquire)
     }
 
     /// Until when what was read is fresh.

@@ -12,15 +12,15 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Sleep, sleep};
 
 use super::ahead::{Ahead, Written};
 use super::bounds::{Bounds, Timeouts};
 use super::calls::{Answer, Call, Calls, Patience};
 use super::drain::{Drain, Phase};
+use super::heads::Heads;
 use super::stream::Watch;
 use super::{AnswerBody, HttpService, UNUSED, within};
-use crate::alarm::Alarm;
 use crate::net::READ_BUFFER;
 
 /// How many headers hyper has room for without asking for memory at each request.
@@ -33,8 +33,6 @@ const LINGER_BYTES: usize = 16 << 20;
 /// Why a connection was ended from here.
 #[derive(Debug, thiserror::Error)]
 enum Ended {
-    #[error("the client took too long for the head of its next call")]
-    Late,
     #[error("the client left while its call was open")]
     Left,
     #[error("the client does not read its answer")]
@@ -60,8 +58,7 @@ pub(super) async fn serve<S, B>(
     let (io, counted) = (Written::new(io, &ahead), Arc::clone(&calls));
     let service = service_fn(move |request| Serving { call: Some(counted.begin()), answer: service.call(request) });
     let mut builder = Builder::new();
-    // A head is waited for here: hyper makes a timer for each, and looks at its socket once more to set it.
-    builder.header_read_timeout(None);
+    builder.timer(Heads::default()).header_read_timeout(timeouts.head);
     builder.max_buf_size(READ_BUFFER.max(bounds.head as usize)).max_header_size(bounds.head as usize);
     if bounds.headers != USUAL_HEADERS {
         builder.max_headers(bounds.headers);
@@ -69,7 +66,6 @@ pub(super) async fn serve<S, B>(
     let mut connection = builder.serve_connection(TokioIo::new(io), service).with_upgrades();
 
     let mut patience = Patience::new(timeouts.send);
-    let mut head = NextHead::new(timeouts.head);
     let mut left = pin!(watch.left());
     let (mut ear, mut is_last) = (drain.ear(), false);
     let mut unused: Option<Pin<Box<Sleep>>> = None;
@@ -94,14 +90,15 @@ pub(super) async fn serve<S, B>(
         if unused.as_mut().is_some_and(|unused| unused.as_mut().poll(context).is_ready()) && calls.begun() == 0 {
             return Poll::Ready(Ok(()));
         }
-        // Between calls hyper reads, and sees by itself that the client left.
-        let is_next = !calls.are_open();
-        let ended = if is_next { head.poll(context, calls.begun()) } else { left.as_mut().poll(context) };
-        ended.map(|()| Err(if is_next { Ended::Late } else { Ended::Left }))
+        // Between calls hyper reads, and sees it by itself.
+        if calls.are_open() && left.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Err(Ended::Left));
+        }
+        Poll::Pending
     });
     match ended.await {
         Ok(()) => {}
-        Err(error @ (Ended::Http(_) | Ended::Late)) => tracing::debug!(%error, "a connection ended with an error"),
+        Err(Ended::Http(error)) => tracing::debug!(%error, "a connection ended with an error"),
         Err(error) => {
             tracing::debug!(%error, "a connection was ended");
             return;
@@ -110,30 +107,6 @@ pub(super) async fn serve<S, B>(
     if let Some(parts) = connection.into_parts() {
         // On the heap, while it is needed.
         let _gave_up = within(LINGER_TIMEOUT, Box::pin(linger(parts.io.into_inner()))).await;
-    }
-}
-
-/// The time that a client has for the head of its next call, from when the last one was answered.
-struct NextHead {
-    limit: Duration,
-    /// How many calls were before it, and until when it may take.
-    awaited: Option<(usize, Instant)>,
-    alarm: Alarm,
-}
-
-impl NextHead {
-    fn new(limit: Duration) -> Self {
-        Self { limit, awaited: None, alarm: Alarm::default() }
-    }
-
-    /// Whether the head of the call after `before` others took too long.
-    fn poll(&mut self, context: &mut Context<'_>, before: usize) -> Poll<()> {
-        let deadline = match self.awaited {
-            Some((known, deadline)) if known == before => deadline,
-            _ => Instant::now() + self.limit,
-        };
-        self.awaited = Some((before, deadline));
-        self.alarm.poll(context, deadline)
     }
 }
 

@@ -44,9 +44,9 @@ use self::lane::Lane;
 pub(super) use self::needles::Needles;
 use self::view::{Text, View};
 
-/// A live match of so many bytes is held through a pause. Shorter ones are common text (`sk-`, `Bearer`), for which a
 /// How long the beginning of what may be a secret is held back.
 pub(super) const HOLD: Duration = Duration::from_millis(50);
+/// A live match of so many bytes is held through a pause. Shorter ones are common text (`sk-`, `Bearer`), for which a
 /// stream must not stall; and the 7 bytes that may leave are less than half of the shortest secret.
 const TELLING: usize = 8;
 

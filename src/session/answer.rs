@@ -65,11 +65,13 @@ pub(super) fn read(open: &Open, vendor: &Vendor, reply: &Reply, now: Timestamp) 
         return Err(unusable("its session id holds a secret"));
     }
     // Twice: what is read and written again has lost an escape, behind which another form of a secret may be.
-    let clean = |text: &[u8]| serde_json::from_slice::<Value>(&masked(secrets(), text)).ok();
+    let clean = |text: &[u8]| {
+        // Its own token is where it belongs.
+        vendor.note_masked(hits(vendor.keys.secrets(), text));
+        serde_json::from_slice::<Value>(&masked(secrets(), text)).ok()
+    };
     let whole = reply.json().ok().and_then(|_| clean(reply.body()));
     let whole = whole.and_then(|answer| clean(answer.to_string().as_bytes()));
-    // Its own token is where it belongs.
-    vendor.note_masked(hits(vendor.keys.secrets(), reply.body()));
     answer.whole = whole;
     Ok(answer)
 }

@@ -210,16 +210,16 @@ async fn a_head_that_does_not_come_in_time_ends_the_connection() {
 #[tokio::test]
 async fn the_time_for_a_head_is_each_ones_own_and_not_a_calls() {
     let vendor = TestVendor::echo();
-    let gateway = TestGateway::in_front_of(&vendor).server(r#"timeouts = { head = "1s" }"#).start();
+    let gateway = TestGateway::in_front_of(&vendor).server(r#"timeouts = { head = "3s" }"#).start();
     let session = gateway.mint("support").await;
     let mut client =
         wire::send(&gateway, wire::head(&session, "POST /echo", &["content-type: text/plain", "content-length: 5"]))
             .await;
-    tokio::time::sleep(Duration::from_millis(1300)).await;
+    tokio::time::sleep(Duration::from_millis(3500)).await;
     wire::write(&mut client, "hello").await;
     assert_eq!(wire::status(&wire::next_message(&mut client).await.unwrap()), 200, "a call that is open for longer");
     for call in 2..4 {
-        tokio::time::sleep(Duration::from_millis(600)).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
         wire::write(&mut client, &wire::head(&session, "GET /read", &[])).await;
         assert_eq!(wire::status(&wire::next_message(&mut client).await.unwrap()), 200, "call {call}");
     }

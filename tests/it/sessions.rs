@@ -92,7 +92,7 @@ async fn session_token_names_no_contact_where_the_bot_takes_none() {
     let session = gateway.mint("support").await;
     let path = format!("/api/v1/conversation/{}/contact/upsert", session.conversation);
     let upsert = gateway.post(&path).bearer_auth(&session.token).json(&json!({"email": "eve@example.com"}));
-    assert_eq!(refused(upsert).await.0, 400);
+    assert_eq!(refused(upsert).await, says(400, "BAD_REQUEST"));
     assert!(gateway.chatbotkit.as_ref().unwrap().seen().iter().all(|seen| !seen.path.ends_with("/upsert")));
 }
 

@@ -44,6 +44,22 @@ async fn answered(gateway: &TestGateway, session: &Session) -> TcpStream {
     client
 }
 
+#[tokio::test]
+async fn an_upload_that_goes_on_behind_its_answer_is_no_head_that_is_waited_for() {
+    let (vendor, read, ended) = early();
+    let gateway = TestGateway::in_front_of(&vendor).server(r#"timeouts = { head = "500ms" }"#).start();
+    let session = gateway.mint("support").await;
+    let mut client = answered(&gateway, &session).await;
+    for more in 1..=4 {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        client.write_all(b"1\r\nx\r\n").await.unwrap();
+        eventually("what comes after it", || read.load(Ordering::SeqCst) >= more * b"1\r\nx\r\n".len()).await;
+    }
+    assert!(!ended.load(Ordering::SeqCst));
+    client.write_all(b"0\r\n\r\n").await.unwrap();
+    eventually("its end", || read.load(Ordering::SeqCst) >= 4 * b"1\r\nx\r\n".len() + b"0\r\n\r\n".len()).await;
+}
+
 /// That the session's only call is open until its upload ends.
 async fn counts_until_its_end(gateway: &TestGateway) {
     let session = gateway.mint("support").await;

@@ -90,6 +90,7 @@ impl Report {
             // The one before it, whose hash is another, is no record of what was.
             self.count = self.count.saturating_sub(1);
             self.last = self.earlier.take();
+            self.first = self.first.take().filter(|_| self.last.is_some());
         }
         if self.breach.is_some() {
             return;
@@ -156,6 +157,7 @@ mod tests {
             let changed = verified(&lines, "\n", &[]);
             assert_eq!(changed.breach, Some(Breach::Changed { line }));
             assert_eq!((changed.count, changed.last.map_or(0, |last| last.number)), (line - 1, line - 1));
+            assert_eq!(changed.first.is_some(), line > 1);
             let missing = breach(&|lines| drop(lines.remove(at)));
             assert_eq!(missing, Some(Breach::Missing { line, from: line, to: line }));
             let inserted = breach(&|lines| lines.insert(at + 1, lines[at].clone()));

@@ -4,7 +4,7 @@ use std::io;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{Collector, Settings};
 use crate::telemetry::traces::{Outlet, Traces};
@@ -50,7 +50,7 @@ impl Carrier {
             runtime.shutdown_background();
         };
         let thread = std::thread::Builder::new().name("traces".to_owned()).spawn(work)?;
-        Ok(Carrying { stop, thread })
+        Ok(Carrying { stop: stop.drop_guard(), thread })
     }
 
     async fn carry(mut self, stopped: &CancellationToken) {
@@ -67,14 +67,15 @@ impl Carrier {
 /// A carrier at work.
 #[derive(Debug)]
 pub(crate) struct Carrying {
-    stop: CancellationToken,
+    /// What is dropped ends, too.
+    stop: DropGuard,
     thread: JoinHandle<()>,
 }
 
 impl Carrying {
     /// Ends it, after the spans that there are. What takes longer is lost.
     pub(crate) fn stop(self) {
-        self.stop.cancel();
+        drop(self.stop);
         if self.thread.join().is_err() {
             tracing::error!("the thread that carries traces had panicked");
         }
