@@ -34,7 +34,7 @@ impl NoBaseUrl {
             Self::HasUser => {
                 format!("a URL with a user or password in it is refused: credentials go into {credentials}")
             }
-            Self::NoSuchPort => format!("`{text}` has a port that does not exist"),
+            Self::NoSuchPort => format!("{} has a port that does not exist", quoted_url(text)),
         }
     }
 }
@@ -46,7 +46,8 @@ impl BaseUrl {
     ///
     /// Why it is none.
     pub fn parse(text: &str) -> Result<Self, NoBaseUrl> {
-        let uri: Uri = text.parse().map_err(|_no_uri| NoBaseUrl::Another)?;
+        // A fragment is dropped in silence.
+        let uri: Uri = if text.contains('#') { None } else { text.parse().ok() }.ok_or(NoBaseUrl::Another)?;
         let is_https = match uri.scheme_str() {
             Some("https") => true,
             Some("http") => false,
@@ -124,7 +125,9 @@ mod tests {
             ("https://", NoBaseUrl::Another),
             ("https://:443", NoBaseUrl::Another),
             ("https://api.example.com/?key=hunter2", NoBaseUrl::Another),
+            ("https://api.example.com/#hunter2", NoBaseUrl::Another),
             ("https://user:hunter2@api.example.com", NoBaseUrl::HasUser),
+            ("https://user:hunter2/x@api.example.com", NoBaseUrl::NoSuchPort),
             ("https://api.example.com:65536", NoBaseUrl::NoSuchPort),
             ("https://[::1]:", NoBaseUrl::NoSuchPort),
         ] {
