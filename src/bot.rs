@@ -43,11 +43,11 @@ pub struct Vendor {
 }
 
 impl Vendor {
-    /// Notes that so many secrets were found in what it answered, and tells the operator.
-    pub fn note_masked(&self, hits: u32) {
+    /// Notes that so many secrets were found in what it answered, and tells the operator, also in which part of it.
+    pub fn note_masked(&self, hits: u32, part: &str) {
         if hits > 0 {
             self.masked.fetch_add(hits.into(), Ordering::Relaxed);
-            tracing::error!(vendor = self.name.as_str(), hits, "secrets were masked in what a vendor answered");
+            tracing::error!(vendor = self.name.as_str(), part, hits, "secrets were masked in what a vendor answered");
         }
     }
 

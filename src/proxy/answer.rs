@@ -106,7 +106,7 @@ pub(super) async fn rewritten(
     };
     // Once more: a name that is written anew has lost an escape, behind which another form of a secret may be.
     hits += mask_whole(&needles, &mut body);
-    grant.bot().vendor.note_masked(hits);
+    grant.bot().vendor.note_masked(hits, "body");
     let mut response = Response::new(Bytes::from(body));
     *response.status_mut() = head.status;
     *response.headers_mut() = headers(&head.headers, &needles, grant, now);
@@ -178,7 +178,7 @@ fn passing(from: &HeaderMap, needles: &Needles, vendor: &Vendor) -> HeaderMap {
         let value = match mask_header(needles, value.as_bytes()) {
             None => value.clone(),
             Some(masked) => {
-                vendor.note_masked(1);
+                vendor.note_masked(1, name.as_str());
                 HeaderValue::from_bytes(&masked).unwrap_or_else(|_| HeaderValue::from_static("*"))
             }
         };

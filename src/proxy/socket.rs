@@ -215,7 +215,7 @@ impl Socket {
         let sides = (TokioIo::new(client), TokioIo::new(vendor));
         let report = Pump::new(sides, directions, terms, received, admit, Some(&grant)).run().await;
         drop(open);
-        grant.bot().vendor.note_masked(report.hits);
+        grant.bot().vendor.note_masked(report.hits, "messages");
         record.bytes_out = report.sent;
         record.code = report.end.code();
         record.is_complete = report.end.is_complete();

@@ -390,6 +390,6 @@ impl Body for AnswerStream {
 
 impl Drop for AnswerStream {
     fn drop(&mut self) {
-        self.grant.bot().vendor.note_masked(self.scrubber.hits());
+        self.grant.bot().vendor.note_masked(self.scrubber.hits(), "body");
     }
 }

@@ -61,13 +61,13 @@ pub(super) fn read(open: &Open, vendor: &Vendor, reply: &Reply, now: Timestamp) 
     let secrets = || vendor.keys.secrets().chain(&answer.token);
     let told = hits(secrets(), answer.session.to_string().as_bytes());
     if told > 0 {
-        vendor.note_masked(told);
+        vendor.note_masked(told, "session id");
         return Err(unusable("its session id holds a secret"));
     }
     // Twice: what is read and written again has lost an escape, behind which another form of a secret may be.
     let clean = |text: &[u8]| {
         // Its own token is where it belongs.
-        vendor.note_masked(hits(vendor.keys.secrets(), text));
+        vendor.note_masked(hits(vendor.keys.secrets(), text), "opening");
         serde_json::from_slice::<Value>(&masked(secrets(), text)).ok()
     };
     let whole = reply.json().ok().and_then(|_| clean(reply.body()));

@@ -167,7 +167,7 @@ impl OwnCall<'_> {
         let secrets = || vendor.keys.secrets().chain(vendor_token);
         let is_clean = |text: &str| {
             let told = hits(secrets(), text.as_bytes());
-            vendor.note_masked(told);
+            vendor.note_masked(told, "failure");
             told == 0
         };
         let at = |pointer: &Option<String>| pointer.as_deref().and_then(|pointer| json.pointer(pointer));
