@@ -21,7 +21,7 @@ use http::{HeaderMap, header};
 
 pub use self::call::{CallGrant, CallTarget};
 pub use self::contact::{Aim, ContactGrant};
-pub use self::credential::{BEARER_PROTOCOL, Credential};
+pub use self::credential::{BEARER_PROTOCOL, Credential, offered};
 pub use self::hold::{HoldGrant, RenewGrant};
 pub use self::mint::{MintGrant, Minter};
 pub use self::operator::Operator;

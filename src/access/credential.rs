@@ -66,9 +66,8 @@ impl<'r> Credential<'r> {
             take(bearer(value, true)?)?;
         }
         if is_socket {
-            for value in headers.get_all(header::SEC_WEBSOCKET_PROTOCOL) {
-                in_protocols(value)?.into_iter().try_for_each(&mut take)?;
-            }
+            let (tokens, _) = offered(headers)?;
+            tokens.into_iter().try_for_each(&mut take)?;
         }
         // Beside a credential, a slot may hold what the vendor's clients have there without us: an id, which is written
         // anew. What looks like a credential is one.
@@ -96,20 +95,30 @@ fn is_like_credential(text: &str) -> bool {
         || (text.starts_with("eyJ") && text.bytes().filter(|byte| *byte == b'.').count() == 2)
 }
 
-/// The token in a list of WebSocket protocols.
-fn in_protocols(value: &HeaderValue) -> Result<Option<&str>, Fault> {
-    let wrong = || {
-        let detail =
-            "the credential must be offered as the protocols `keystile.bearer, <token>`, in this order and once";
-        Fault::new(Code::InvalidToken, detail)
-    };
-    let list = value.to_str().map_err(|_not_ascii| wrong())?;
-    let mut words = list.split(',').map(str::trim).skip_while(|word| *word != BEARER_PROTOCOL);
-    if words.next().is_none() {
-        return Ok(None);
+/// The WebSocket protocols that a request offers, in one line or in several (RFC 6455 §11.3.4): the tokens, each behind
+/// [`BEARER_PROTOCOL`], and all others, which are the vendor's.
+///
+/// # Errors
+///
+/// A line that is no text, or nothing where a token should be.
+pub fn offered(headers: &HeaderMap) -> Result<(Vec<&str>, Vec<&str>), Fault> {
+    let (mut tokens, mut others, mut is_token) = (Vec::new(), Vec::new(), false);
+    for line in headers.get_all(header::SEC_WEBSOCKET_PROTOCOL) {
+        let list = line.to_str().map_err(|_not_ascii| unreadable())?;
+        for word in list.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+            match word {
+                token if std::mem::take(&mut is_token) => tokens.push(token),
+                BEARER_PROTOCOL => is_token = true,
+                other => others.push(other),
+            }
+        }
     }
-    let token = words.next().filter(|token| !token.is_empty()).ok_or_else(wrong)?;
-    if words.any(|word| word == BEARER_PROTOCOL) { Err(wrong()) } else { Ok(Some(token)) }
+    if is_token { Err(unreadable()) } else { Ok((tokens, others)) }
+}
+
+fn unreadable() -> Fault {
+    let detail = "the credential must be offered as the protocols `keystile.bearer, <token>`, in this order";
+    Fault::new(Code::InvalidToken, detail)
 }
 
 /// The token of `Bearer <token>` (RFC 6750 §2.1; the scheme in any case).
@@ -181,9 +190,15 @@ mod tests {
             presented(&[(NAME, "keystile.bearer, a"), ("authorization", "Bearer b")], None),
             Err(Code::TwoCredentials)
         );
-        for wrong in ["keystile.bearer", "keystile.bearer, ", "keystile.bearer, a, keystile.bearer, b"] {
+        // RFC 6455 §11.3.4: several lines are one list.
+        let lines = [(NAME, "chat, keystile.bearer"), (NAME, "a.b.c"), (NAME, "v2")];
+        assert_eq!(presented(&lines, None).as_deref(), Ok("token a.b.c"));
+        for wrong in ["keystile.bearer", "keystile.bearer, ", "a, keystile.bearer"] {
             assert_eq!(presented(&[(NAME, wrong)], None), Err(Code::InvalidToken), "{wrong}");
         }
+        let twice = |second| presented(&[(NAME, "keystile.bearer, a"), (NAME, second)], None);
+        assert_eq!(twice("keystile.bearer, a").as_deref(), Ok("token a"));
+        assert_eq!(twice("keystile.bearer, b"), Err(Code::TwoCredentials));
     }
 
     #[test]

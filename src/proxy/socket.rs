@@ -29,7 +29,7 @@ use tokio::time::Instant;
 use self::pump::{Pump, Terms};
 pub(super) use self::relay::{Down, Up};
 use super::scrub::Needles;
-use crate::access::{BEARER_PROTOCOL, CallGrant};
+use crate::access::{BEARER_PROTOCOL, CallGrant, offered};
 use crate::fault::{Code, Fault};
 use crate::limit::OpenCall;
 use crate::telemetry::{Received, Record};
@@ -90,17 +90,8 @@ impl Handshake {
         if !STANDARD.decode(key).is_ok_and(|key| key.len() == 16) {
             return wrong("Sec-WebSocket-Key must be 16 bytes in base64, once");
         }
-        let (mut protocols, mut has_bearer) = (Vec::new(), false);
-        let mut words = words(headers, SEC_WEBSOCKET_PROTOCOL);
-        while let Some(word) = words.next() {
-            if word == BEARER_PROTOCOL {
-                has_bearer = true;
-                let _token = words.next();
-            } else {
-                protocols.push(word.to_owned());
-            }
-        }
-        drop(words);
+        let (tokens, protocols) = offered(headers)?;
+        let (has_bearer, protocols) = (!tokens.is_empty(), protocols.into_iter().map(str::to_owned).collect());
         let accept = accept_of(key)?;
         let Some(upgrade) = head.extensions.remove::<OnUpgrade>() else {
             return wrong("this connection cannot become a WebSocket");

@@ -196,6 +196,35 @@ async fn a_token_as_subprotocol_is_never_echoed_and_never_sent_on() {
 }
 
 #[tokio::test]
+async fn a_token_as_subprotocol_may_stand_in_lines_of_its_own() {
+    let (vendor, asked) = echo();
+    let gateway = TestGateway::with_profile(&vendor, PROFILE).start();
+    let (session, other) = (gateway.mint("support").await, gateway.mint("support").await);
+    let ours = session.token.as_str();
+
+    for (lines, status, passed) in [
+        (vec!["v1, keystile.bearer", ours, "v3"], 101, Some("v1, v3")),
+        (vec!["keystile.bearer", "", ours], 101, None),
+        (vec!["keystile.bearer", ours, "keystile.bearer", ours], 101, None),
+        (vec!["keystile.bearer", ours, "keystile.bearer", &other.token], 400, None),
+        (vec!["v1", ours], 401, None),
+        (vec!["keystile.bearer", ours, "v1, keystile.bearer"], 401, None),
+        (vec!["keystile.bearer", ours, "v\u{e9}"], 401, None),
+    ] {
+        let offered: String = lines.iter().map(|line| format!("sec-websocket-protocol: {line}\r\n")).collect();
+        let head = format!("GET {} HTTP/1.1\r\nhost: gateway\r\n{}\r\n{offered}\r\n", path(&session), ASK.join("\r\n"));
+        let mut client = wire::send(&gateway, head).await;
+        let answer = wire::read_until(&mut client, "\r\n\r\n").await;
+        assert_eq!(wire::status(&answer), status, "{lines:?}: {answer}");
+        assert!(!answer.contains(ours), "{answer}");
+        let seen = asked.lock().pop();
+        assert_eq!(seen.is_some(), status == 101, "{lines:?}");
+        let (_, seen) = seen.unwrap_or_default();
+        assert_eq!(seen.get("sec-websocket-protocol").map(|value| value.to_str().unwrap()), passed, "{lines:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_websocket_takes_the_same_checks_as_any_call() {
     let (vendor, asked) = echo();
     let gateway = TestGateway::with_profile(&vendor, PROFILE).bot("limits = { streams = 1 }").start();
