@@ -455,6 +455,15 @@ fn a_prefix_or_a_host_of_its_own_ends_a_clash() {
 }
 
 #[test]
+fn a_host_of_its_own_is_one_name() {
+    for host in ["*.example.com", "münchen.example", "https://second.example.com", "second.example.com:443", ""] {
+        let found = problems(&format!("{GOOD}{SECOND}mount = {{ host = \"{host}\" }}\n"));
+        assert_eq!(found.len(), 1, "{host}: {found:#?}");
+        has(&found[0], &["vendors.second.mount.host", "must be the name of one host", "without scheme, port, path"]);
+    }
+}
+
+#[test]
 fn a_vendor_does_not_stand_where_the_gateways_own_calls_are() {
     let folder = folder();
     let profile = "title = \"Own\"\n[[route]]\ncall = \"POST /Bots/{bot}/sessions\"\n";

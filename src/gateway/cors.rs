@@ -92,7 +92,7 @@ impl Cors {
 fn matching<'a>(patterns: &'a [HeaderPattern], asked: &'a HeaderMap) -> impl Iterator<Item = HeaderName> + 'a {
     let lists = asked.get_all(header::ACCESS_CONTROL_REQUEST_HEADERS).iter().filter_map(|list| list.to_str().ok());
     let names = lists.flat_map(|list| list.split(',')).filter_map(|name| name.trim().parse::<HeaderName>().ok());
-    names.filter(|name| patterns.iter().any(|pattern| pattern.matches(name))).take(MOST_ASKED)
+    names.filter(|name| patterns.iter().any(|pattern| pattern.names(name))).take(MOST_ASKED)
 }
 
 fn set(headers: &mut HeaderMap, name: header::HeaderName, text: &str) {

@@ -124,6 +124,21 @@ fn scene() -> (TestVendor, TestGateway) {
     (vendor, gateway.sections(third).start())
 }
 
+#[tokio::test]
+async fn preflight_names_the_headers_that_pass_and_no_other_spelling_of_them() {
+    let (_vendor, gateway) = scene();
+    let asked = gateway
+        .call(Method::OPTIONS, "/p/rooms/1/say")
+        .header("origin", PAGE)
+        .header("access-control-request-method", "POST")
+        .header("access-control-request-headers", "x-tag-a,x_tag_b,x-note");
+    let answer = asked.send().await.unwrap();
+    let allowed = answer.headers()["access-control-allow-headers"].to_str().unwrap();
+    let names: Vec<_> = allowed.split(", ").filter(|name| name.starts_with(['x', 'X'])).collect();
+    assert!(names.contains(&"x-tag-a") && names.contains(&"x-note"), "{allowed}");
+    assert!(!allowed.contains("x_tag_b"), "{allowed}");
+}
+
 /// What a client of Parley's sends to get a room.
 fn enter(gateway: &TestGateway, query: &str, body: &Value) -> RequestBuilder {
     let mut body = body.clone();

@@ -263,8 +263,10 @@ fn read_mount(value: &Value<'_>) -> Option<Mount> {
         let table = value.table()?;
         let host = table.required("host", "the host that this vendor has for itself")?;
         let name = host.text()?.to_ascii_lowercase();
-        if name.is_empty() || name.contains(['/', ':', '@', ' ']) {
-            host.problem(format!("`{name}` must be a host's name, without scheme, port and path"));
+        if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)) {
+            host.problem(format!(
+                "`{name}` must be the name of one host as clients send it, without scheme, port, path and pattern"
+            ));
             return None;
         }
         return Some(Mount::Host(name));
