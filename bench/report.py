@@ -10,6 +10,7 @@ MOVED = [("MiB/s", "per_sec", "{:,.0f}"), ("CPU µs per MiB", "cpu_us", "{:,.0f}
 TABLES = {
     "calls": ("As many calls as go", [*CALLS, BUSY]),
     "latency": ("{rate} calls a second", [*CALLS, ("longest ms", "max_ms", "{:.2f}")]),
+    "http2": ("As many calls as go, over TLS and HTTP/2", [*CALLS, BUSY]),
     "up": ("Bodies of 1 MiB to the vendor", MOVED),
     "down": ("Bodies of 1 MiB from the vendor", MOVED),
     "mint": ("Sessions", [("mints/s", "per_sec", "{:,.0f}"), ("CPU µs per mint", "cpu_us", "{:.0f}"), *TIMES, BUSY]),
