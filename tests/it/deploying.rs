@@ -86,6 +86,9 @@ fn what_the_image_is_built_from_is_a_whole_package() {
     let copied =
         Command::new("cp").current_dir(here).args(["-r", "--parents"]).args(taken).arg(context.path()).status();
     assert!(copied.unwrap().success());
+    // .cargo/config.toml has cargo call the compiler through it.
+    let compiler = Command::new(context.path().join("bench/profile/rustc")).args(["rustc", "-V"]).output().unwrap();
+    assert!(compiler.status.success(), "{}", complained(&compiler));
     let mut read = Command::new("cargo");
     read.args(["metadata", "--offline", "--locked", "--no-deps", "--format-version", "1"]);
     let read = read.current_dir(context.path()).output().unwrap();
@@ -101,4 +104,55 @@ fn what_the_image_is_built_from_is_a_whole_package() {
         let name = rest.split_once('"').unwrap().0;
         assert!(found.iter().any(|found| *found == name), "{name} is not among {found:?}");
     }
+}
+
+#[test]
+fn what_is_optimised_gets_the_profile_of_its_own_compiler_and_dependencies() {
+    let (here, place) =
+        (Path::new(env!("CARGO_MANIFEST_DIR")), tempfile::Builder::new().prefix("a place").tempdir().unwrap());
+    let profile = place.path().join("bench/profile");
+    std::fs::create_dir_all(&profile).unwrap();
+    // By other processes: what this one has open for writing while a test beside it begins a process cannot be run.
+    let compiler = place.path().join("rustc");
+    let made = r#"cp bench/profile/rustc bench/profile/of "$0/bench/profile" && chmod +x "$0/rustc""#;
+    let script = "#!/bin/sh\n[ \"$1\" = -vV ] && echo \"host: $HOST_OF_TEST\" && exit\nprintf '%s\\n' \"$@\"\n";
+    let make =
+        |what: &str| Command::new("sh").current_dir(here).args(["-c", what]).arg(place.path()).arg(script).status();
+    assert!(make(r#"printf %s "$1" >"$0/rustc""#).unwrap().success() && make(made).unwrap().success());
+    std::fs::write(place.path().join("Cargo.lock"), "one").unwrap();
+    std::fs::write(profile.join("keystile.profdata"), "notes").unwrap();
+    let of = Command::new(profile.join("of")).arg(&compiler).env("HOST_OF_TEST", "here").output().unwrap();
+    std::fs::write(profile.join("taken-of"), of.stdout).unwrap();
+    let ask = |host: &str, before: &[&str], notes: &str, given: &[&str]| {
+        let mut call = Command::new(profile.join("rustc"));
+        call.args(before).arg(&compiler).args(given).envs([("KEYSTILE_NOTES", notes), ("HOST_OF_TEST", host)]);
+        call.output().unwrap()
+    };
+    let added_at = |host: &str, notes: &str, given: &[&str]| {
+        let answer = ask(host, &[], notes, given);
+        assert!(answer.status.success() && answer.stderr.is_empty(), "{}", complained(&answer));
+        let printed = String::from_utf8(answer.stdout).unwrap();
+        let flags: Vec<&str> = printed.lines().collect();
+        assert_eq!(flags[..given.len()], *given);
+        flags[given.len()..].join(" ")
+    };
+    let added = |notes: &str, given: &[&str]| added_at("here", notes, given);
+
+    let fast = ["--crate-name", "x", "-C", "opt-level=3"];
+    let used = added("", &fast);
+    let file = format!("-Cprofile-use={}", profile.join("keystile.profdata").display());
+    assert!(used.starts_with(&file), "{used}");
+    // Build scripts and macros, other targets, and what has notes of its own.
+    assert_eq!(added("", &["--crate-name", "x", "-C", "opt-level=1"]), "");
+    assert_eq!(added("", &[&fast[..], &["-Cinstrument-coverage"]].concat()), "");
+    assert_eq!(added("/notes here", &fast), "-Cprofile-generate=/notes here");
+    let without = "-Cllvm-args=-inline-threshold=500";
+    assert_eq!(added("", &[&fast[..], &["--target", "other"]].concat()), without);
+    // Another tool before the compiler does not hide it.
+    let behind = ask("here", &["/usr/bin/env"], "", &fast);
+    assert!(String::from_utf8_lossy(&behind.stdout).contains(&file), "{behind:?}");
+    assert_eq!(added_at("elsewhere", "", &fast), without);
+    assert_eq!(added("", &fast), used);
+    std::fs::write(place.path().join("Cargo.lock"), "another").unwrap();
+    assert_eq!(added("", &fast), without);
 }
