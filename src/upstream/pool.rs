@@ -89,7 +89,7 @@ pub(crate) async fn send<E: Future<Output = GivenUp> + Send>(
     let unwatched = until.min(handed.begun + UNWATCHED.min(upstream.timeouts.header));
     let waited = async {
         // The only timer that most calls ever have, and they have no room for more.
-        let mut alarm = Lent::take();
+        let mut alarm = Lent::default();
         poll_fn(|context| alarm.poll(context, unwatched)).await;
         drop(alarm);
         aside(watched).await
