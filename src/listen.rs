@@ -4,6 +4,7 @@
 //! worker hands one to another. A connection is served by whatever hyper service it is given.
 
 mod ahead;
+mod bell;
 mod bounds;
 mod calls;
 mod certificate;

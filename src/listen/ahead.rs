@@ -40,7 +40,7 @@ impl Ahead {
 
     /// The body gave so many bytes.
     pub(super) fn gave(&self, bytes: usize) {
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes.store(self.bytes.load(Ordering::Relaxed) + bytes, Ordering::Relaxed);
     }
 
     /// Whether a body that had to wait is to be asked again: told once. Asked after all that could be written was written;

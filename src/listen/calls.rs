@@ -43,7 +43,8 @@ pub(super) fn offered() {
     OFFER.set(Offer::Fresh);
 }
 
-/// The calls of one connection.
+/// The calls of one connection. All of them are begun and ended on its worker's thread: a look and a store are enough, and
+/// waiting for neither.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     begun: AtomicUsize,
@@ -60,7 +61,7 @@ impl Calls {
 
     /// One more, open until what comes back is dropped.
     pub(super) fn begin(self: &Arc<Self>) -> Call {
-        self.begun.fetch_add(1, Ordering::Relaxed);
+        count(&self.begun);
         if let Some(ahead) = &self.ahead {
             ahead.clear();
         }
@@ -76,6 +77,10 @@ impl Calls {
     pub(super) fn begun(&self) -> usize {
         self.begun.load(Ordering::Relaxed)
     }
+}
+
+fn count(calls: &AtomicUsize) {
+    calls.store(calls.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
 }
 
 /// One open call.
@@ -102,7 +107,7 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        self.0.ended.fetch_add(1, Ordering::Relaxed);
+        count(&self.0.ended);
     }
 }
 

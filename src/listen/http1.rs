@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Sleep, sleep};
 
 use super::ahead::{Ahead, Written};
+use super::bell::Bell;
 use super::bounds::{Bounds, Timeouts};
 use super::calls::{Answer, Call, Calls, Patience};
 use super::drain::{Drain, Phase};
@@ -66,7 +67,7 @@ pub(super) async fn serve<S, B>(
     let mut connection = builder.serve_connection(TokioIo::new(io), service).with_upgrades();
 
     let mut patience = Patience::new(timeouts.send);
-    let mut left = pin!(watch.left());
+    let mut left = pin!(Bell::new(watch.left()));
     let (mut ear, mut is_last) = (drain.ear(), false);
     let mut unused: Option<Pin<Box<Sleep>>> = None;
     let ended = poll_fn(|context| {
