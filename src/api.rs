@@ -101,6 +101,18 @@ impl Scene {
     pub fn new(trace: Trace) -> Self {
         Self { trace, bot: OnceLock::new(), session: OnceLock::new(), quota: OnceLock::new() }
     }
+
+    /// What `other` has learned of the same request.
+    pub fn learn(&self, other: &Self) {
+        fn learn<T: Clone>(place: &OnceLock<T>, learned: &OnceLock<T>) {
+            if let Some(learned) = learned.get() {
+                let _first = place.set(learned.clone());
+            }
+        }
+        learn(&self.bot, &other.bot);
+        learn(&self.session, &other.session);
+        learn(&self.quota, &other.quota);
+    }
 }
 
 /// A session that is to be opened.

@@ -113,7 +113,7 @@ impl Gateway {
             Ok(place) => place.entry.endpoint.vendor(),
             Err(missing) => missing.vendor,
         };
-        let scene = Arc::new(Scene::new(Trace { from: Some(peer.address), request: record.id }));
+        let scene = Scene::new(Trace { from: Some(peer.address), request: record.id });
         let outcome = match (preflight_of, found) {
             // Before any other check: a browser sends no credential with it, and shows no error of it.
             (Some(host), _) => Ok(self.preflight(&cors, &request, host, path)),
@@ -145,7 +145,7 @@ impl Gateway {
         peer: Peer,
         request: Box<Request<ClientBody>>,
         place: Place<'_>,
-        scene: &Arc<Scene>,
+        scene: &Scene,
         record: &mut Record,
     ) -> Result<Response<Payload>, Fault> {
         let caller = Caller { span: record.span.clone(), ..Caller::new(peer.address, request.headers())? };
@@ -336,12 +336,16 @@ impl Gateway {
         &self,
         request: Request<impl HttpBody<Data = Bytes, Error = ClientBodyError> + Send + 'static>,
         caller: Caller,
-        scene: &Arc<Scene>,
+        scene: &Scene,
     ) -> Result<Response<Payload>, Fault> {
         let mut request = request.map(axum::body::Body::new);
+        // axum's handlers have no place for what is borrowed.
+        let learning = Arc::new(Scene::new(scene.trace));
         request.extensions_mut().insert(Arc::new(caller));
-        request.extensions_mut().insert(Arc::clone(scene));
-        served(self.own.clone(), request).await.map(|response| response.map(Payload::Own))
+        request.extensions_mut().insert(Arc::clone(&learning));
+        let answer = served(self.own.clone(), request).await;
+        scene.learn(&learning);
+        answer.map(|response| response.map(Payload::Own))
     }
 
     fn preflight(&self, cors: &Cors, request: &Request<ClientBody>, host: &str, path: &str) -> Response<Payload> {
