@@ -30,7 +30,8 @@ pub(crate) struct Alarm {
     wakes: Option<Whom>,
 }
 
-/// Tells one waker from another. A timer keeps the waker that it was given: until it goes off, nobody else has its addresses.
+/// Tells one waker from another. A timer keeps a clone of the waker that it was given, which has the same addresses (tokio's
+/// and those of an `Arc` do): until it goes off, nobody else has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Whom {
     data: usize,
@@ -95,7 +96,7 @@ impl Lent {
 impl Drop for Lent {
     fn drop(&mut self) {
         let alarm = std::mem::take(&mut self.0);
-        // One that rang keeps nobody, and was perhaps the last.
+        // One that rang is no spare: it would keep the waker of who may be gone, and nothing would free that.
         let Some(whom) = alarm.wakes else { return };
         // A thread that ends has none any more. Another's alarm in this place goes, once the place is let go of.
         let _other = SPARES.try_with(|spares| {
