@@ -43,8 +43,8 @@ pub(super) fn offered() {
     OFFER.set(Offer::Fresh);
 }
 
-/// The calls of one connection. All of them are begun and ended on its worker's thread: a look and a store are enough, and
-/// waiting for neither.
+/// The calls of one connection. All of them are begun and ended on its worker's thread, so that a look and a store count them:
+/// nobody comes in between.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     begun: AtomicUsize,
